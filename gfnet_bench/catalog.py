@@ -1,0 +1,206 @@
+"""Which models there are, as plain data: names, titles, where their weights come from, how images are cut for them.
+
+Nothing here imports torch or timm at the top, so `gfnet-bench list` and `--help` answer at once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gfnet_bench.errors import UsageError
+from gfnet_bench.registry import Registry
+
+
+@dataclass(frozen=True)
+class Transform:
+    """How a photograph becomes the pixels a model is shown: resize, then centre crop.
+
+    Attributes:
+        name: `paper` (the GFNet paper's, the same for every model) or `model` (the one its weights came with).
+        height: rows of the crop.
+        width: columns of the crop.
+        resize: the shorter side before the crop, in pixels; None leaves the size alone.
+        interpolation: the resampling filter, `bicubic` or `bilinear`, always antialiased.
+    """
+
+    name: str
+    height: int
+    width: int
+    resize: int | None
+    interpolation: str
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields as a record stores them."""
+        return dataclasses.asdict(self)
+
+
+def paper_transform(height: int, width: int) -> Transform:
+    """The paper's transform: bicubic to 256, crop to 224; other sizes in that ratio (the longer crop side decides)."""
+    return Transform("paper", height, width, int(256 / 224 * max(height, width)), "bicubic")
+
+
+def model_transform(height: int, width: int, crop_pct: float, interpolation: str) -> Transform:
+    """The transform of a timm configuration, by timm's rule that the crop is `crop_pct` of the resized side."""
+    return Transform("model", height, width, math.floor(max(height, width) / crop_pct), interpolation)
+
+
+@dataclass(frozen=True)
+class Weights:
+    """One checkpoint.
+
+    Attributes:
+        file: its file name in the cache.
+        urls: where to fetch it, in order of preference; empty for a file that ships with the package.
+        sha256: its hash where one is known beforehand; otherwise the first download is recorded.
+        source: who published it, for people.
+        top1: published ImageNet top-1 accuracy, a fraction.
+    """
+
+    file: str
+    urls: tuple[str, ...]
+    sha256: str | None
+    source: str
+    top1: float | None
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """One model that has a short name here.
+
+    Attributes:
+        name: the short name, `gfnet_s`.
+        title: as the paper prints it, `GFNet-S`.
+        timm_name: what `timm.create_model` builds it from, with the tag of the weights where timm hosts them.
+        family: models of one design, for colours and legends.
+        suite: `imagenet`, or `mini` for the embedded 32 px suite.
+        weights: the checkpoint; None where timm fetches it.
+    """
+
+    name: str
+    title: str
+    timm_name: str
+    family: str
+    suite: str
+    weights: Weights | None
+
+
+MODELS: Registry[ModelSpec] = Registry("model")
+
+
+def _add(name: str, title: str, family: str, timm_name: str | None = None, weights: Weights | None = None) -> None:
+    suite = "mini" if name.endswith("_mini") else "imagenet"
+    MODELS.add(name, ModelSpec(name, title, timm_name or name, family, suite, weights))
+
+
+def _gfnet(size: str, top1: float, tsinghua: str, google: str) -> None:
+    file = f"gfnet-{size.lower()}.pth"
+    google_url = f"https://drive.google.com/file/d/{google}/view?usp=sharing"
+    urls = (f"https://cloud.tsinghua.edu.cn/f/{tsinghua}/?dl=1", google_url)
+    weights = Weights(file, urls, None, "raoyongming/GFNet, official release", top1)
+    _add(f"gfnet_{size.lower().replace('-', '_')}", f"GFNet-{size}", "GFNet", weights=weights)
+
+
+def _pvt(size: str, title: str, top1: float) -> None:
+    file = f"pvt_{size}.pth"
+    url = f"https://github.com/whai362/PVT/releases/download/v2/{file}"
+    weights = Weights(file, (url,), None, "whai362/PVT, official release", top1)
+    _add(f"pvt_{size}", title, "PVT", weights=weights)
+
+
+def _mini(name: str, title: str, family: str) -> None:
+    weights = Weights(f"{name}.safetensors", (), None, "trained for gfnet-bench on Fashion-MNIST", None)
+    _add(name, title, family, weights=weights)
+
+
+_gfnet("Ti", 0.746, "3d0c1579aa524a0a99dd", "1_xrfC7c_ccZnVicYDnrViOA_T1N-xoHI")
+_gfnet("XS", 0.786, "e0ab5b1583954a1fa9b2", "1paf9gQWdsLXrG58R77yJ3U0FiNINg9xN")
+_gfnet("S", 0.800, "e5561fa070c44d9399bf", "18aRey_1abWNMmSL7TZQ4WxpplLRCDGEl")
+_gfnet("B", 0.807, "2fbf264597af4d72afb3", "1OncnXYAXpdjZBq4JK5Y3xacIHOIMePQo")
+_gfnet("H-Ti", 0.801, "b22dd45eccbe462cbbfb", "1Nrq5sfHD9RklCMl6WkcVrAWI5vSVzwSm")
+_gfnet("H-S", 0.815, "5229cb4d1daf48e69675", "1w4d7o1LTBjmSkb5NKzgXBBiwdBOlwiie")
+_gfnet("H-B", 0.829, "954c5af21e824ba6b40c", "1F900_-yPH7GFYfTt60xn4tu5a926DYL0")
+
+_add("resnet18", "ResNet-18", "ResNet", "resnet18.tv_in1k")
+_add("resnet50", "ResNet-50", "ResNet", "resnet50.tv_in1k")
+_add("resnet101", "ResNet-101", "ResNet", "resnet101.tv_in1k")
+# The paper's 79.8 % row is timm's retrained ResNeXt-50; torchvision's original (77.6 %) is kept beside it.
+_add("resnext50", "ResNeXt-50", "ResNeXt", "resnext50_32x4d.ra_in1k")
+_add("resnext50_tv", "ResNeXt-50 (torchvision)", "ResNeXt", "resnext50_32x4d.tv_in1k")
+_add("regnety_016", "RegNetY-1.6GF", "RegNetY", "regnety_016.pycls_in1k")
+_add("regnety_040", "RegNetY-4.0GF", "RegNetY", "regnety_040.pycls_in1k")
+_add("regnety_080", "RegNetY-8.0GF", "RegNetY", "regnety_080.pycls_in1k")
+
+_add("deit_tiny", "DeiT-Ti", "DeiT", "deit_tiny_patch16_224.fb_in1k")
+_add("deit_small", "DeiT-S", "DeiT", "deit_small_patch16_224.fb_in1k")
+_add("deit_base", "DeiT-B", "DeiT", "deit_base_patch16_224.fb_in1k")
+_add("swin_tiny", "Swin-Ti", "Swin", "swin_tiny_patch4_window7_224.ms_in1k")
+_add("swin_small", "Swin-S", "Swin", "swin_small_patch4_window7_224.ms_in1k")
+_pvt("tiny", "PVT-Ti", 0.751)
+_pvt("small", "PVT-S", 0.798)
+_pvt("medium", "PVT-M", 0.812)
+_pvt("large", "PVT-L", 0.817)
+_add("pvt_v2_b1", "PVTv2-B1", "PVTv2", "pvt_v2_b1.in1k")
+_add("pvt_v2_b2", "PVTv2-B2", "PVTv2", "pvt_v2_b2.in1k")
+
+_add("resmlp_12", "ResMLP-12", "ResMLP", "resmlp_12_224.fb_in1k")
+_add("resmlp_24", "ResMLP-24", "ResMLP", "resmlp_24_224.fb_in1k")
+_add("resmlp_36", "ResMLP-36", "ResMLP", "resmlp_36_224.fb_in1k")
+_add("gmlp_s", "gMLP-S", "gMLP", "gmlp_s16_224.ra3_in1k")
+_add("mixer_b16", "Mixer-B/16", "Mixer", "mixer_b16_224.goog_in21k_ft_in1k")
+
+_mini("gfnet_mini", "GFNet-mini", "GFNet")
+_mini("vit_mini", "ViT-mini", "DeiT")
+_mini("resmlp_mini", "ResMLP-mini", "ResMLP")
+_mini("resnet_mini", "ResNet-mini", "ResNet")
+
+
+def find_spec(name: str) -> ModelSpec:
+    """The model called `name`: a short name, or any name timm knows, with or without the tag of its weights.
+
+    Raises:
+        UsageError: if there is none; the text names near short names.
+    """
+    if name not in MODELS and _in_timm(name):
+        return ModelSpec(name, name, name, "timm", "imagenet", None)
+    return MODELS[name]
+
+
+def expand(patterns: Sequence[str]) -> list[str]:
+    """The model names that the words of a command line stand for, each once, in order.
+
+    Args:
+        patterns: names as `find_spec` takes them, or shell patterns; a pattern that fits short names stands for
+            those alone, any other for the models with weights in timm.
+
+    Raises:
+        UsageError: if a word stands for nothing.
+    """
+    names: dict[str, None] = {}
+    for pattern in patterns:
+        if any(mark in pattern for mark in "*?["):
+            found = MODELS.match(pattern) or _match_timm(pattern)
+            if not found:
+                raise UsageError(
+                    f"no model is called like {pattern!r}; `gfnet-bench list models` shows the short names."
+                )
+            names.update(dict.fromkeys(found))
+        else:
+            names[find_spec(pattern).name] = None
+    return list(names)
+
+
+def _match_timm(pattern: str) -> list[str]:
+    import timm
+
+    return timm.list_models(pattern, pretrained=True)
+
+
+def _in_timm(name: str) -> bool:
+    import timm
+
+    architecture, _, tag = name.partition(".")
+    return timm.is_model(architecture) and (not tag or timm.is_model_pretrained(name))

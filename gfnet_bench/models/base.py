@@ -1,0 +1,143 @@
+"""What every study holds in its hands: a network with its weights that takes pixels in [0, 1] and returns logits."""
+
+from __future__ import annotations
+
+import textwrap
+from pathlib import Path
+from typing import Any, Literal
+
+import timm
+import torch
+from timm.layers import PatchEmbed
+from timm.models import PretrainedCfg, resolve_pretrained_cfg
+from torch import Tensor, nn
+
+from gfnet_bench.catalog import ModelSpec, Transform, find_spec, model_transform, paper_transform
+from gfnet_bench.errors import GfnetBenchError, UsageError
+from gfnet_bench.mini import weights_path
+from gfnet_bench.models.baselines import hosted_weights
+from gfnet_bench.models.checkpoints import UNREADABLE, load_weights
+from gfnet_bench.models.weights import fetch_weights, sha256_of
+
+ImageSize = int | tuple[int, int]
+
+
+class Model(nn.Module):
+    """A frozen classifier on pixels in [0, 1]: it normalises inside, so that a perturbation means the same for all.
+
+    Parameters take no gradient (saved activations shrink by a third to a half), the images may.
+
+    Attributes:
+        name: a short name, or a timm name.
+        title: as a table prints it.
+        transform: how its images are cut.
+        num_classes: k.
+        params: number of parameters.
+        weights_sha256: hash of the weight file; None for fresh weights.
+        weights_source: who published that file, or its name if the user passed it; None for fresh weights.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        spec: ModelSpec,
+        net: nn.Module,
+        transform: Transform,
+        weights_sha256: str | None = None,
+        weights_source: str | None = None,
+    ) -> None:
+        super().__init__()
+        described: Any = net  # timm notes more on a network than nn.Module declares
+        self.name, self.title = spec.name, spec.title
+        self.net = net
+        self.transform = transform
+        self.num_classes: int = described.num_classes
+        self.params = sum(parameter.numel() for parameter in net.parameters())
+        self.weights_sha256, self.weights_source = weights_sha256, weights_source
+        self.register_buffer("mean", torch.tensor(described.pretrained_cfg["mean"]).reshape(-1, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(described.pretrained_cfg["std"]).reshape(-1, 1, 1), persistent=False)
+        self.eval().requires_grad_(False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(b, 3, h, w) float in [0, 1] to (b, k) float32 logits."""
+        return self.net((images - self.mean) / self.std).float()
+
+
+def load_model(
+    name: str,
+    *,
+    img_size: ImageSize | None = None,
+    transform: Literal["paper", "model"] = "paper",
+    checkpoint: Path | None = None,
+    device: torch.device | str = "cpu",
+    pretrained: bool = True,
+) -> Model:
+    """A model by name, ready to be measured.
+
+    Args:
+        name: a short name, or any timm name with or without tag.
+        img_size: side in pixels or (height, width); None for the size its weights were trained at.
+        transform: `paper` or `model`.
+        checkpoint: a file to take the weights from instead of the published ones.
+        device: where to put it.
+        pretrained: False for fresh weights, of which cost does not depend.
+
+    Raises:
+        UsageError: if there is no such model, or it cannot take images of that size.
+        MissingError: if the weights are neither here nor within reach.
+        GfnetBenchError: if a weight file is not what it should be.
+    """
+    spec = find_spec(name)
+    cfg = resolve_pretrained_cfg(spec.timm_name)
+    size = cfg.input_size[1:] if img_size is None else (img_size, img_size) if isinstance(img_size, int) else img_size
+    file: Path | None = None
+    source: str | None = None
+    if pretrained and checkpoint is None and spec.weights is None:
+        file, source = hosted_weights(spec.name, cfg), f"timm {spec.timm_name}"
+        net = _build(spec, cfg, size, file)
+    else:
+        net = _build(spec, cfg, size)
+        if checkpoint is not None:
+            file, source = checkpoint, checkpoint.name
+        elif pretrained and spec.weights is not None:
+            source = spec.weights.source
+            file = fetch_weights(spec.weights, spec.name) if spec.weights.urls else weights_path(spec.name)
+        if file is not None:
+            load_weights(net, file, spec.name)
+    sha256 = None if file is None else sha256_of(file)
+    return Model(spec, net, _transform(spec, cfg, size, transform), sha256, source).to(device)
+
+
+def _build(spec: ModelSpec, cfg: PretrainedCfg, size: tuple[int, int], hosted: Path | None = None) -> nn.Module:
+    """The network; `hosted` weights are read by timm, which may have to convert them on the way."""
+    wanted = f"{spec.name}: cannot be built for images of {size[0]} x {size[1]}"
+    options: dict[str, Any] = {"img_size": size} if cfg.fixed_input_size else {}
+    if hosted is not None:
+        options |= {"pretrained": True, "pretrained_cfg_overlay": {"file": str(hosted), "custom_load": False}}
+    try:
+        net = timm.create_model(spec.timm_name, **options)
+    except (*UNREADABLE, AssertionError) as error:
+        reason = textwrap.shorten(str(error), 300)
+        if hosted is None:
+            raise UsageError(f"{wanted}: {reason}") from error
+        raise GfnetBenchError(f"{wanted} with the weights in {hosted}: {reason}") from error
+    for patch_embed in (module for module in net.modules() if isinstance(module, PatchEmbed)):
+        rows, columns = patch_embed.patch_size
+        if size[0] % rows or size[1] % columns:
+            raise UsageError(f"{wanted}: expected multiples of its {rows} x {columns} patches.")
+    return net
+
+
+def _transform(spec: ModelSpec, cfg: PretrainedCfg, size: tuple[int, int], name: str) -> Transform:
+    height, width = size
+    if spec.suite == "mini":
+        return Transform(name, height, width, None, cfg.interpolation)
+    if name == "paper":
+        return paper_transform(height, width)
+    if cfg.crop_mode != "center":
+        raise GfnetBenchError(
+            f"{spec.name}: its own transform is a {cfg.crop_mode!r} crop, expected 'center'; use the paper's transform."
+        )
+    return model_transform(height, width, cfg.crop_pct, cfg.interpolation)

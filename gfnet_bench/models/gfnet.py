@@ -1,0 +1,301 @@
+"""GFNet and GFNet-H: image classifiers whose tokens are mixed by learned global filters.
+
+Source: Rao et al. 2021, "Global Filter Networks for Image Classification". Parameter names and shapes are those of
+the official checkpoints, which therefore load unchanged. Feature maps stay channel-last, (b, h, w, d), throughout.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from timm.layers import DropPath, Mlp, to_2tuple, trunc_normal_
+from timm.models._features import feature_take_indices
+from torch import Tensor, nn
+
+LayerNorm = partial(nn.LayerNorm, eps=1e-6)
+ImageSize = int | tuple[int, int]
+
+
+class GlobalFilter(nn.Module):
+    """Multiply the 2-D spectrum of every channel by learned complex weights.
+
+    Args:
+        dim: number of channels d.
+        grid: (h, w), the token grid; the weight is (h, w // 2 + 1, d, 2), real and imaginary parts.
+    """
+
+    def __init__(self, dim: int, grid: tuple[int, int]) -> None:
+        super().__init__()
+        height, width = grid
+        self.grid = grid
+        self.complex_weight = nn.Parameter(torch.randn(height, width // 2 + 1, dim, 2) * 0.02)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(b, h, w, d) to (b, h, w, d); computed in float32, since half precision has no FFT for such sides."""
+        spectrum = torch.fft.rfft2(x.float(), dim=(1, 2), norm="ortho")
+        spectrum = spectrum * torch.view_as_complex(self.complex_weight.float())
+        return torch.fft.irfft2(spectrum, s=self.grid, dim=(1, 2), norm="ortho").to(x.dtype)
+
+
+class Block(nn.Module):
+    """Global filter and feed-forward network under one residual; LayerScale where `init_values` is given."""
+
+    gamma: nn.Parameter | None
+
+    def __init__(
+        self,
+        dim: int,
+        grid: tuple[int, int],
+        mlp_ratio: float = 4.0,
+        drop_path: float = 0.0,
+        init_values: float | None = None,
+    ) -> None:
+        super().__init__()
+        self.norm1 = LayerNorm(dim)
+        self.filter = GlobalFilter(dim, grid)
+        self.norm2 = LayerNorm(dim)
+        self.mlp = Mlp(dim, int(dim * mlp_ratio))
+        self.drop_path = DropPath(drop_path) if drop_path > 0 else nn.Identity()
+        self.register_parameter("gamma", None if init_values is None else nn.Parameter(torch.full((dim,), init_values)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(b, h, w, d) to (b, h, w, d)."""
+        y = self.mlp(self.norm2(self.filter(self.norm1(x))))
+        if self.gamma is not None:
+            y = self.gamma * y
+        return x + self.drop_path(y)
+
+
+class PatchEmbed(nn.Module):
+    """Non-overlapping patches to tokens: (b, c, H, W) to (b, h, w, d)."""
+
+    def __init__(self, in_chans: int, dim: int, patch_size: int) -> None:
+        super().__init__()
+        self.proj = nn.Conv2d(in_chans, dim, kernel_size=patch_size, stride=patch_size)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Project each patch."""
+        return self.proj(x).permute(0, 2, 3, 1)
+
+
+class DownLayer(PatchEmbed):
+    """Two by two tokens to one of the next stage: (b, h, w, d) to (b, h / 2, w / 2, d')."""
+
+    def __init__(self, dim_in: int, dim_out: int) -> None:
+        super().__init__(dim_in, dim_out, patch_size=2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Merge tokens."""
+        return super().forward(x.permute(0, 3, 1, 2))
+
+
+def _token_grid(img_size: ImageSize, stride: int) -> tuple[int, int]:
+    height, width = to_2tuple(img_size)
+    if height % stride or width % stride or not (height and width):
+        raise ValueError(f"image sides must be multiples of {stride} for this model, found {height} x {width}")
+    return height // stride, width // stride
+
+
+class _GlobalFilterClassifier(nn.Module):
+    """What both variants share: input check, pooling, head and timm's conventions."""
+
+    pos_embed: nn.Parameter
+
+    def __init__(self, img_size: ImageSize, num_classes: int, num_features: int, drop_rate: float) -> None:
+        super().__init__()
+        self.img_size: tuple[int, int] = to_2tuple(img_size)
+        self.num_features = self.head_hidden_size = self.embed_dim = num_features
+        self.drop_rate = drop_rate
+        self.norm = LayerNorm(num_features)
+        self.reset_classifier(num_classes)
+
+    def _init_weights(self) -> None:
+        trunc_normal_(self.pos_embed, std=0.02)
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                trunc_normal_(module.weight, std=0.02)
+                nn.init.zeros_(module.bias)
+
+    @torch.jit.ignore
+    def no_weight_decay(self) -> set[str]:
+        """Parameters that optimisers leave undecayed."""
+        return {"pos_embed"}
+
+    def get_classifier(self) -> nn.Module:
+        """The last linear layer."""
+        return self.head
+
+    def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
+        """A fresh head; 0 classes gives pooled features instead of logits."""
+        if global_pool not in (None, "avg"):
+            raise ValueError(f"GFNet pools by the mean ('avg'), found global_pool={global_pool!r}")
+        self.num_classes = num_classes
+        self.head = nn.Linear(self.num_features, num_classes) if num_classes > 0 else nn.Identity()
+
+    def _embed(self, patch_embed: nn.Module, images: Tensor) -> Tensor:
+        if tuple(images.shape[-2:]) != self.img_size:
+            raise ValueError(
+                f"this model was built for images of {self.img_size[0]} x {self.img_size[1]}, "
+                f"found {images.shape[-2]} x {images.shape[-1]}; pass img_size when building it"
+            )
+        x = patch_embed(images)
+        return x + self.pos_embed.reshape(1, *x.shape[1:3], -1)
+
+    def forward_intermediates(
+        self,
+        x: Tensor,
+        indices: int | list[int] | None = None,
+        norm: bool = False,
+        stop_early: bool = False,
+        output_fmt: str = "NCHW",
+        intermediates_only: bool = False,
+    ) -> Any:
+        """Feature maps along the network, as timm's `features_only` wants them.
+
+        Args:
+            x: (b, 3, H, W) images.
+            indices: which of `feature_info`; the last n for an int, all for None.
+            norm: apply the final norm to the last feature map.
+            stop_early: leave out what follows the last one wanted.
+            output_fmt: "NCHW" or "NHWC".
+            intermediates_only: return the list alone.
+
+        Returns:
+            The final features and the list, or the list alone.
+        """
+        if output_fmt not in ("NCHW", "NHWC"):
+            raise ValueError(f"output_fmt must be NCHW or NHWC, found {output_fmt!r}")
+        stages = self.stages()
+        wanted, last = feature_take_indices(len(stages), indices)
+        maps = []
+        for i, stage in enumerate(stages[: last + 1] if stop_early else stages):
+            x = stage(x)
+            if i in wanted:
+                y = self.norm(x) if norm and i == len(stages) - 1 else x
+                maps.append(y.permute(0, 3, 1, 2) if output_fmt == "NCHW" else y)
+        return maps if intermediates_only else (self.norm(x), maps)
+
+    def stages(self) -> list[Callable[[Tensor], Tensor]]:
+        """The network up to its final norm, cut where feature maps are taken."""
+        raise TypeError("a variant defines its stages")
+
+    def forward_features(self, images: Tensor) -> Tensor:
+        """(b, 3, H, W) normalised images to (b, h, w, d) features after the final norm."""
+        x = images
+        for stage in self.stages():
+            x = stage(x)
+        return self.norm(x)
+
+    def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
+        """(b, h, w, d) features to (b, k) logits, or to (b, d) pooled features."""
+        x = F.dropout(x.mean(dim=(1, 2)), self.drop_rate, self.training)
+        return x if pre_logits else self.head(x)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(b, 3, H, W) normalised images to (b, k) logits."""
+        return self.forward_head(self.forward_features(images))
+
+
+class GFNet(_GlobalFilterClassifier):
+    """The transformer-style GFNet: one token grid from the first block to the last.
+
+    Args:
+        img_size: side of the image, or (height, width); multiples of `patch_size`.
+        patch_size: side of a patch in pixels.
+        in_chans: image channels.
+        num_classes: k; 0 for pooled features.
+        embed_dim: channels d.
+        depth: number of blocks.
+        mlp_ratio: hidden over outer channels of the feed-forward network.
+        drop_rate: dropout before the head.
+        drop_path_rate: stochastic depth of the last block; it grows linearly from 0.
+    """
+
+    def __init__(
+        self,
+        img_size: ImageSize = 224,
+        patch_size: int = 16,
+        in_chans: int = 3,
+        num_classes: int = 1000,
+        embed_dim: int = 384,
+        depth: int = 12,
+        mlp_ratio: float = 4.0,
+        drop_rate: float = 0.0,
+        drop_path_rate: float = 0.0,
+    ) -> None:
+        super().__init__(img_size, num_classes, embed_dim, drop_rate)
+        grid = _token_grid(img_size, patch_size)
+        rates = torch.linspace(0, drop_path_rate, depth, device="cpu").tolist()
+        self.patch_embed = PatchEmbed(in_chans, embed_dim, patch_size)
+        self.pos_embed = nn.Parameter(torch.zeros(1, grid[0] * grid[1], embed_dim))
+        self.blocks = nn.ModuleList(Block(embed_dim, grid, mlp_ratio, rate) for rate in rates)
+        self.grids = [grid]
+        self.feature_info = [
+            {"num_chs": embed_dim, "reduction": patch_size, "module": f"blocks.{i}"} for i in range(depth)
+        ]
+        self._init_weights()
+
+    def stages(self) -> list[Callable[[Tensor], Tensor]]:
+        """One stage a block; the first also embeds the patches."""
+        first, *rest = self.blocks
+        return [lambda images: first(self._embed(self.patch_embed, images)), *rest]
+
+
+class GFNetPyramid(_GlobalFilterClassifier):
+    """The hierarchical GFNet-H: four stages, each on a quarter of the tokens of the one before.
+
+    Args:
+        img_size: side of the image, or (height, width); multiples of 8 * `patch_size`.
+        patch_size: side of a patch of the first stage in pixels.
+        in_chans: image channels.
+        num_classes: k; 0 for pooled features.
+        embed_dim: channels of each stage.
+        depth: blocks of each stage.
+        mlp_ratio: hidden over outer channels of the feed-forward network.
+        drop_rate: dropout before the head.
+        drop_path_rate: stochastic depth of the last block; it grows linearly from 0.
+        init_values: what LayerScale starts from.
+    """
+
+    def __init__(
+        self,
+        img_size: ImageSize = 224,
+        patch_size: int = 4,
+        in_chans: int = 3,
+        num_classes: int = 1000,
+        embed_dim: Sequence[int] = (64, 128, 256, 512),
+        depth: Sequence[int] = (3, 3, 10, 3),
+        mlp_ratio: float = 4.0,
+        drop_rate: float = 0.0,
+        drop_path_rate: float = 0.0,
+        init_values: float = 1e-3,
+    ) -> None:
+        super().__init__(img_size, num_classes, embed_dim[-1], drop_rate)
+        reductions = [patch_size << stage for stage in range(len(depth))]
+        _token_grid(img_size, reductions[-1])
+        self.grids = [_token_grid(img_size, reduction) for reduction in reductions]
+        rates = iter(torch.linspace(0, drop_path_rate, sum(depth), device="cpu").tolist())
+        self.patch_embed = nn.ModuleList(
+            PatchEmbed(in_chans, dim, patch_size) if stage == 0 else DownLayer(embed_dim[stage - 1], dim)
+            for stage, dim in enumerate(embed_dim)
+        )
+        self.pos_embed = nn.Parameter(torch.zeros(1, self.grids[0][0] * self.grids[0][1], embed_dim[0]))
+        self.blocks = nn.ModuleList(
+            nn.Sequential(*(Block(dim, grid, mlp_ratio, next(rates), init_values) for _ in range(count)))
+            for dim, grid, count in zip(embed_dim, self.grids, depth, strict=True)
+        )
+        self.feature_info = [
+            {"num_chs": dim, "reduction": reduction, "module": f"blocks.{stage}"}
+            for stage, (dim, reduction) in enumerate(zip(embed_dim, reductions, strict=True))
+        ]
+        self._init_weights()
+
+    def stages(self) -> list[Callable[[Tensor], Tensor]]:
+        """The four stages, each from its patch embedding to its last block."""
+        embed, blocks = list(self.patch_embed), list(self.blocks)
+        first: Callable[[Tensor], Tensor] = lambda images: blocks[0](self._embed(embed[0], images))  # noqa: E731
+        return [first, *(nn.Sequential(down, stage) for down, stage in zip(embed[1:], blocks[1:], strict=True))]

@@ -1,0 +1,282 @@
+"""PVT, the Pyramid Vision Transformer: attention on four shrinking grids, with keys and values on coarser ones still.
+
+Source: Wang et al. 2021, "Pyramid Vision Transformer: A Versatile Backbone for Dense Prediction without Convolutions".
+Parameter names and shapes are those of the official release files, which therefore load unchanged. (timm has the
+second version only.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from timm.layers import DropPath, Mlp, to_2tuple, trunc_normal_, use_fused_attn
+from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
+from torch import Tensor, nn
+
+from gfnet_bench.catalog import MODELS
+from gfnet_bench.models.weights import fetch_weights
+
+LayerNorm = partial(nn.LayerNorm, eps=1e-6)
+ImageSize = int | tuple[int, int]
+Grid = tuple[int, int]
+
+
+class SpatialReductionAttention(nn.Module):
+    """Attention whose keys and values come from a grid `reduction` times coarser.
+
+    Args:
+        dim: features d.
+        num_heads: heads they are split into.
+        reduction: side of the cells that become one key each; 1 for ordinary attention.
+    """
+
+    def __init__(self, dim: int, num_heads: int, reduction: int) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.reduction = reduction
+        self.fused_attn = use_fused_attn()
+        self.q = nn.Linear(dim, dim)
+        self.kv = nn.Linear(dim, 2 * dim)
+        self.proj = nn.Linear(dim, dim)
+        if reduction > 1:
+            self.sr = nn.Conv2d(dim, dim, kernel_size=reduction, stride=reduction)
+            self.norm = nn.LayerNorm(dim)
+
+    def forward(self, x: Tensor, grid: Grid) -> Tensor:
+        """(b, n, d) to (b, n, d); n is the size of `grid` wherever keys are reduced."""
+        b, n, d = x.shape
+        q = self.q(x).reshape(b, n, self.num_heads, -1).transpose(1, 2)
+        if self.reduction > 1:
+            x = self.sr(x.transpose(1, 2).reshape(b, d, *grid))
+            x = self.norm(x.flatten(2).transpose(1, 2))
+        k, v = self.kv(x).reshape(b, x.shape[1], 2, self.num_heads, -1).permute(2, 0, 3, 1, 4)
+        if self.fused_attn:
+            y = F.scaled_dot_product_attention(q, k, v)
+        else:
+            y = (q * q.shape[-1] ** -0.5 @ k.transpose(-2, -1)).softmax(dim=-1) @ v
+        return self.proj(y.transpose(1, 2).reshape(b, n, d))
+
+
+class Block(nn.Module):
+    """Attention and feed-forward network, each under a residual of its own."""
+
+    def __init__(self, dim: int, num_heads: int, mlp_ratio: int, reduction: int, drop_path: float) -> None:
+        super().__init__()
+        self.norm1 = LayerNorm(dim)
+        self.attn = SpatialReductionAttention(dim, num_heads, reduction)
+        self.norm2 = LayerNorm(dim)
+        self.mlp = Mlp(dim, dim * mlp_ratio)
+        self.drop_path = DropPath(drop_path) if drop_path > 0 else nn.Identity()
+
+    def forward(self, x: Tensor, grid: Grid) -> Tensor:
+        """(b, n, d) to (b, n, d)."""
+        x = x + self.drop_path(self.attn(self.norm1(x), grid))
+        return x + self.drop_path(self.mlp(self.norm2(x)))
+
+
+class PatchEmbed(nn.Module):
+    """Non-overlapping patches of a feature map to tokens: (b, c, h, w) to (b, n, d)."""
+
+    def __init__(self, in_chans: int, dim: int, patch_size: int) -> None:
+        super().__init__()
+        self.proj = nn.Conv2d(in_chans, dim, kernel_size=patch_size, stride=patch_size)
+        self.norm = nn.LayerNorm(dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Project each patch."""
+        return self.norm(self.proj(x).flatten(2).transpose(1, 2))
+
+
+class PVT(nn.Module):
+    """The four stages, a class token in the last one, and the head on that token.
+
+    Args:
+        img_size: side of the image, or (height, width); multiples of 8 * `patch_size`.
+        patch_size: side of a patch of the first stage in pixels; each later stage halves the grid.
+        in_chans: image channels.
+        num_classes: k; 0 for the features of the class token.
+        embed_dim: features d of each stage.
+        depth: blocks of each stage.
+        num_heads: heads of each stage.
+        mlp_ratio: hidden over outer features of the feed-forward networks of each stage.
+        reduction: how much coarser the grid of keys is in each stage.
+        drop_rate: dropout before the head.
+        drop_path_rate: stochastic depth of the last block; it grows linearly from 0.
+    """
+
+    def __init__(
+        self,
+        img_size: ImageSize = 224,
+        patch_size: int = 4,
+        in_chans: int = 3,
+        num_classes: int = 1000,
+        embed_dim: Sequence[int] = (64, 128, 320, 512),
+        depth: Sequence[int] = (2, 2, 2, 2),
+        num_heads: Sequence[int] = (1, 2, 5, 8),
+        mlp_ratio: Sequence[int] = (8, 8, 4, 4),
+        reduction: Sequence[int] = (8, 4, 2, 1),
+        drop_rate: float = 0.0,
+        drop_path_rate: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.img_size: tuple[int, int] = to_2tuple(img_size)
+        self.drop_rate = drop_rate
+        self.num_features = self.head_hidden_size = self.embed_dim = embed_dim[-1]
+        height, width = self.img_size
+        stride = patch_size << (len(depth) - 1)
+        if height % stride or width % stride:
+            raise ValueError(f"image sides must be multiples of {stride} for this model, found {height} x {width}")
+        self.grids: list[Grid] = [(height // (patch_size << i), width // (patch_size << i)) for i in range(len(depth))]
+
+        rates = iter(torch.linspace(0, drop_path_rate, sum(depth), device="cpu").tolist())
+        for i, (rows, columns) in enumerate(self.grids):
+            dim = embed_dim[i]
+            before, patch = (in_chans, patch_size) if i == 0 else (embed_dim[i - 1], 2)
+            tokens = rows * columns + (i == len(depth) - 1)
+            blocks = (Block(dim, num_heads[i], mlp_ratio[i], reduction[i], next(rates)) for _ in range(depth[i]))
+            setattr(self, f"patch_embed{i + 1}", PatchEmbed(before, dim, patch))
+            setattr(self, f"pos_embed{i + 1}", nn.Parameter(torch.zeros(1, tokens, dim)))
+            setattr(self, f"block{i + 1}", nn.ModuleList(blocks))
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, self.num_features))
+        self.norm = LayerNorm(self.num_features)
+        self.reset_classifier(num_classes)
+        self._init_weights()
+
+    def _init_weights(self) -> None:
+        for name, parameter in self.named_parameters():
+            if name.startswith(("pos_embed", "cls_token")):
+                trunc_normal_(parameter, std=0.02)
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                trunc_normal_(module.weight, std=0.02)
+                nn.init.zeros_(module.bias)
+
+    def get_classifier(self) -> nn.Module:
+        """The last linear layer."""
+        return self.head
+
+    def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
+        """A fresh head; 0 classes gives features instead of logits."""
+        if global_pool not in (None, "token"):
+            raise ValueError(f"PVT classifies its class token ('token'), found global_pool={global_pool!r}")
+        self.num_classes = num_classes
+        self.head = nn.Linear(self.num_features, num_classes) if num_classes > 0 else nn.Identity()
+
+    def forward_features(self, images: Tensor) -> Tensor:
+        """(b, 3, H, W) normalised images to (b, 1 + n, d) tokens of the last stage after the final norm."""
+        if tuple(images.shape[-2:]) != self.img_size:
+            raise ValueError(
+                f"this model was built for images of {self.img_size[0]} x {self.img_size[1]}, "
+                f"found {images.shape[-2]} x {images.shape[-1]}; pass img_size when building it"
+            )
+        x = images
+        for i, grid in enumerate(self.grids, start=1):
+            last = i == len(self.grids)
+            x = getattr(self, f"patch_embed{i}")(x)
+            if last:
+                x = torch.cat((self.cls_token.expand(len(x), -1, -1), x), dim=1)
+            x = x + getattr(self, f"pos_embed{i}")
+            for block in getattr(self, f"block{i}"):
+                x = block(x, grid)
+            if not last:
+                x = x.transpose(1, 2).unflatten(2, grid)
+        return self.norm(x)
+
+    def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
+        """(b, 1 + n, d) tokens to (b, k) logits, or to (b, d) features."""
+        x = F.dropout(x[:, 0], self.drop_rate, self.training)
+        return x if pre_logits else self.head(x)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(b, 3, H, W) normalised images to (b, k) logits."""
+        return self.forward_head(self.forward_features(images))
+
+
+def resize_pos_embed(pos_embed: Tensor, grid: Grid, cls_tokens: int) -> Tensor:
+    """Position embedding for another token grid, bilinear as the authors do.
+
+    Args:
+        pos_embed: (1, cls_tokens + n, d), learned on a square grid.
+        grid: (h, w) wanted.
+        cls_tokens: leading tokens that have no place on the grid, 0 or 1.
+
+    Returns:
+        (1, cls_tokens + h * w, d).
+    """
+    head, maps = pos_embed[:, :cls_tokens], pos_embed[:, cls_tokens:]
+    side = round(maps.shape[1] ** 0.5)
+    maps = maps.float().transpose(1, 2).unflatten(2, (side, side))
+    maps = F.interpolate(maps, size=grid, mode="bilinear", align_corners=False)
+    return torch.cat((head, maps.flatten(2).transpose(1, 2).to(head.dtype)), dim=1)
+
+
+def checkpoint_filter_fn(state_dict: Mapping[str, Any], model: PVT) -> dict[str, Tensor]:
+    """A checkpoint in the official form, resampled where `model` was built for another image size.
+
+    Args:
+        state_dict: the tensors, or the tensors under the key `model`.
+        model: the PVT they are for.
+    """
+    tensors = dict(state_dict.get("model", state_dict))
+    for i, grid in enumerate(model.grids, start=1):
+        name, cls_tokens = f"pos_embed{i}", int(i == len(model.grids))
+        if name in tensors and tensors[name].shape[1] != cls_tokens + grid[0] * grid[1]:
+            tensors[name] = resize_pos_embed(tensors[name], grid, cls_tokens)
+    return tensors
+
+
+def _cfg() -> dict[str, Any]:
+    return {
+        "num_classes": 1000,
+        "input_size": (3, 224, 224),
+        "fixed_input_size": True,
+        "crop_pct": 224 / 256,
+        "interpolation": "bicubic",
+        "mean": (0.485, 0.456, 0.406),
+        "std": (0.229, 0.224, 0.225),
+        "first_conv": "patch_embed1.proj",
+        "classifier": "head",
+        "license": "apache-2.0",
+    }
+
+
+default_cfgs = generate_default_cfgs({f"pvt_{size}": _cfg() for size in ("tiny", "small", "medium", "large")})
+
+
+def _create(variant: str, pretrained: bool, depth: Sequence[int], **kwargs: Any) -> PVT:
+    if kwargs.get("features_only"):
+        raise RuntimeError(f"{variant} gives no feature maps; build it without features_only")
+    overlay = kwargs.pop("pretrained_cfg_overlay", None) or {}
+    weights = MODELS[variant].weights
+    if pretrained and weights and not overlay.get("file"):
+        overlay = {**overlay, "file": str(fetch_weights(weights, variant))}
+    kwargs = {"depth": depth, **kwargs, "pretrained_cfg_overlay": overlay}
+    return build_model_with_cfg(PVT, variant, pretrained, pretrained_filter_fn=checkpoint_filter_fn, **kwargs)
+
+
+@register_model
+def pvt_tiny(pretrained: bool = False, **kwargs: Any) -> PVT:
+    """PVT-Tiny, 13.2 M parameters."""
+    return _create("pvt_tiny", pretrained, (2, 2, 2, 2), **kwargs)
+
+
+@register_model
+def pvt_small(pretrained: bool = False, **kwargs: Any) -> PVT:
+    """PVT-Small, 24.5 M parameters."""
+    return _create("pvt_small", pretrained, (3, 4, 6, 3), **kwargs)
+
+
+@register_model
+def pvt_medium(pretrained: bool = False, **kwargs: Any) -> PVT:
+    """PVT-Medium, 44.2 M parameters."""
+    return _create("pvt_medium", pretrained, (3, 4, 18, 3), **kwargs)
+
+
+@register_model
+def pvt_large(pretrained: bool = False, **kwargs: Any) -> PVT:
+    """PVT-Large, 61.4 M parameters."""
+    return _create("pvt_large", pretrained, (3, 8, 27, 3), **kwargs)
