@@ -1,0 +1,71 @@
+"""A report: records to named tables and figures."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from gfnet_bench.errors import UsageError
+from gfnet_bench.records import write_atomic
+from gfnet_bench.registry import Registry
+from gfnet_bench.reports.tables import FORMATS, Table
+
+
+class Figure(Protocol):
+    """A named drawing."""
+
+    name: str
+
+    def write(self, folder: Path) -> list[Path]:
+        """Save the drawing and its data as CSV in `folder`; the paths of the files."""
+        ...
+
+
+@dataclass(frozen=True)
+class Report:
+    """Tables and figures about one study.
+
+    Attributes:
+        tables: for people, in the order of printing.
+        details: tables too long to print unasked; saved with the others.
+        data: one row per number, for programs.
+        figures: drawings.
+    """
+
+    tables: Sequence[Table]
+    data: Table | None = None
+    figures: Sequence[Figure] = ()
+    details: Sequence[Table] = ()
+
+    def render(self, format: str, *, details: bool = False) -> str:
+        """What the command prints: `data` in CSV and JSON, the other tables one below the other in formats to read."""
+        if format not in FORMATS:
+            raise UsageError(f"unknown format {format!r}; expected one of {', '.join(FORMATS)}.")
+        if format in ("csv", "json") and self.data is not None:
+            return self.data.render(format)
+        tables = [*self.tables, *(self.details if details else ())]
+        if format == "json":
+            return json.dumps([json.loads(t.render("json")) for t in tables], indent=1, ensure_ascii=False) + "\n"
+        return "\n".join(table.render(format) for table in tables)
+
+    def write(self, results: Path, formats: Sequence[str] = ("md", "csv")) -> list[Path]:
+        """Save everything under `<results>/tables` and `<results>/figures`; the paths of the files."""
+        folder = results / "tables"
+        folder.mkdir(parents=True, exist_ok=True)
+        written = []
+        for table in (*self.tables, *self.details, *([self.data] if self.data else [])):
+            for format in formats:
+                content = table.render(format).encode()
+                written.append(folder / f"{table.name}.{FORMATS[format].ending}")
+                write_atomic(written[-1], content)
+        for figure in self.figures:
+            (results / "figures").mkdir(parents=True, exist_ok=True)
+            written += figure.write(results / "figures")
+        return written
+
+
+REPORTS: Registry[Callable[..., Report]] = Registry("report")
+"""Functions of a `Store`; keywords narrow down what is shown."""

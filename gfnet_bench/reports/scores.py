@@ -1,0 +1,229 @@
+"""Which column of the robustness tables a record fills, and what its rows and columns are called."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+from gfnet_bench.records import Cell, canonical_json
+
+CLEAN = canonical_json({"name": "clean"})
+SEVERITIES = (1, 2, 3, 4, 5)
+
+# The order is the paper's table's, sets it does not have last; a data set not listed comes after them by its own name.
+_DATASETS = {
+    "imagenet": "",
+    "mini": "",
+    "imagenet_c": "IN-C",
+    "imagenet_c_generated": "IN-C generated",
+    "mini_c": "mini-C",
+    "imagenet_a": "IN-A",
+    "imagenet_a_control": "IN-A control",
+    "mini_a": "mini-A",
+    "imagenet_v2": "IN-V2",
+    "imagenet_v2_threshold": "IN-V2 threshold",
+    "imagenet_v2_top": "IN-V2 top",
+    "mini_v2": "mini-V2",
+    "imagenet_real": "ReaL",
+    "mini_real": "ReaL",
+    "imagenet_r": "IN-R",
+    "imagenet_r_control": "IN-R control",
+    "imagenet_sketch": "IN-Sketch",
+}
+_METRICS = {"top1": "Top-1", "top5": "Top-5", "real": "", "mce": "mCE", "relative_mce": "relative mCE"}
+
+FGSM: dict[str, Any] = {"name": "fgsm", "norm": "linf", "epsilon": 1 / 255}
+PGD: dict[str, Any] = {**FGSM, "name": "pgd", "relative_step": 0.5, "steps": 5, "random_start": True}
+_PAPER = {"fgsm": FGSM, "pgd": PGD}
+
+_PUBLISHED = {
+    ("imagenet", "clean", "top1"): "top1",
+    ("imagenet", "clean", "top5"): "top5",
+    ("imagenet", "fgsm", "top1"): "fgsm_top1",
+    ("imagenet", "pgd", "top1"): "pgd_top1",
+    ("imagenet_c", "", "mce"): "imagenet_c_mce",
+    ("imagenet_a", "clean", "top1"): "imagenet_a_top1",
+    ("imagenet_v2", "clean", "top1"): "imagenet_v2_top1",
+    ("imagenet_real", "clean", "real"): "imagenet_real_top1",
+    ("imagenet_r", "clean", "top1"): "imagenet_r_top1",
+    ("imagenet_sketch", "clean", "top1"): "imagenet_sketch_top1",
+}
+
+
+@dataclass(frozen=True)
+class Score:
+    """One column: two records fill the same one only if their numbers may be compared.
+
+    Attributes:
+        dataset: the images.
+        perturbation: canonical JSON of what was done to them; of a corruption without name and severity, since mCE
+            is over all of those.
+        metric: `top1`, `top5`, `real`, `mce` or `relative_mce`.
+    """
+
+    dataset: str
+    perturbation: str
+    metric: str
+
+    @property
+    def suite(self) -> str:
+        """`imagenet`, or `mini`, which is Fashion-MNIST and never shares a table with ImageNet."""
+        return "mini" if self.dataset.startswith("mini") else "imagenet"
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """The perturbation."""
+        return json.loads(self.perturbation)
+
+    @property
+    def over_corruptions(self) -> bool:
+        """Whether many records make one number."""
+        return self.metric in ("mce", "relative_mce")
+
+    @property
+    def title(self) -> str:
+        """The heading: `PGD`, `PGD 4/255 x20`, `IN-C mCE`, `IN-A`."""
+        parts = [_DATASETS.get(self.dataset, self.dataset)]
+        if self.over_corruptions:
+            recipe = self.settings.get("recipe", "imagecorruptions")
+            parts += [_METRICS[self.metric], "" if recipe == "imagecorruptions" else recipe]
+        elif self.settings["name"] != "clean":
+            parts += [_attack_title(self.settings), "" if self.metric in ("top1", "real") else _METRICS[self.metric]]
+        elif not parts[0] or self.metric == "top5":
+            parts += [_METRICS[self.metric]]
+        return " ".join(part for part in parts if part)
+
+    @property
+    def description(self) -> str:
+        """The perturbation with all its settings, `fgsm epsilon=0.00392157 norm=linf`."""
+        settings = {k: f"{v:g}" if isinstance(v, float) else v for k, v in sorted(self.settings.items())}
+        name = settings.pop("name", f"15 corruptions x {len(SEVERITIES)} severities")
+        return " ".join([name, *(f"{key}={value}" for key, value in settings.items())])
+
+    @property
+    def published(self) -> str | None:
+        """The name of the column among the published figures; only the paper's own threat models have one."""
+        name = self.settings.get("name", "")
+        is_paper = name in ("clean", "") or self.settings == _PAPER.get(name)
+        return _PUBLISHED.get((self.dataset, name, self.metric)) if is_paper else None
+
+    @property
+    def order(self) -> tuple[Any, ...]:
+        """The position among the columns."""
+        names, datasets = ["clean", "fgsm", "pgd"], list(_DATASETS)
+        name = self.settings.get("name", "")
+        return (
+            datasets.index(self.dataset) if self.dataset in datasets else len(datasets),
+            names.index(name) if name in names else len(names),
+            name,
+            list(_METRICS).index(self.metric),
+            name in _PAPER and self.settings != _PAPER[name],
+            self.settings.get("epsilon", self.settings.get("eps")) or 0.0,
+            self.settings.get("steps") or 0,
+            self.dataset,
+            self.perturbation,
+        )
+
+
+@dataclass(frozen=True)
+class Setup:
+    """One row: a model and everything about its cells but data set and perturbation.
+
+    Attributes:
+        model: its name.
+        rest: canonical JSON of the other settings.
+    """
+
+    model: str
+    rest: str
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """The other settings."""
+        return json.loads(self.rest)
+
+    @property
+    def label(self) -> str:
+        """The model and whatever is not as usual: `gfnet_s, limit 64`."""
+        usual = {"transform": "paper", "seed": 0, "dtype": "float32"}
+        unusual = {k: v for k, v in self.settings.items() if v != usual.get(k)}
+        return ", ".join([self.model, *(_setting(key, value) for key, value in unusual.items())])
+
+    def of(self, model: str) -> Setup:
+        """The same for another model and its published weights."""
+        return replace(self, model=model, rest=canonical_json({**self.settings, "checkpoint": None}))
+
+
+def setup_of(cell: Cell) -> Setup:
+    """The row of a cell."""
+    rest = {key: value for key, value in cell.settings.items() if key not in ("dataset", "perturbation")}
+    return Setup(cell.model, canonical_json(rest))
+
+
+def scores_of(cell: Cell) -> tuple[Score, ...]:
+    """The columns that a cell fills, or helps to fill."""
+    dataset, settings = cell.settings["dataset"], dict(cell.settings["perturbation"])
+    if "severity" in settings:
+        variant = canonical_json({k: v for k, v in settings.items() if k not in ("name", "severity")})
+        return Score(dataset, variant, "mce"), Score(dataset, variant, "relative_mce")
+    if dataset == "imagenet_real":
+        return (Score(dataset, canonical_json(settings), "real"),)
+    top1 = Score(dataset, canonical_json(settings), "top1")
+    is_main = dataset in ("imagenet", "mini") and settings["name"] == "clean"
+    return (top1, replace(top1, metric="top5")) if is_main else (top1,)
+
+
+def _standard(suite: str, fgsm: dict[str, Any], pgd: dict[str, Any], recipe: dict[str, str]) -> tuple[Score, ...]:
+    return (
+        Score(suite, CLEAN, "top1"),
+        Score(suite, CLEAN, "top5"),
+        Score(suite, canonical_json(fgsm), "top1"),
+        Score(suite, canonical_json(pgd), "top1"),
+        Score(f"{suite}_c", canonical_json(recipe), "mce"),
+        Score(f"{suite}_a", CLEAN, "top1"),
+        Score(f"{suite}_v2", CLEAN, "top1"),
+        Score(f"{suite}_real", CLEAN, "real"),
+    )
+
+
+_STRONGER = {"epsilon": 4 / 255}  # on 32 px images of clothes 1/255 hardly moves an accuracy
+
+STANDARD = {
+    "imagenet": _standard("imagenet", FGSM, PGD, {}),
+    "mini": _standard("mini", {**FGSM, **_STRONGER}, {**PGD, **_STRONGER}, {"recipe": "imagecorruptions"}),
+}
+"""The columns of the paper's Table 3, shown also where nothing is measured."""
+
+
+def _attack_title(settings: dict[str, Any]) -> str:
+    """The name alone for the paper's threat model; otherwise what it is about, and what differs from the paper's."""
+    name, usual = settings["name"], _PAPER.get(settings["name"], {})
+    shown = name if ":" in name else name.upper()
+    if settings == usual:
+        return shown
+    radius, steps = settings.get("epsilon", settings.get("eps")), settings.get("steps")
+    parts = [shown, "" if radius is None else _epsilon(radius), "" if steps is None else f"x{steps}"]
+    usual = {"norm": "linf", "random_start": True, **usual}
+    for key, value in settings.items():
+        if (key, value) == ("random_start", False):
+            parts.append("no random start")
+        elif key not in ("name", "version", "epsilon", "eps", "steps") and value != usual.get(key):
+            parts.append(f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}")
+    return " ".join(part for part in parts if part)
+
+
+def _epsilon(epsilon: float) -> str:
+    of_255 = round(epsilon * 255, 4)
+    return f"{of_255:g}/255" if of_255 < 100 and abs(of_255 - epsilon * 255) < 1e-6 else f"{epsilon:g}"
+
+
+def _setting(key: str, value: Any) -> str:
+    if key == "transform":
+        return f"{value}'s own transform" if value == "model" else f"{value} transform"
+    if key == "img_size":
+        return f"{value[0]} px" if len(set(value)) == 1 else f"{value[0]}x{value[1]} px"
+    if key == "checkpoint":
+        return f"checkpoint {value[:8]}"
+    return str(value) if key == "dtype" else f"{key} {value}"

@@ -1,0 +1,325 @@
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+import pytest
+
+from gfnet_bench import metrics
+from gfnet_bench.errors import MissingError
+from gfnet_bench.published import alexnet, corruptions
+from gfnet_bench.records import Cell, Record, Store
+from gfnet_bench.reports import scores
+from gfnet_bench.reports.base import REPORTS
+from gfnet_bench.reports.robustness import robustness
+from gfnet_bench.reports.scores import FGSM, PGD
+
+GOLDEN = Path(__file__).parent / "golden"
+CLEAN = {"name": "clean"}
+SETTINGS = {
+    "transform": "paper", "img_size": None, "checkpoint": None, "limit": None, "seed": 0, "dtype": "float32",
+}  # fmt: skip
+IMAGES = 40
+
+
+def cell(model: str, dataset: str, perturbation: dict, **settings) -> Cell:
+    return Cell("robustness", 1, model, {**SETTINGS, **settings, "dataset": dataset, "perturbation": perturbation})
+
+
+def record(c: Cell, right: int, *, shift: int = 0, ids: str = "") -> tuple[Record, dict]:
+    """A measured cell: `right` of 40 images, every seventh one from `shift` on, with the arrays behind it."""
+    is_right = np.zeros(IMAGES, dtype=bool)
+    is_right[(shift + 7 * np.arange(right)) % IMAGES] = True
+    labels = np.arange(IMAGES) % 10
+    top5 = np.stack([(labels + 1 + k) % 10 for k in range(5)], axis=1)
+    top5[is_right, 0] = labels[is_right]
+    confidence = np.full(IMAGES, 0.5, dtype=np.float32)
+    p = metrics.Predictions(top5, confidence, confidence, labels, ())
+    answers = None
+    if c.settings["dataset"] == "imagenet_real":
+        answers = [(int(label),) for label in labels]
+    values = {**metrics.scores(p, answers), "excluded": 0}
+    seen = ids or metrics.ids_sha256([f"{c.settings['dataset']}/{i}" for i in range(IMAGES)])
+    provenance = {"params": 24869608, "ids_sha256": seen, "started": "2026-01-31T12:00:00Z", "seconds": 41.2}
+    return Record(c, values, provenance=provenance), metrics.to_arrays(p, answers)
+
+
+def failure(c: Cell, error: str) -> tuple[Record, dict]:
+    return Record(c, error=error), {}
+
+
+def corrupted(model: str, dataset: str, right: int, recipe: str | None = None, names=(), **settings) -> list:
+    made_by = {"recipe": recipe} if recipe else {}
+    return [
+        record(cell(model, dataset, {"name": name, "severity": s, **made_by}, **settings), right - 2 * s, shift=i)
+        for i, name in enumerate(names or corruptions())
+        for s in range(1, 6)
+    ]
+
+
+def imagenet() -> list[tuple[Record, dict]]:
+    strong = {**PGD, "epsilon": 4 / 255, "steps": 20}
+    return [
+        record(cell("gfnet_s", "imagenet", CLEAN), 33),
+        record(cell("gfnet_s", "imagenet", FGSM), 17),
+        record(cell("gfnet_s", "imagenet", PGD), 8),
+        record(cell("gfnet_s", "imagenet", strong), 1),
+        *corrupted("gfnet_s", "imagenet_c", 25),
+        record(cell("gfnet_s", "imagenet_a", CLEAN), 6),
+        failure(cell("gfnet_s", "imagenet_v2", CLEAN), "MissingError: imagenet_v2: no such folder in data."),
+        record(cell("gfnet_s", "imagenet_real", CLEAN), 34),
+        record(cell("deit_small", "imagenet", CLEAN), 32, shift=1),
+        failure(cell("deit_small", "imagenet", FGSM), "OutOfMemoryError: CUDA out of memory\nsecond line"),
+        *corrupted("deit_small", "imagenet_c", 24, names=corruptions()[:12]),
+        record(cell("deit_small", "imagenet_a", CLEAN), 7, ids="other images"),
+        record(cell("deit_small", "imagenet", CLEAN, transform="model"), 32),
+        record(cell("deit_small", "imagenet_v2", CLEAN, transform="model"), 27),
+        record(cell("deit_small", "imagenet", CLEAN, limit=64), 30),
+    ]
+
+
+def mini() -> list[tuple[Record, dict]]:
+    stronger = {**FGSM, "epsilon": 4 / 255}
+    return [
+        item
+        for model, right in (("gfnet_mini", 36), ("resnet_mini", 37))
+        for item in [
+            record(cell(model, "mini", CLEAN), right),
+            record(cell(model, "mini", stronger), right - 20),
+            record(cell(model, "mini_a", CLEAN), right - 16),
+            *corrupted(model, "mini_c", right - 8, recipe="imagecorruptions"),
+        ]
+    ]
+
+
+def fill(folder: Path, items: list[tuple[Record, dict]]) -> Store:
+    store = Store(folder)
+    with mock.patch("os.fsync"):  # hundreds of waits for the disk prove nothing here
+        for r, arrays in items:
+            store.save(r, arrays)
+    return store
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory) -> Store:
+    return fill(tmp_path_factory.mktemp("results"), [*imagenet(), *mini()])
+
+
+def long_row(report, row: str, column: str) -> dict:
+    (found,) = [r for r in report.data.rows if (r["row"], r["column"]) == (row, column)]
+    return found
+
+
+@pytest.mark.parametrize("suite", ["imagenet", "mini"])
+def test_tables_for_people(both, suite):
+    printed = REPORTS["robustness"](both, suite=suite).render("text", details=True)
+    assert printed == (GOLDEN / f"robustness_{suite}.txt").read_text(encoding="utf-8")
+
+
+def test_suites_never_share_a_table(both):
+    report = robustness(both)
+    assert [t.name for t in report.tables] == [
+        "robustness_imagenet", "robustness_imagenet_c", "robustness_mini", "robustness_mini_c_imagecorruptions",
+    ]  # fmt: skip
+    assert [t.name for t in report.details] == ["robustness_imagenet_paired", "robustness_mini_paired"]
+    for table in (*report.tables, *report.details):
+        is_mini = "mini" in table.name
+        assert ("mini (Fashion-MNIST, not ImageNet)" in table.title) == is_mini
+        text = table.render("text")
+        assert ("gfnet_s" in text) != is_mini
+        assert ("(80.0)" in text) == (table.name == "robustness_imagenet")
+
+
+def test_a_row_of_data_by_hand(both):
+    row = long_row(robustness(both), "gfnet_s", "PGD")
+    low, high = metrics.wilson_interval(8, 40)
+    assert row == {
+        "suite": "imagenet", "model": "gfnet_s", "row": "gfnet_s", "column": "PGD", "dataset": "imagenet",
+        "perturbation": "pgd epsilon=0.00392157 norm=linf random_start=True relative_step=0.5 steps=5",
+        "metric": "top1", "transform": "paper", "images": 40, "excluded": 0, "limit": None,
+        "ours": 20.0, "low": 100 * low, "high": 100 * high, "published": 21.0, "verified": False, "difference": -1.0,
+        "source": row["source"], "status": "measured", "reason": None,
+    }  # fmt: skip
+    assert "2107.00645" in row["source"]
+
+
+def test_mce_by_hand(both):
+    # Right are 23, 21, 19, 17, 15 of 40 at each corruption, so the mean error is 0.525.
+    row = long_row(robustness(both), "gfnet_s", "IN-C mCE")
+    reference = {name: float(np.mean(alexnet().errors[name])) for name in corruptions()}
+    assert row["ours"] == pytest.approx(100 * np.mean([0.525 / r for r in reference.values()]))
+    assert row["published"] == 53.8
+    assert row["low"] < row["ours"] < row["high"]
+    relative = long_row(robustness(both), "gfnet_s", "IN-C relative mCE")["ours"]
+    clean = 7 / 40
+    expected = 100 * np.mean([(0.525 - clean) / (r - 0.43478) for r in reference.values()])
+    assert relative == pytest.approx(expected)
+
+
+def test_mini_mce_is_relative_to_its_resnet(both):
+    report = robustness(both)
+    resnet = long_row(report, "resnet_mini", "mini-C mCE")
+    assert (resnet["ours"], resnet["low"], resnet["high"]) == (100.0, None, None)
+    # Errors: 40 - (28 - 6) = 18 of 40 on average against 40 - (29 - 6) = 17.
+    gfnet = long_row(report, "gfnet_mini", "mini-C mCE")
+    assert gfnet["ours"] == pytest.approx(100 * 18 / 17)
+    assert gfnet["published"] is None
+
+
+def test_mini_mce_finds_its_reference_in_the_store(both):
+    only = [r for r in both if r.cell.model == "gfnet_mini"]
+    assert long_row(robustness(only, store=both), "gfnet_mini", "mini-C mCE")["ours"] == pytest.approx(100 * 18 / 17)
+    alone = long_row(robustness(only), "gfnet_mini", "mini-C mCE")
+    assert (alone["status"], alone["ours"]) == ("incomplete", None)
+    assert "needs all cells of resnet_mini" in alone["reason"]
+    assert "no reference" in robustness(only).render("text")
+
+
+def test_interval_of_mce_is_wider_when_the_arrays_are_gone(both):
+    exact = long_row(robustness(both), "gfnet_s", "IN-C mCE")
+    bound = long_row(robustness(list(both)), "gfnet_s", "IN-C mCE")
+    assert bound["ours"] == exact["ours"]
+    assert bound["low"] < exact["low"]
+    assert bound["high"] > exact["high"]
+
+
+def test_gaps_have_a_reason(both):
+    report = robustness(both)
+    missing = long_row(report, "gfnet_s", "IN-V2")
+    assert (missing["status"], missing["reason"]) == ("missing", "imagenet_v2: no such folder in data.")
+    assert (missing["ours"], missing["published"], missing["difference"]) == (None, 68.5, None)
+    failed = long_row(report, "deit_small", "FGSM")
+    assert (failed["status"], failed["reason"]) == ("failed", "OutOfMemoryError: CUDA out of memory")
+    incomplete = long_row(report, "deit_small", "IN-C mCE")
+    assert (incomplete["status"], incomplete["reason"]) == ("incomplete", "60 of 75 cells measured")
+    assert long_row(report, "gfnet_mini", "ReaL")["status"] == "not applicable"
+    assert long_row(report, "deit_small", "PGD")["status"] == "not measured"
+
+
+def test_a_failure_among_the_75_is_told(tmp_path):
+    items = corrupted("gfnet_s", "imagenet_c", 25)
+    items[40] = failure(items[40][0].cell, "ValueError: broken file")
+    row = long_row(robustness(fill(tmp_path, items)), "gfnet_s", "IN-C mCE")
+    assert row["reason"] == "74 of 75 cells measured, 1 failed, the first with: ValueError: broken file"
+
+
+def test_what_differs_in_kind_never_shares_a_column(tmp_path):
+    variants = [
+        PGD,
+        {**PGD, "epsilon": 4 / 255},
+        {**PGD, "epsilon": 4 / 255, "steps": 20},
+        {**PGD, "random_start": False},
+        {**PGD, "relative_step": 0.25},
+        {"name": "torchattacks:PGDL2", "version": "3.3.0", "eps": 1.0, "steps": 5, "random_start": True},
+    ]
+    items = [record(cell("gfnet_s", "imagenet", p), 10 + i) for i, p in enumerate(variants)]
+    items += corrupted("gfnet_s", "imagenet_c", 25) + corrupted(
+        "gfnet_s", "imagenet_c_generated", 20, "imagecorruptions"
+    )
+    report = robustness(fill(tmp_path, items))
+    titles = [c.title for c in report.tables[0].columns]
+    assert titles == [
+        "Model", "Params", "Top-1", "Top-5", "FGSM", "PGD", "PGD 1/255 x5 no random start",
+        "PGD 1/255 x5 relative_step=0.25", "PGD 4/255 x5", "PGD 4/255 x20", "torchattacks:PGDL2 1 x5",
+        "IN-C mCE", "IN-C generated mCE", "IN-A", "IN-V2", "ReaL",
+    ]  # fmt: skip
+    published = {r["column"] for r in report.data.rows if r["published"] is not None}
+    assert published == {"Top-1", "Top-5", "FGSM", "PGD", "IN-C mCE", "IN-A", "IN-V2", "ReaL"}
+    assert long_row(report, "gfnet_s", "IN-C generated mCE")["ours"] > long_row(report, "gfnet_s", "IN-C mCE")["ours"]
+
+
+def test_what_differs_in_the_model_or_the_sample_never_shares_a_row():
+    one = cell("gfnet_s", "imagenet", CLEAN)
+    others = {
+        "gfnet_s, limit 64": {"limit": 64},
+        "gfnet_s, model's own transform": {"transform": "model"},
+        "gfnet_s, 384 px": {"img_size": [384, 384]},
+        "gfnet_s, 224x320 px": {"img_size": [224, 320]},
+        "gfnet_s, checkpoint 0123abcd": {"checkpoint": "0123abcd" * 8},
+        "gfnet_s, float16": {"dtype": "float16"},
+        "gfnet_s, seed 1": {"seed": 1},
+    }
+    report = robustness([record(cell("gfnet_s", "imagenet", CLEAN, **s), 30)[0] for s in ({}, *others.values())])
+    assert sorted(row["model"] for row in report.tables[0].rows) == sorted(["gfnet_s", *others])
+    assert scores.setup_of(one).label == "gfnet_s"
+
+
+def test_own_transform_is_held_against_timm(both):
+    row = long_row(robustness(both), "deit_small, model's own transform", "IN-V2")
+    assert (row["ours"], row["published"], row["verified"]) == (67.5, 68.53, True)
+    assert row["difference"] == pytest.approx(-1.03)
+    assert "pytorch-image-models" in row["source"]
+
+
+def test_pairs_are_compared_on_the_same_images_only(both):
+    (table,) = [t for t in robustness(both).details if t.name == "robustness_imagenet_paired"]
+    (top1,) = [row for row in table.rows if row["column"] == "Top-1"]
+    assert {row["column"] for row in table.rows} == {"Top-1", "Top-5"}
+    assert (top1["first"], top1["second"], top1["images"]) == ("deit_small", "gfnet_s", 40)
+    # DeiT has the 32 images 1, 8, 15, ... right, GFNet the 33 images 0, 7, 14, ...
+    deit, gfnet = ({(shift + 7 * i) % 40 for i in range(n)} for shift, n in ((1, 32), (0, 33)))
+    assert (top1["only_first"], top1["only_second"]) == (len(deit - gfnet), len(gfnet - deit))
+    assert top1["difference"] == pytest.approx(-100 / 40)
+    assert top1["p"] == metrics.mcnemar_p(len(deit - gfnet), len(gfnet - deit))
+    assert table.notes[-1] == "Not compared: IN-A of deit_small and gfnet_s (different images)."
+
+
+def test_paired_difference_of_mce(both):
+    (table,) = [t for t in robustness(both).details if t.name == "robustness_mini_paired"]
+    (row,) = [row for row in table.rows if row["column"] == "mini-C mCE"]
+    assert row["difference"] == pytest.approx(100 * 18 / 17 - 100)
+    assert row["low"] < row["difference"] < row["high"]
+    assert (row["p"] < 0.05) == (row["low"] > 0)
+
+
+def test_without_arrays_pairs_say_so(both):
+    (table,) = [t for t in robustness(list(both)).details if t.name == "robustness_mini_paired"]
+    assert table.rows == []
+    assert "Top-1 of gfnet_mini and resnet_mini (no per-image predictions)" in table.notes[0]
+
+
+def test_models_choose_rows_and_their_order(both):
+    report = robustness(both, models=["resnet_mini", "gfnet_mini"])
+    assert [row["model"] for row in report.tables[0].rows] == ["resnet_mini", "gfnet_mini"]
+    assert {row["model"] for row in report.data.rows} == {"resnet_mini", "gfnet_mini"}
+
+
+def test_nothing_measured_is_told(tmp_path):
+    with pytest.raises(MissingError, match=r"expected records in .*, found none; start with: gfnet-bench robustness"):
+        robustness(Store(tmp_path))
+
+
+def test_unreadable_images_and_records_are_told(tmp_path):
+    r, arrays = record(cell("gfnet_s", "imagenet", CLEAN), 30)
+    store = fill(tmp_path, [(Record(r.cell, {**r.values, "excluded": 3}, provenance=r.provenance), arrays)])
+    (tmp_path / "records/robustness/gfnet_s/broken.json").write_text("{")
+    report = robustness(store)
+    notes = "\n".join(report.tables[0].notes)
+    assert "left out: gfnet_s Top-1: 3" in notes
+    assert "broken.json: expected a record" in notes
+    assert any("broken.json" in note for note in report.data.notes)
+
+
+def test_files_do_not_depend_on_the_order_or_the_time_of_measuring(both, tmp_path):
+    later = [
+        (Record(r.cell, r.values, r.error, (), {**r.provenance, "started": "2027", "seconds": 1.0}), arrays)
+        for r, arrays in reversed([*imagenet(), *mini()])
+    ]
+    formats = ["text", "md", "csv", "latex", "json", "html"]
+    first = robustness(both).write(tmp_path / "a", formats)
+    second = robustness(fill(tmp_path / "b", later)).write(tmp_path / "b", formats)
+    assert len(first) == 7 * len(formats)
+    for a, b in zip(first, second, strict=True):
+        assert a.name == b.name
+        assert a.read_bytes() == b.read_bytes()
+
+
+def test_data_for_programs(both):
+    report = robustness(both)
+    from_json = json.loads(report.render("json"))["rows"]
+    from_csv = list(csv.DictReader(report.render("csv").splitlines()))
+    assert [(r["row"], r["column"]) for r in from_json] == [(r["row"], r["column"]) for r in from_csv]
+    assert len({(r["row"], r["column"]) for r in from_json}) == len(from_json)

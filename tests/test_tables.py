@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import csv
+import json
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from gfnet_bench.errors import UsageError
+from gfnet_bench.reports.base import Report
+from gfnet_bench.reports.tables import FORMATS, WIDTH, Column, Table, render
+
+GOLDEN = Path(__file__).parent / "golden"
+
+COLUMNS = [
+    Column("model", "Model"),
+    Column("top1", "Top-1", "%", align="right"),
+    Column("p", "p", digits=3, align="right"),
+    Column("images", "Images", align="right"),
+    Column("note", "Note & more"),
+]
+ROWS = [
+    {"model": "gfnet_s", "top1": 80.04999, "p": 0.0004321987654, "images": 50000, "note": "a|b <c> 5 % †"},
+    {"model": "vit", "top1": -0.01, "p": 1.0, "images": None, "note": "plain"},
+    {"model": "resnet50", "top1": 7.25, "images": 64, "note": True},
+]
+TABLE = Table("example", "An example, 100 %", COLUMNS, ROWS, ["† from memory", "x_1 < x_2"])
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_every_format_against_its_file(format):
+    path = GOLDEN / f"table.{FORMATS[format].ending}"
+    assert TABLE.render(format) == path.read_bytes().decode()
+
+
+def test_csv_and_json_hold_the_same_rows():
+    from_json = json.loads(TABLE.render("json"))["rows"]
+    from_csv = list(csv.DictReader(TABLE.render("csv").splitlines()))
+    assert [{k: "" if v is None else str(v) for k, v in row.items()} for row in from_json] == from_csv
+    assert from_json[0]["p"] == 0.000432199
+    assert from_json[2]["p"] is None
+
+
+def test_html_reads_back():
+    cells: list[str] = []
+
+    class Reader(HTMLParser):
+        inside = False
+
+        def handle_starttag(self, tag, attrs):
+            self.inside = tag in ("td", "th")
+
+        def handle_endtag(self, tag):
+            self.inside = False
+
+        def handle_data(self, data):
+            if self.inside:
+                cells.append(data)
+
+    Reader().feed(TABLE.render("html"))
+    assert len(cells) == 20
+    assert cells[4] == "Note & more"
+    assert cells[9] == "a|b <c> 5 % †"
+
+
+def test_a_wide_table_is_printed_in_blocks_that_fit():
+    columns = [Column("model", "Model"), *(Column(f"c{i}", f"column {i}", align="right") for i in range(40))]
+    text = render([{"model": "gfnet_s", **{f"c{i}": i / 3 for i in range(40)}}], columns, "text")
+    lines = text.splitlines()
+    assert max(map(len, lines)) <= WIDTH
+    for first in ("Model", "gfnet_s"):
+        assert sum(line.startswith(first) for line in lines) == 4
+    headings = " ".join(line for line in lines if line.startswith("Model"))
+    assert [headings.count(f"column {i} ") + headings.endswith(f"column {i}") for i in range(40)] == [1] * 40
+
+
+def test_one_column_wider_than_the_line_still_shows():
+    text = render([{"a": "x", "b": "y" * 200}], [Column("a", "A"), Column("b", "B")], "text")
+    assert "y" * 200 in text
+
+
+def test_a_long_note_is_folded():
+    table = Table("t", "T", COLUMNS, ROWS, ["word " * 60])
+    assert max(len(line) for line in table.render("text").splitlines()) <= WIDTH
+
+
+def test_unknown_format_is_refused():
+    with pytest.raises(UsageError, match="unknown format 'docx'; expected one of text, md, csv, latex, json, html"):
+        render(ROWS, COLUMNS, "docx")
+    with pytest.raises(UsageError, match="docx"):
+        Report([TABLE]).render("docx")
+
+
+def test_report_prints_data_for_programs_and_tables_for_people():
+    data = Table("data", "Data", [Column("k", "k")], [{"k": 1}])
+    report = Report([TABLE, TABLE], data)
+    assert report.render("csv") == "k\n1\n"
+    assert json.loads(report.render("json"))["rows"] == [{"k": 1}]
+    assert report.render("md").count("### An example") == 2
+    assert [t["name"] for t in json.loads(Report([TABLE, TABLE]).render("json"))] == ["example", "example"]
+
+
+def test_report_writes_every_table_in_every_format(tmp_path):
+    class Drawing:
+        name = "curve"
+
+        def write(self, folder):
+            (folder / "curve.svg").write_text("<svg/>")
+            return [folder / "curve.svg"]
+
+    data = Table("data", "Data", [Column("k", "k")], [{"k": 1}])
+    written = Report([TABLE], data, [Drawing()]).write(tmp_path, ["md", "latex"])
+    assert [str(path.relative_to(tmp_path)) for path in written] == [
+        "tables/example.md", "tables/example.tex", "tables/data.md", "tables/data.tex", "figures/curve.svg",
+    ]  # fmt: skip
+    assert all(path.exists() for path in written)
+    assert (tmp_path / "tables/example.md").read_text(encoding="utf-8") == TABLE.render("md")
