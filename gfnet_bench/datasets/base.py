@@ -1,0 +1,208 @@
+"""What a data set is: where it is looked for, which classes count, what it is compared with; and loading its images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+from gfnet_bench.catalog import Transform
+from gfnet_bench.datasets.images import Images, choose
+from gfnet_bench.errors import GfnetBenchError, UsageError
+from gfnet_bench.registry import Registry
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+class Items(NamedTuple):
+    """The files of a data set, in the order of their ids.
+
+    Attributes:
+        paths: one file per image.
+        labels: (n,) int64, class index.
+        ids: one name per image that is the same on every machine and in every layout.
+    """
+
+    paths: tuple[Path, ...]
+    labels: NDArray[np.int64]
+    ids: tuple[str, ...]
+
+    def select(self, rows: Sequence[int]) -> Items:
+        """The items at these positions."""
+        return Items(tuple(self.paths[r] for r in rows), self.labels[list(rows)], tuple(self.ids[r] for r in rows))
+
+
+class Corruption(NamedTuple):
+    """One cell of the published ImageNet-C: a folder name and a severity from 1 to 5."""
+
+    name: str
+    severity: int
+
+
+class Found(NamedTuple):
+    """A data set on this machine: its folder, how the files lie there in words, and the files."""
+
+    folder: Path
+    layout: str
+    items: Items
+
+
+Reader: TypeAlias = "Callable[[DatasetSpec, Sequence[Path], Corruption | None], Found]"
+
+
+@dataclass(frozen=True)
+class DatasetSpec:
+    """One data set.
+
+    Attributes:
+        name: the short name, `imagenet_a`.
+        title: as papers print it.
+        images: how many images the whole set has; for ImageNet-C, per corruption and severity.
+        help: how to get it, the end of the message that it is missing.
+        folders: names looked for in a data folder; "." is the data folder itself.
+        read: finds and lists the files; None for a set that uses another one's.
+        images_of: the data set whose files it uses, of which it keeps the images of its classes.
+        classes: the class indices that count, of 1000; None if all do.
+        answers: for sets with several right answers per image: the answers for an id; images without any are left out.
+        pixels: for sets inside the package: ids to (n, h, w, 3) uint8.
+        control: the clean set its accuracy is compared with.
+        file_side: for a set with files per corruption and severity, the pixels per side of those files.
+        suite: `imagenet`, or `mini` for the embedded suite with its own ten classes.
+    """
+
+    name: str
+    title: str
+    images: int
+    help: str
+    folders: tuple[str, ...] = ()
+    read: Reader | None = None
+    images_of: str | None = None
+    classes: Callable[[], tuple[int, ...]] | None = None
+    answers: Callable[[str], tuple[int, ...]] | None = None
+    pixels: Callable[[Sequence[str]], NDArray[np.uint8]] | None = None
+    control: str | None = None
+    file_side: int | None = None
+    suite: str = "imagenet"
+
+    @property
+    def source(self) -> DatasetSpec:
+        """The data set whose files these are."""
+        return DATASETS[self.images_of] if self.images_of else self
+
+    def locate(self, data_dirs: Sequence[Path], corruption: Corruption | None = None) -> Found:
+        """Where the set is and what is in it; of ImageNet-C without a corruption only where it is.
+
+        Raises:
+            MissingError: if it is in none of the data folders; the text says how to get it.
+            GfnetBenchError: if what is there is incomplete, ambiguous or in another class order.
+        """
+        source = self.source
+        assert source.read is not None
+        return self.restrict(source.read(source, data_dirs, corruption))
+
+    def restrict(self, found: Found) -> Found:
+        """What this set keeps of the files of its source: the classes that count, the images with answers."""
+        if self.images_of is None:
+            return found
+        classes = set(self.classes()) if self.classes else None
+        rows = [
+            row
+            for row, (label, image) in enumerate(zip(found.items.labels.tolist(), found.items.ids, strict=True))
+            if (classes is None or label in classes) and (self.answers is None or self.answers(image))
+        ]
+        return found._replace(items=found.items.select(rows))
+
+    def find(self, data_dirs: Sequence[Path], corruption: Corruption | None = None) -> Items:
+        """The files alone; see `locate`."""
+        return self.locate(data_dirs, corruption).items
+
+
+DATASETS: Registry[DatasetSpec] = Registry("dataset")
+
+
+def load_images(
+    name: str,
+    data_dirs: Sequence[Path],
+    transform: Transform,
+    *,
+    limit: int | None = None,
+    seed: int = 0,
+    corruption: tuple[str, int] | None = None,
+    cache_dir: Path | None = None,
+    workers: int = 0,
+    progress: bool = True,
+) -> Images:
+    """The images of a data set as a model is to be shown them; decoded once, memory-mapped ever after.
+
+    Args:
+        name: of a registered data set.
+        data_dirs: folders to look in; the first that has the set is used.
+        transform: resize and crop.
+        limit: take so many images, spread over the classes; None takes all.
+        seed: decides which images a limit takes.
+        corruption: name and severity; for the published ImageNet-C files only, whose pixels are not kept.
+        cache_dir: where decoded pixels are kept, 7.5 GB for 50,000 images of 224 pixels; None is the usual place.
+        workers: processes that decode; 0 decodes in this one.
+        progress: show a bar on stderr.
+
+    Raises:
+        GfnetBenchError: as `DatasetSpec.locate`; or there is no room for the pixels, or no image can be read.
+        UsageError: a corruption is needed, or makes no sense, or the limit takes nothing.
+    """
+    from gfnet_bench.datasets import prepared
+
+    spec = DATASETS[name]
+    if limit is not None and limit < 1:
+        raise UsageError(f"expected a limit of at least 1 image, found {limit}")
+    if (corruption is None) == (spec.file_side is not None):
+        needed = "needs a corruption and a severity" if corruption is None else "is not corrupted from files"
+        raise UsageError(f"{spec.name}: {needed}; imagenet_c is the set that comes as files per corruption")
+    transform = _for_files(spec, transform)
+    items = spec.find(data_dirs, Corruption(*corruption) if corruption else None)
+    if not items.ids:
+        raise GfnetBenchError(f"{spec.name}: expected {spec.images} images, found none in its folders")
+    excluded = []
+    if len(items.ids) != spec.images:
+        excluded.append((spec.name, f"expected {spec.images} images, found {len(items.ids)}"))
+    if limit is not None:
+        items = items.select(choose(items.ids, items.labels.tolist(), limit, seed))
+    if spec.source.pixels is not None:
+        read = prepared.transformed(spec.source.pixels(items.ids), transform)
+    else:
+        files = "_".join((spec.source.name, *map(str, corruption or ())))
+        read = prepared.load(
+            files,
+            items.ids,
+            items.paths,
+            transform,
+            cache_dir=cache_dir,
+            workers=workers,
+            keep=corruption is None,
+            progress=progress,
+        )
+    labels, ids = items.labels[read.kept], tuple(items.ids[r] for r in read.kept)
+    return Images(
+        read.pixels,
+        labels,
+        ids,
+        read.sizes[read.kept],
+        (*excluded, *((items.ids[r], reason) for r, reason in read.reasons.items())),
+        spec.classes() if spec.classes else None,
+        tuple(spec.answers(image) for image in ids) if spec.answers else None,
+    )
+
+
+def _for_files(spec: DatasetSpec, transform: Transform) -> Transform:
+    """Files that are crops already must not be resized: doing so once changed the first two places of a leaderboard."""
+    side = spec.file_side
+    if side is None:
+        return transform
+    if max(transform.height, transform.width) > side:
+        raise GfnetBenchError(
+            f"{spec.name}: its files are {side} x {side} pixels and are not resized, but the model takes "
+            f"{transform.width} x {transform.height}; measure it with --img-size {side}"
+        )
+    return replace(transform, resize=None)

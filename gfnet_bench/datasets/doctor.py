@@ -1,0 +1,187 @@
+"""What is on this machine, and what is wrong with it: names, counts and sizes at a glance, every pixel if asked."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from gfnet_bench.datasets.base import DATASETS, Corruption, DatasetSpec, Found
+from gfnet_bench.datasets.classes import agreement, class_index, file_number
+from gfnet_bench.datasets.decoding import defects
+from gfnet_bench.datasets.imagenet_c import severity_folders
+from gfnet_bench.datasets.layouts import class_folders
+from gfnet_bench.errors import GfnetBenchError, MissingError
+
+SAMPLE = 1000  # images whose last bytes are looked at; opening all of them takes minutes on a network disk
+TAIL = 64
+PUBLISHED_C = 75  # corruptions of mCE times severities
+
+
+class Finding(NamedTuple):
+    """One thing seen in a data set; `severity` is `error` (numbers would be wrong), `warning` or `ok`."""
+
+    severity: str
+    dataset: str
+    text: str
+
+
+class Status(NamedTuple):
+    """One line of an overview.
+
+    Attributes:
+        name: of the data set.
+        title: as papers print it.
+        found: how many units there are.
+        expected: how many the whole set has.
+        unit: `images`, or `corruption folders` for the published ImageNet-C.
+        where: the folder; empty if there is none.
+        note: how the files lie there, or what is wrong, or how to get them.
+    """
+
+    name: str
+    title: str
+    found: int
+    expected: int
+    unit: str
+    where: str
+    note: str
+
+
+def status(data_dirs: Sequence[Path]) -> list[Status]:
+    """An overview of every data set; the files that several sets share are listed once."""
+    sources: dict[str, Found | GfnetBenchError] = {}
+    lines = []
+    for spec in (DATASETS[name] for name in DATASETS):
+        source = spec.source
+        if source.name not in sources:
+            try:
+                sources[source.name] = source.locate(data_dirs)
+            except GfnetBenchError as error:
+                sources[source.name] = error
+        lines.append(_status(spec, sources[source.name]))
+    return lines
+
+
+def _status(spec: DatasetSpec, found: Found | GfnetBenchError) -> Status:
+    expected, unit = (spec.images, "images") if spec.file_side is None else (PUBLISHED_C, "corruption folders")
+    try:
+        if isinstance(found, GfnetBenchError):
+            raise found
+        items = spec.restrict(found).items
+    except GfnetBenchError as error:
+        note = spec.help if isinstance(error, MissingError) else str(error)
+        return Status(spec.name, spec.title, 0, expected, unit, "", note)
+    count = len(items.ids) if spec.file_side is None else len(severity_folders(found.folder))
+    return Status(spec.name, spec.title, count, expected, unit, str(found.folder), found.layout)
+
+
+def examine(name: str, data_dirs: Sequence[Path], *, deep: bool = False, workers: int = 0) -> list[Finding]:
+    """What is wrong with a data set.
+
+    Args:
+        name: of a registered data set.
+        data_dirs: folders to look in.
+        deep: decode every image instead of looking at the last bytes of some.
+        workers: processes that decode; 0 decodes in this one.
+
+    Returns:
+        At least one finding; a single `ok` if nothing is wrong.
+    """
+    spec = DATASETS[name]
+    try:
+        found = spec.locate(data_dirs)
+    except GfnetBenchError as error:
+        return [Finding("warning" if isinstance(error, MissingError) else "error", spec.name, str(error))]
+    if spec.file_side is not None:
+        return _examine_corruptions(spec, found, data_dirs, deep, workers)
+    findings = _examine_counts(spec, spec.name, found)
+    if spec.read is not None and spec.pixels is None:
+        findings += _examine_files(spec.name, found, deep, workers)
+    return findings or [_all_well(spec, found)]
+
+
+def _all_well(spec: DatasetSpec, found: Found) -> Finding:
+    text = f"{len(found.items.ids)} images in {found.folder} ({found.layout})"
+    share, known = agreement([file_number(image) for image in found.items.ids], found.items.labels.tolist())
+    if known and spec.suite == "imagenet":
+        text += f"; {share:.1%} of the labels agree with ReaL"
+    return Finding("ok", spec.name, text)
+
+
+def _examine_counts(spec: DatasetSpec, label: str, found: Found) -> list[Finding]:
+    findings = []
+    count = len(found.items.ids)
+    if count != spec.images:
+        findings.append(Finding("error", label, f"expected {spec.images} images in {found.folder}, found {count}"))
+    # Sets with as many images in each class are those of all 1000 classes whose number says so.
+    if spec.images % 1000 == 0 and spec.classes is None and spec.suite == "imagenet":
+        each = spec.images // 1000
+        counts = Counter(found.items.labels.tolist())
+        wrong = [f"class {label} has {counts[label]}" for label in range(1000) if counts[label] != each]
+        if wrong:
+            text = f"expected {each} images of each class, found others in {len(wrong)} classes: {_some(wrong)}"
+            findings.append(Finding("error", label, text))
+    return findings
+
+
+def _examine_files(label: str, found: Found, deep: bool, workers: int) -> list[Finding]:
+    findings = []
+    paths = found.items.paths
+    strange = sorted(name for name in class_folders(found.folder) if name not in class_index() and not name.isdecimal())
+    if strange and found.items.paths[0].parent != found.folder:
+        findings.append(Finding("warning", label, f"folders in {found.folder} that name no class: {_some(strange)}"))
+    empty = [path for path in paths if path.stat().st_size == 0]
+    if empty:
+        findings.append(Finding("error", label, f"{len(empty)} empty files: {_some(empty)}; unpack the archive again"))
+    if deep:
+        bad = [f"{path} ({reason})" for path, reason in defects(paths, workers) if path not in set(empty)]
+        if bad:
+            findings.append(Finding("error", label, f"{len(bad)} images cannot be read: {_some(bad)}"))
+        return findings
+    ids = found.items.ids
+    order = sorted(range(len(ids)), key=lambda row: hashlib.blake2b(ids[row].encode(), digest_size=8).digest())
+    sample = [paths[row] for row in order[:SAMPLE]]
+    open_ended = [path for path in sample if path not in set(empty) and not _has_end(path)]
+    if open_ended:
+        text = f"{len(open_ended)} of {len(sample)} images looked at have no end marker: {_some(open_ended)}; look at "
+        findings.append(Finding("warning", label, text + "every pixel with --deep"))
+    return findings
+
+
+def _has_end(path: Path) -> bool:
+    """Whether a JPEG's last bytes have its end marker; other formats pass."""
+    with path.open("rb") as file:
+        if file.read(2) != b"\xff\xd8":
+            return True
+        file.seek(-min(TAIL, path.stat().st_size), 2)
+        return b"\xff\xd9" in file.read()
+
+
+def _examine_corruptions(
+    spec: DatasetSpec, root: Found, data_dirs: Sequence[Path], deep: bool, workers: int
+) -> list[Finding]:
+    findings = []
+    there = severity_folders(root.folder)
+    names = sorted({corruption.name for corruption in there})
+    for corruption in (Corruption(name, severity) for name in names for severity in range(1, 6)):
+        label = f"{spec.name} {corruption.name} {corruption.severity}"
+        try:
+            found = spec.locate(data_dirs, corruption)
+        except GfnetBenchError as error:
+            findings.append(Finding("error", label, str(error)))
+            continue
+        findings += _examine_counts(spec, label, found)
+        findings += _examine_files(label, found, deep, workers)
+    if len(names) < PUBLISHED_C // 5:
+        text = f"expected 15 corruptions in {root.folder}, found {len(names)}: {', '.join(names)}. {spec.help}"
+        findings.append(Finding("warning", spec.name, text))
+    return findings or [Finding("ok", spec.name, f"{root.layout} in {root.folder}")]
+
+
+def _some(things: Sequence[object]) -> str:
+    """The first few, and how many there are besides."""
+    more = f" and {len(things) - 3} more" if len(things) > 3 else ""
+    return ", ".join(str(thing) for thing in things[:3]) + more

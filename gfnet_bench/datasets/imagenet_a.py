@@ -1,0 +1,36 @@
+"""ImageNet-A, photographs that a ResNet-50 gets wrong, and its control: those 200 classes of the validation set."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from gfnet_bench.datasets.base import DATASETS, DatasetSpec
+from gfnet_bench.datasets.classes import subset
+from gfnet_bench.datasets.layouts import read_class_folders, wnid_label
+
+CLASSES = partial(subset, "imagenet_a")
+
+DATASETS.add(
+    "imagenet_a",
+    DatasetSpec(
+        name="imagenet_a",
+        title="ImageNet-A",
+        images=7500,
+        folders=("imagenet-a", "imagenet_a", "ImageNet-A", "imagenet_a/imagenet-a"),
+        read=read_class_folders(wnid_label, CLASSES, "class folders named by WordNet id"),
+        classes=CLASSES,
+        control="imagenet_a_control",
+        help="`gfnet-bench data get imagenet_a` fetches it.",
+    ),
+)
+DATASETS.add(
+    "imagenet_a_control",
+    DatasetSpec(
+        name="imagenet_a_control",
+        title="ImageNet, the classes of ImageNet-A",
+        images=10000,
+        images_of="imagenet",
+        classes=CLASSES,
+        help="The images are those of imagenet.",
+    ),
+)

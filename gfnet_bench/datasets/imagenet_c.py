@@ -1,0 +1,81 @@
+"""ImageNet-C as published, a set of files per corruption and severity, and the images a generated one is made from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from gfnet_bench.datasets.base import DATASETS, Corruption, DatasetSpec, Found
+from gfnet_bench.datasets.layouts import find_folder, items_of_folders, sorted_items, wnid_label
+from gfnet_bench.errors import GfnetBenchError, MissingError
+
+GROUPS = {
+    "noise": ("gaussian_noise", "shot_noise", "impulse_noise"),
+    "blur": ("defocus_blur", "glass_blur", "motion_blur", "zoom_blur"),
+    "weather": ("snow", "frost", "fog", "brightness"),
+    "digital": ("contrast", "elastic_transform", "pixelate", "jpeg_compression"),
+    "extra": ("speckle_noise", "gaussian_blur", "spatter", "saturate"),
+}
+SEVERITIES = (1, 2, 3, 4, 5)
+
+
+def severity_folders(folder: Path) -> dict[Corruption, list[Path]]:
+    """The folders with class folders in an ImageNet-C folder, with or without the archive's groups between."""
+    found: dict[Corruption, list[Path]] = {}
+    for group, names in GROUPS.items():
+        for place, name in ((place, name) for place in (folder, folder / group) for name in names):
+            for severity in SEVERITIES:
+                if (place / name / str(severity)).is_dir():
+                    found.setdefault(Corruption(name, severity), []).append(place / name / str(severity))
+    return found
+
+
+def read(spec: DatasetSpec, data_dirs: Sequence[Path], corruption: Corruption | None) -> Found:
+    """Find the set, and list the images of one corruption and severity."""
+
+    def recognise(folder: Path) -> str | None:
+        there = severity_folders(folder)
+        return f"{len({c.name for c in there})} corruptions, {len(there)} severities in all" if there else None
+
+    folder, layout = find_folder(spec, data_dirs, recognise)
+    if corruption is None:
+        return Found(folder, layout, sorted_items(spec.name, []))
+    there = severity_folders(folder)
+    match there.get(corruption, []):
+        case []:
+            known = ", ".join(sorted({c.name for c in there}))
+            raise MissingError(
+                f"{spec.name}: expected {corruption.name}/{corruption.severity} in {folder}, found {known}. {spec.help}"
+            )
+        case [one]:
+            label = f"{spec.name} {corruption.name} {corruption.severity}"
+            return Found(one, layout, items_of_folders(label, one, wnid_label, range(1000)))
+        case several:
+            places = " and ".join(map(str, several))
+            raise GfnetBenchError(f"{spec.name}: expected one copy, found {places}; remove one")
+
+
+DATASETS.add(
+    "imagenet_c",
+    DatasetSpec(
+        name="imagenet_c",
+        title="ImageNet-C",
+        images=50000,
+        folders=("imagenet-c", "imagenet_c", "ImageNet-C", "Imagenet-C", "."),
+        read=read,
+        control="imagenet",
+        file_side=224,
+        help="`gfnet-bench data get imagenet_c` fetches it.",
+    ),
+)
+DATASETS.add(
+    "imagenet_c_generated",
+    DatasetSpec(
+        name="imagenet_c_generated",
+        title="ImageNet-C (generated)",
+        images=50000,
+        images_of="imagenet",
+        control="imagenet",
+        help="The images are those of imagenet.",
+    ),
+)

@@ -1,0 +1,36 @@
+"""ImageNet-R, renditions of 200 classes, and its control: the same classes of the validation set."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from gfnet_bench.datasets.base import DATASETS, DatasetSpec
+from gfnet_bench.datasets.classes import subset
+from gfnet_bench.datasets.layouts import read_class_folders, wnid_label
+
+CLASSES = partial(subset, "imagenet_r")
+
+DATASETS.add(
+    "imagenet_r",
+    DatasetSpec(
+        name="imagenet_r",
+        title="ImageNet-R",
+        images=30000,
+        folders=("imagenet-r", "imagenet_r", "ImageNet-R", "imagenet_r/imagenet-r"),
+        read=read_class_folders(wnid_label, CLASSES, "class folders named by WordNet id"),
+        classes=CLASSES,
+        control="imagenet_r_control",
+        help="`gfnet-bench data get imagenet_r` fetches it.",
+    ),
+)
+DATASETS.add(
+    "imagenet_r_control",
+    DatasetSpec(
+        name="imagenet_r_control",
+        title="ImageNet, the classes of ImageNet-R",
+        images=10000,
+        images_of="imagenet",
+        classes=CLASSES,
+        help="The images are those of imagenet.",
+    ),
+)

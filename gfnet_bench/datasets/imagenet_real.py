@@ -1,0 +1,36 @@
+"""ImageNet-ReaL: the validation images with several right answers each; those without any are left out."""
+
+from __future__ import annotations
+
+from gfnet_bench.datasets.base import DATASETS, DatasetSpec
+from gfnet_bench.datasets.classes import file_number, real_labels
+from gfnet_bench.errors import GfnetBenchError
+
+
+def answers(image: str) -> tuple[int, ...]:
+    """The right answers for a validation image.
+
+    Raises:
+        GfnetBenchError: if its name does not say which one it is.
+    """
+    number = file_number(image)
+    if number is None:
+        raise GfnetBenchError(
+            f"imagenet_real: expected files with their official names (ILSVRC2012_val_00000293.JPEG), found {image}; "
+            "the labels go by that number"
+        )
+    return real_labels()[number - 1]
+
+
+DATASETS.add(
+    "imagenet_real",
+    DatasetSpec(
+        name="imagenet_real",
+        title="ImageNet-ReaL",
+        images=46837,
+        images_of="imagenet",
+        answers=answers,
+        control="imagenet",
+        help="The labels come with timm; the images are those of imagenet.",
+    ),
+)

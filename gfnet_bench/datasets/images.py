@@ -1,0 +1,114 @@
+"""The images evaluation gets: pixels that are read when asked for, with labels, ids and what was left out."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+class Rows:
+    """Some rows of a larger array, memory-mapped as a rule; what is read is a fresh array that may be written to."""
+
+    def __init__(self, array: NDArray[np.uint8], rows: NDArray[np.int64]) -> None:
+        self.array = array
+        self.rows = rows
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(n, h, w, 3)."""
+        return (len(self.rows), *self.array.shape[1:])
+
+    @property
+    def dtype(self) -> np.dtype[np.uint8]:
+        """Always uint8."""
+        return self.array.dtype
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: Any) -> NDArray[np.uint8]:
+        picked = self.array[self.rows[index]]
+        return picked if picked.base is None else picked.copy()
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        everything = self[:]
+        return everything if dtype is None else everything.astype(dtype, copy=False)
+
+
+@dataclass(frozen=True, eq=False)
+class Images:
+    """Labelled images as a model is to be shown them.
+
+    Attributes:
+        pixels: (n, h, w, 3) uint8, `Rows` of a memory map as a rule; indexing gives an array.
+        labels: (n,) int64, class index (0 to 999, or 0 to 9 in the mini suite).
+        ids: one per image, the same on every machine.
+        sizes: (n,) int64, bytes of each image's file.
+        excluded: what was left out, as (id, reason); an entry under the data set's own name says how many are missing.
+        classes: the class indices that count; None if all do.
+        answers: the right answers of each image where there may be several.
+    """
+
+    pixels: Any
+    labels: NDArray[np.int64]
+    ids: tuple[str, ...]
+    sizes: NDArray[np.int64]
+    excluded: tuple[tuple[str, str], ...] = ()
+    classes: tuple[int, ...] | None = None
+    answers: tuple[tuple[int, ...], ...] | None = None
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """sha256 of ids, labels and file sizes: two runs with the same one saw the same images."""
+        digest = hashlib.sha256()
+        for image, label, size in zip(self.ids, self.labels.tolist(), self.sizes.tolist(), strict=True):
+            digest.update(f"{image}\t{label}\t{size}\n".encode())
+        return digest.hexdigest()
+
+    def subset(self, indices: Sequence[int] | NDArray[np.int64]) -> Images:
+        """The images at these positions, in this order; nothing is read."""
+        import numpy as np
+
+        rows = np.asarray(indices, dtype=np.int64)
+        return Images(
+            Rows(self.pixels.array, self.pixels.rows[rows]),
+            self.labels[rows],
+            tuple(self.ids[r] for r in rows),
+            self.sizes[rows],
+            self.excluded,
+            self.classes,
+            tuple(self.answers[r] for r in rows) if self.answers is not None else None,
+        )
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+def choose(ids: Sequence[str], labels: Sequence[int], limit: int, seed: int) -> list[int]:
+    """Which images a limit takes: in turn one of each class, in an order that only seed, classes and ids decide.
+
+    Args:
+        ids: of all images, in any order.
+        labels: the class of each.
+        limit: how many to take; all if there are fewer.
+        seed: another seed takes other images.
+
+    Returns:
+        Positions in `ids`, ascending. A larger limit takes the same images and more.
+    """
+
+    def draw(*key: object) -> bytes:
+        return hashlib.blake2b("\x1f".join(map(str, (seed, *key))).encode(), digest_size=8).digest()
+
+    by_class: dict[int, list[int]] = {}
+    for row in sorted(range(len(ids)), key=lambda r: draw("image", ids[r])):
+        by_class.setdefault(labels[row], []).append(row)
+    turns = [(turn, draw("class", label), row) for label, rows in by_class.items() for turn, row in enumerate(rows)]
+    return sorted(row for _, _, row in sorted(turns)[:limit])
