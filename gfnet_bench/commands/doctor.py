@@ -1,0 +1,41 @@
+"""`gfnet-bench doctor`: find what would make numbers wrong, before any model runs."""
+
+from __future__ import annotations
+
+import argparse
+
+from gfnet_bench.commands import options
+
+NAME = "doctor"
+HELP = "look for wrong class orders, missing or truncated images and wrong counts before any model runs"
+EXAMPLES = """\
+examples:
+  gfnet-bench doctor --data-dir DATA
+  gfnet-bench doctor imagenet imagenet_a --deep      decode every image
+"""
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Which sets, how deep."""
+    parser.add_argument("names", nargs="*", metavar="NAME", help="data sets (default: all that are found)")
+    options.add_data_options(parser)
+    parser.add_argument("--deep", action="store_true", help="decode every image (minutes for 50,000)")
+    parser.add_argument("-j", "--workers", type=options.natural, metavar="N", help="processes that decode")
+    parser.add_argument("--format", default="text", choices=options.FORMATS)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print findings; exit status 1 if one is an error."""
+    from gfnet_bench.datasets.doctor import examine, status
+    from gfnet_bench.reports.tables import Column, render
+
+    looked = options.data_dirs(arguments)
+    names = arguments.names or [s.name for s in status(looked) if s.where]
+    rows = [
+        finding._asdict()
+        for name in names
+        for finding in examine(name, looked, deep=arguments.deep, workers=options.workers(arguments))
+    ]
+    columns = [Column("dataset", "data set"), Column("severity", ""), Column("text", "finding")]
+    print(render(rows, columns, arguments.format), end="")
+    return 1 if any(row["severity"] == "error" for row in rows) else 0

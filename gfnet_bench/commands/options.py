@@ -1,0 +1,145 @@
+"""Options that several commands share, so that they look and behave the same everywhere."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from gfnet_bench.errors import UsageError
+
+FORMATS = ("text", "md", "csv", "latex", "html", "json")
+
+
+def add_data_options(parser: argparse._ActionsContainer) -> None:
+    """Where images are."""
+    parser.add_argument(
+        "--data-dir",
+        type=Path,
+        action="append",
+        metavar="DIR",
+        help="folder to look for data sets in; may be given again (default: $GFNET_BENCH_DATA, else ./data)",
+    )
+
+
+def data_dirs(arguments: argparse.Namespace) -> tuple[Path, ...]:
+    """The folders that were named, those of the environment otherwise, `data` at last."""
+    if arguments.data_dir:
+        return tuple(arguments.data_dir)
+    named = os.environ.get("GFNET_BENCH_DATA", "")
+    return tuple(Path(part) for part in named.split(os.pathsep) if part) or (Path("data"),)
+
+
+def add_result_options(parser: argparse._ActionsContainer) -> None:
+    """Where records are, and how tables look."""
+    parser.add_argument(
+        "--output-dir", type=Path, default=Path("results"), metavar="DIR", help="records and tables (default: results)"
+    )
+    parser.add_argument("--format", default="text", choices=FORMATS, help="of the table on stdout")
+
+
+def add_device_options(parser: argparse._ActionsContainer) -> None:
+    """Where and how to compute."""
+    parser.add_argument("--device", help="cpu, cuda, cuda:1 or mps (default: the fastest there is)")
+    parser.add_argument("-b", "--batch-size", type=positive, metavar="N", help="images at a time, at most")
+    parser.add_argument(
+        "-j", "--workers", type=natural, metavar="N", help="processes that decode (default: one a core)"
+    )
+
+
+def device(arguments: argparse.Namespace) -> str:
+    """The device that was named, or the fastest one there is.
+
+    Raises:
+        UsageError: if it is not on this machine.
+    """
+    import torch
+
+    present = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if arguments.device is None:
+        return next(kind for kind in ("cuda", "mps", "cpu") if present[kind])
+    kind = arguments.device.partition(":")[0]
+    if not present.get(kind, False):
+        found = ", ".join(kind for kind, there in present.items() if there)
+        raise UsageError(f"--device {arguments.device}: not on this machine, which has {found}")
+    return arguments.device
+
+
+def batch_size(arguments: argparse.Namespace, device: str) -> int:
+    """The size that was named, or one that suits the device; memory that runs out halves it."""
+    return arguments.batch_size or (256 if device.startswith("cuda") else 64)
+
+
+def workers(arguments: argparse.Namespace) -> int:
+    """The number that was named, or one process for each core this process may use."""
+    if arguments.workers is not None:
+        return arguments.workers
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def positive(text: str) -> int:
+    """A whole number from 1 up, as an argparse type."""
+    return _whole(text, 1)
+
+
+def natural(text: str) -> int:
+    """A whole number from 0 up, as an argparse type."""
+    return _whole(text, 0)
+
+
+def _whole(text: str, least: int) -> int:
+    if not text.isdecimal() or int(text) < least:
+        raise argparse.ArgumentTypeError(f"expected a whole number from {least} up, found {text!r}")
+    return int(text)
+
+
+def image_size(text: str) -> tuple[int, int]:
+    """`224` or `224x320` (height first) as (height, width), as an argparse type."""
+    sides = text.lower().split("x")
+    if len(sides) > 2 or not all(side.isdecimal() and int(side) > 0 for side in sides):
+        raise argparse.ArgumentTypeError(f"expected 224 or 224x320 (height first), found {text!r}")
+    return int(sides[0]), int(sides[-1])
+
+
+def with_config(words: Sequence[str]) -> list[str]:
+    """The words of a command line, `--config FILE` replaced by the options in that JSON file.
+
+    They stand where `--config` stood: what follows on the command line overrides them.
+
+    Raises:
+        UsageError: if the file cannot be read or is not one JSON object of options.
+    """
+    expanded: list[str] = []
+    rest = iter(words)
+    for word in rest:
+        option, equals, value = word.partition("=")
+        if option == "--config":
+            expanded += _config_words(Path(value if equals else next(rest, "")))
+        else:
+            expanded.append(word)
+    return expanded
+
+
+def _config_words(file: Path) -> list[str]:
+    try:
+        options = json.loads(file.read_text())
+    except (OSError, ValueError) as error:
+        raise UsageError(f"--config: expected a JSON file, found {error}") from error
+    if not isinstance(options, dict):
+        raise UsageError(f'--config {file}: expected a JSON object such as {{"model": ["gfnet_s"], "limit": 1000}}')
+    words: list[str] = []
+    for name, value in options.items():
+        if value is None or value is False:
+            continue
+        words.append(f"--{name.replace('_', '-')}")
+        if value is not True:
+            words += [str(v) for v in (value if isinstance(value, list) else [value])]
+    return words
+
+
+def note(text: str) -> None:
+    """A line for people, on stderr: stdout is for results."""
+    print(text, file=sys.stderr)

@@ -1,0 +1,237 @@
+"""`gfnet-bench robustness`: the columns of the paper's Table 3, for any model."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gfnet_bench.commands import options
+from gfnet_bench.errors import UsageError
+
+if TYPE_CHECKING:
+    from gfnet_bench.records import Cell, Store
+    from gfnet_bench.studies.robustness import Bench
+
+NAME = "robustness"
+HELP = "accuracy, attacks, ImageNet-A, -C, -V2, -ReaL ...: Table 3 of the GFNet paper, for any model"
+EXAMPLES = """\
+examples:
+  gfnet-bench robustness --suite mini
+      four small networks on the embedded images: a complete result in minutes
+  gfnet-bench robustness --model gfnet_s deit_small --data-dir DATA
+      the paper's table; what is measured already is not measured again
+  gfnet-bench robustness -m 'gfnet_*' --dataset imagenet imagenet_a --attack clean pgd --eps 1/255 4/255 --limit 1000
+  gfnet-bench robustness -m resnet50.a1_in1k --transform model --format json
+  gfnet-bench robustness -m gfnet_s --checkpoint my.pth --dry-run
+"""
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """What to measure, on what, how."""
+    what = parser.add_argument_group("what to measure")
+    what.add_argument(
+        "-m",
+        "--model",
+        nargs="+",
+        action="extend",
+        metavar="NAME",
+        help="short name, wildcard ('gfnet_*') or timm name; `gfnet-bench list models` (default: the suite's)",
+    )
+    what.add_argument("--suite", choices=("imagenet", "mini"), help="default: the models', else imagenet")
+    what.add_argument("--dataset", nargs="+", action="extend", metavar="NAME", help="default: all of Table 3")
+    what.add_argument(
+        "--attack",
+        nargs="+",
+        action="extend",
+        metavar="NAME",
+        help="clean, fgsm, pgd or torchattacks:NAME (default: the first three, on the suite's main data set alone)",
+    )
+    what.add_argument(
+        "--eps", nargs="+", metavar="E", help="radius in pixel units, 4/255 (default: 1/255; mini: 4/255)"
+    )
+    what.add_argument("--steps", type=options.positive, help="gradient steps of an attack (default: 5)")
+    what.add_argument("--relative-step", type=float, metavar="R", help="step as a share of epsilon (default: 0.5)")
+    what.add_argument("--no-random-start", action="store_true", help="start attacks at the image itself")
+    what.add_argument("--corruption", nargs="+", metavar="NAME", help="default: the 15 of mCE; `all` adds the other 4")
+    what.add_argument("--severity", nargs="+", type=int, choices=range(1, 6), metavar="S", help="default: 1 2 3 4 5")
+
+    how = parser.add_argument_group("how")
+    how.add_argument("--checkpoint", type=Path, metavar="FILE", help="weights instead of the published ones")
+    how.add_argument(
+        "--transform", choices=("paper", "model"), default="paper", help="default: paper, the same for all"
+    )
+    how.add_argument("--img-size", type=options.image_size, metavar="N", help="224, or 224x320 (height first)")
+    how.add_argument("--limit", type=options.positive, metavar="N", help="a seeded, stratified sample of N images")
+    how.add_argument("--seed", type=int, default=0)
+    how.add_argument("--dtype", choices=("float32", "tf32", "bfloat16", "float16"), default="float32")
+    how.add_argument("--amp", dest="dtype", action="store_const", const="float16", help="same as --dtype float16")
+    how.add_argument("--channels-last", action="store_true", help="memory layout; the cell is the same")
+    how.add_argument("--torchcompile", action="store_true", help="compile the networks; the cell is the same")
+    options.add_data_options(how)
+    options.add_device_options(how)
+
+    out = parser.add_argument_group("results")
+    options.add_result_options(out)
+    out.add_argument("--config", metavar="FILE", help="options from a JSON file, as if they stood here")
+    out.add_argument("--dry-run", action="store_true", help="print the cells and whether they are measured, and stop")
+    out.add_argument(
+        "--overwrite",
+        choices=("never", "failed", "always"),
+        default="failed",
+        help="measure again what is on disk (default: only what failed)",
+    )
+    out.add_argument("--no-progress", action="store_true", help="no bars on stderr")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Measure what is missing and print the table."""
+    from gfnet_bench.catalog import expand
+    from gfnet_bench.records import Store
+    from gfnet_bench.studies import robustness as study
+
+    models = expand(arguments.model) if arguments.model else []
+    suite = study.SUITES[_suite(arguments, models)]
+    models = models or list(suite.models)
+    datasets = _datasets(arguments, suite)
+    if arguments.checkpoint and len(models) > 1:
+        raise UsageError(f"--checkpoint is one model's weights, but there are {len(models)}: {', '.join(models)}")
+    settings = study.Options(
+        transform=arguments.transform,
+        img_size=arguments.img_size,
+        checkpoint=_sha256(arguments.checkpoint) if arguments.checkpoint else None,
+        limit=arguments.limit,
+        seed=arguments.seed,
+        dtype=arguments.dtype,
+    )
+    cells = study.cells(
+        models,
+        datasets=datasets,
+        corruptions=_corruptions(arguments),
+        severities=arguments.severity or study.SEVERITIES,
+        options=settings,
+    )
+    store = Store(arguments.output_dir)
+    if arguments.dry_run:
+        return _dry_run(cells, store, arguments)
+
+    device = options.device(arguments)
+    bench = study.Bench(
+        data_dirs=options.data_dirs(arguments),
+        device=device,
+        batch_size=options.batch_size(arguments, device),
+        workers=options.workers(arguments),
+        checkpoint=arguments.checkpoint,
+        channels_last=arguments.channels_last,
+        compile=arguments.torchcompile,
+        progress=not arguments.no_progress,
+    )
+    return _measure(cells, models, bench, store, arguments)
+
+
+def _measure(
+    cells: Sequence[Cell], models: Sequence[str], bench: Bench, store: Store, arguments: argparse.Namespace
+) -> int:
+    from gfnet_bench import runner
+    from gfnet_bench.reports.robustness import robustness as table3
+    from gfnet_bench.studies.robustness import missing
+
+    to_do = runner.plan(cells, store, arguments.overwrite).to_do
+    lacking = missing(to_do, bench)
+    for sentence in lacking:
+        options.note(f"missing: {sentence}")
+    if lacking:
+        options.note("What is there is measured. Without any of it: gfnet-bench robustness --suite mini")
+    records = runner.run(cells, bench.measure, store, overwrite=arguments.overwrite, progress=bench.progress)
+    print(table3(records, store=store, models=models).render(arguments.format), end="")
+    return 1 if any(record.error is not None for record in records) else 0
+
+
+def _suite(arguments: argparse.Namespace, models: Sequence[str]) -> str:
+    """The suite that was named, or the one the models belong to.
+
+    Raises:
+        UsageError: if they belong to different ones.
+    """
+    from gfnet_bench.catalog import MODELS
+
+    of = {name: MODELS[name].suite if name in MODELS else "imagenet" for name in models}
+    suites = set(of.values()) | ({arguments.suite} if arguments.suite else set())
+    if len(suites) > 1:
+        listed = ", ".join(f"{name} ({suite})" for name, suite in of.items())
+        raise UsageError(f"models and suite do not go together: {listed}; --suite {arguments.suite or '(not given)'}")
+    return suites.pop() if suites else "imagenet"
+
+
+def _datasets(arguments: argparse.Namespace, suite: Any) -> list[tuple[str, list[dict[str, Any]]]]:
+    """Data sets, each with the attacks on it.
+
+    Unless told otherwise only the main set is attacked, as in the paper; attacks that are named go to every set named.
+    """
+    from gfnet_bench.datasets.base import DATASETS
+    from gfnet_bench.studies.robustness import CLEAN
+
+    attacks = _attacks(arguments, suite.epsilon)
+    everywhere = bool(arguments.dataset and arguments.attack)
+    names = [DATASETS[name].name for name in arguments.dataset or (suite.main, *suite.others)]
+    return [(name, attacks if everywhere or name == suite.main else [CLEAN]) for name in dict.fromkeys(names)]
+
+
+def _attacks(arguments: argparse.Namespace, epsilon: float) -> list[dict[str, Any]]:
+    """Settings of the attacks; one for each epsilon."""
+    from gfnet_bench.attacks.base import make_attack, parse_epsilon, settings
+    from gfnet_bench.studies.robustness import CLEAN
+
+    epsilons = [parse_epsilon(text) for text in arguments.eps] if arguments.eps else [epsilon]
+    found: list[dict[str, Any]] = []
+    for name in arguments.attack or ("clean", "fgsm", "pgd"):
+        if name == "clean":
+            found.append(CLEAN)
+            continue
+        for radius in epsilons:
+            attack = make_attack(
+                name,
+                epsilon=radius,
+                steps=arguments.steps,
+                relative_step=arguments.relative_step,
+                random_start=False if arguments.no_random_start else None,
+            )
+            found.append(settings(attack))
+    return found
+
+
+def _corruptions(arguments: argparse.Namespace) -> list[str]:
+    from gfnet_bench.corruptions.base import CORRUPTIONS, MCE_NAMES
+
+    names = arguments.corruption or MCE_NAMES
+    return list(CORRUPTIONS) if list(names) == ["all"] else [CORRUPTIONS[name].name for name in names]
+
+
+def _sha256(file: Path) -> str:
+    from gfnet_bench.checksum import sha256_of
+
+    if not file.is_file():
+        raise UsageError(f"--checkpoint {file}: there is no such file")
+    return sha256_of(file)
+
+
+def _dry_run(cells: Sequence[Cell], store: Store, arguments: argparse.Namespace) -> int:
+    """Print what would be measured."""
+    from gfnet_bench import runner
+    from gfnet_bench.reports.tables import Column, render
+
+    to_do = set(runner.plan(cells, store, arguments.overwrite).to_do)
+    rows = [
+        {
+            "model": cell.model,
+            "dataset": cell.settings["dataset"],
+            "perturbation": ", ".join(str(v) for v in cell.settings["perturbation"].values()),
+            "state": "to do" if cell in to_do else "measured",
+        }
+        for cell in cells
+    ]
+    columns = [Column(key, key) for key in ("model", "dataset", "perturbation", "state")]
+    print(render(rows, columns, arguments.format), end="")
+    options.note(f"{len(cells)} cells, {len(to_do)} to do")
+    return 0

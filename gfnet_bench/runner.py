@@ -1,0 +1,143 @@
+"""Run the cells that have no record yet; a failure becomes a record too, and nothing measured is ever lost."""
+
+from __future__ import annotations
+
+import functools
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from importlib import metadata
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from gfnet_bench.errors import GfnetBenchError
+from gfnet_bench.records import Cell, Record, Store
+
+OVERWRITE = ("never", "failed", "always")
+
+# What a number may depend on beside our own code.
+LIBRARIES = ("torch", "torchvision", "timm", "numpy", "pillow", "simplejpeg", "torchattacks", "imagecorruptions")
+
+
+@dataclass
+class Outcome:
+    """What measuring a cell gives: its values, arrays to keep beside the record, and where they came from."""
+
+    values: dict[str, Any]
+    arrays: dict[str, NDArray[Any]] = field(default_factory=dict)
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+
+class Plan(NamedTuple):
+    """The cells of a command, split by what is already on disk."""
+
+    done: list[Record]
+    to_do: list[Cell]
+
+
+def plan(cells: Iterable[Cell], store: Store, overwrite: str = "failed") -> Plan:
+    """Decide which cells still want measuring.
+
+    Args:
+        cells: what the command asks for; the order is kept.
+        store: the records on disk.
+        overwrite: `never` keeps failures too, `failed` measures those again, `always` measures everything again.
+    """
+    done, to_do = [], []
+    for cell in cells:
+        record = None if overwrite == "always" else store.find(cell)
+        if record is None or (record.error is not None and overwrite == "failed"):
+            to_do.append(cell)
+        else:
+            done.append(record)
+    return Plan(done, to_do)
+
+
+@functools.cache
+def environment() -> dict[str, Any]:
+    """Versions, machine and commit: the part of the provenance that is the same for every cell of a run."""
+    versions: dict[str, Any] = {}
+    for name in ("gfnet-bench", *LIBRARIES):
+        try:
+            versions[name.replace("-", "_")] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return {**versions, "python": platform.python_version(), "machine": platform.machine(), **_commit()}
+
+
+def _commit() -> dict[str, Any]:
+    """The commit of the checkout the package runs from; nothing for an installed package."""
+    folder = Path(__file__).resolve().parent.parent
+    if not (folder / ".git").exists():
+        return {}
+
+    def git(*args: str) -> str:
+        return subprocess.run(["git", *args], cwd=folder, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        return {
+            "commit": git("rev-parse", "--short", "HEAD"),
+            "dirty": bool(git("status", "--porcelain", "--untracked-files=no")),
+        }
+    except (OSError, subprocess.CalledProcessError):
+        return {}
+
+
+def run(
+    cells: Sequence[Cell],
+    measure: Callable[[Cell], Outcome],
+    store: Store,
+    *,
+    overwrite: str = "failed",
+    progress: bool = True,
+) -> list[Record]:
+    """Measure what is missing, cell after cell, saving each before the next begins.
+
+    Args:
+        cells: what the command asks for.
+        measure: one cell to its outcome; what it raises becomes the record's error.
+        store: where records are looked for and kept.
+        overwrite: see `plan`.
+        progress: a bar over the cells, with the time that is left, on stderr; failures are told either way.
+
+    Returns:
+        One record a cell, in the order of `cells`.
+
+    Raises:
+        GfnetBenchError: if a record cannot be written (a full disk, say); all earlier ones are on disk.
+    """
+    kept, to_do = plan(cells, store, overwrite)
+    records = {record.cell: record for record in kept}
+    told: set[str] = set()
+    for cell in tqdm(to_do, desc="cells", unit="cell", disable=not progress, position=0):
+        started, clock = datetime.now(timezone.utc), time.monotonic()
+        error, outcome = None, Outcome({})
+        try:
+            outcome = measure(cell)
+        except Exception as problem:  # any failure is a result; the cells after it still run
+            error = f"{type(problem).__name__}: {problem}"
+            if error not in told:  # 75 cells that lack the same folder need not say so 75 times
+                tqdm.write(f"failed: {cell}: {error}", file=sys.stderr)
+                told.add(error)
+        provenance = {
+            **environment(),
+            **outcome.provenance,
+            "started": started.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "seconds": round(time.monotonic() - clock, 3),
+        }
+        record = Record(cell=cell, values=outcome.values, error=error, artifacts=(), provenance=provenance)
+        try:
+            records[cell] = store.save(record, outcome.arrays)
+        except OSError as problem:
+            raise GfnetBenchError(
+                f"cannot write the record of {cell} under {store.folder}: {problem}; what was measured before is "
+                f"kept, so make room and run the same command again"
+            ) from problem
+    return [records[cell] for cell in cells]

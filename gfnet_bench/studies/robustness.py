@@ -1,0 +1,312 @@
+"""Robustness and generalisation: the columns of the paper's Table 3, for any model.
+
+`cells` lists what to measure; `Bench.measure` measures one. Cells that use the same images stand together, so that an
+image is decoded once, and corrupted once, for all models of a command.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+from gfnet_bench.errors import GfnetBenchError, MissingError, UsageError
+from gfnet_bench.records import PROTOCOLS, Cell
+from gfnet_bench.runner import Outcome
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from gfnet_bench.datasets.images import Images
+    from gfnet_bench.models import Model
+
+T = TypeVar("T")
+
+STUDY = "robustness"
+
+CLEAN: dict[str, Any] = {"name": "clean"}
+SEVERITIES = (1, 2, 3, 4, 5)
+
+# Data sets that exist only as corruptions of another one, and the recipe that makes them.
+GENERATED = {"imagenet_c_generated": "imagecorruptions", "mini_c": "imagecorruptions"}
+CORRUPTED = ("imagenet_c", *GENERATED)
+
+
+class Suite(NamedTuple):
+    """What a command measures when it is not told otherwise."""
+
+    main: str  # the data set that is attacked
+    others: tuple[str, ...]
+    models: tuple[str, ...]
+    epsilon: float
+
+
+SUITES = {
+    "imagenet": Suite(
+        "imagenet",
+        ("imagenet_real", "imagenet_v2", "imagenet_a", "imagenet_a_control", "imagenet_c"),
+        ("gfnet_s",),
+        1 / 255,
+    ),
+    "mini": Suite(
+        "mini", ("mini_v2", "mini_a", "mini_c"), ("gfnet_mini", "vit_mini", "resmlp_mini", "resnet_mini"), 4 / 255
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Options:
+    """What decides the numbers beside model, data set and perturbation: stored in every cell.
+
+    Attributes:
+        transform: `paper` or `model`.
+        img_size: (height, width) when asked for; None for the model's own.
+        checkpoint: sha256 of a checkpoint given by path; None for the published weights.
+        limit: number of images, drawn with the seed and stratified by class; None for all.
+        seed: changes the sample and every random draw.
+        dtype: precision of the forward pass that is scored.
+    """
+
+    transform: str = "paper"
+    img_size: tuple[int, int] | None = None
+    checkpoint: str | None = None
+    limit: int | None = None
+    seed: int = 0
+    dtype: str = "float32"
+
+    def settings(self, dataset: str, perturbation: dict[str, Any]) -> dict[str, Any]:
+        """A cell's settings."""
+        return {
+            "dataset": dataset,
+            "perturbation": perturbation,
+            "transform": self.transform,
+            "img_size": None if self.img_size is None else list(self.img_size),
+            "checkpoint": self.checkpoint,
+            "limit": self.limit,
+            "seed": self.seed,
+            "dtype": self.dtype,
+        }
+
+
+def perturbations(
+    dataset: str, attacks: Sequence[dict[str, Any]], corruptions: Sequence[str], severities: Sequence[int]
+) -> list[dict[str, Any]]:
+    """What is done to the images of one data set: corruptions where it is a corrupted set, attacks elsewhere."""
+    if dataset not in CORRUPTED:
+        return list(attacks)
+    recipe = {"recipe": GENERATED[dataset]} if dataset in GENERATED else {}
+    return [{"name": name, "severity": s, **recipe} for name in corruptions for s in severities]
+
+
+def cells(
+    models: Sequence[str],
+    *,
+    datasets: Sequence[tuple[str, Sequence[dict[str, Any]]]],
+    corruptions: Sequence[str],
+    severities: Sequence[int] = SEVERITIES,
+    options: Options = Options(),
+) -> list[Cell]:
+    """The cells of a command, those that share images next to one another.
+
+    Args:
+        models: names.
+        datasets: names, each with the settings of the attacks to make on it (`CLEAN` for none).
+        corruptions: names, for the corrupted data sets among them.
+        severities: 1 to 5.
+        options: what else decides the numbers.
+    """
+    return [
+        Cell(STUDY, PROTOCOLS[STUDY], model, options.settings(dataset, perturbation))
+        for dataset, attacks in datasets
+        for perturbation in perturbations(dataset, attacks, corruptions, severities)
+        for model in models
+    ]
+
+
+@dataclass
+class Bench:
+    """A machine with data: where images are, where to compute. Keeps models and the images last used.
+
+    Attributes:
+        data_dirs: folders to look for data sets in.
+        device: where to compute.
+        batch_size: images at a time, at most.
+        workers: processes that decode and corrupt.
+        checkpoint: file that replaces the published weights.
+        channels_last: memory layout of the images on the device.
+        compile: run the networks through torch.compile.
+        progress: bars on stderr.
+    """
+
+    data_dirs: Sequence[Path] = ()
+    device: str = "cpu"
+    batch_size: int = 64
+    workers: int = 0
+    checkpoint: Path | None = None
+    channels_last: bool = False
+    compile: bool = False
+    progress: bool = True
+    _models: dict[Any, Model | GfnetBenchError] = field(default_factory=dict)
+    _images: dict[Any, Images | GfnetBenchError] = field(default_factory=dict)
+    _corrupted: dict[Any, NDArray[np.uint8] | GfnetBenchError] = field(default_factory=dict)
+
+    def model(self, cell: Cell) -> Model:
+        """The model of a cell, loaded once."""
+        from gfnet_bench.models import load_model
+
+        s = cell.settings
+        size = None if s["img_size"] is None else tuple(s["img_size"])
+
+        def load() -> Model:
+            model = load_model(
+                cell.model, img_size=size, transform=s["transform"], checkpoint=self.checkpoint, device=self.device
+            )
+            if self.channels_last:
+                model = model.to(memory_format=torch.channels_last)
+            if self.compile:
+                model.net.compile()
+            return model
+
+        import torch
+
+        return _once(self._models, (cell.model, s["transform"], size), load)
+
+    def images(self, cell: Cell, model: Model) -> Images:
+        """The images of a cell before any corruption of ours: decoded once, memory-mapped ever after."""
+        from gfnet_bench.datasets import load_images
+
+        s = cell.settings
+        from_files = s["dataset"] == "imagenet_c"
+        corruption = (s["perturbation"]["name"], s["perturbation"]["severity"]) if from_files else None
+        key = (s["dataset"], model.transform, s["limit"], s["seed"], corruption)
+        if from_files and key not in self._images:  # 75 sets of 7.5 GB: keep the one in use
+            self._images = {k: v for k, v in self._images.items() if k[-1] is None}
+
+        def load() -> Images:
+            return load_images(
+                s["dataset"],
+                self.data_dirs,
+                model.transform,
+                limit=s["limit"],
+                seed=s["seed"],
+                corruption=corruption,
+                workers=self.workers,
+                progress=self.progress,
+            )
+
+        return _once(self._images, key, load)
+
+    def pixels(self, cell: Cell, model: Model, images: Images) -> Any:
+        """The pixels of a cell; generated corruptions are made once for all models, and one set of them is kept."""
+        from gfnet_bench.corruptions.reference import corrupt_reference
+        from gfnet_bench.randomness import image_seeds
+
+        s = cell.settings
+        if s["dataset"] not in GENERATED:
+            return images.pixels
+        p = s["perturbation"]
+        key = (s["dataset"], model.transform, s["limit"], s["seed"], p["name"], p["severity"])
+        if key not in self._corrupted:
+            self._corrupted.clear()
+
+        def corrupt() -> NDArray[np.uint8]:
+            seeds = image_seeds(images.ids, s["seed"], p["name"], p["severity"]).tolist()
+            return corrupt_reference(images.pixels[:], p["name"], p["severity"], seeds)
+
+        return _once(self._corrupted, key, corrupt)
+
+    def measure(self, cell: Cell) -> Outcome:
+        """Measure one cell.
+
+        Raises:
+            GfnetBenchError: with the reason, when it cannot be measured.
+        """
+        from gfnet_bench import metrics
+        from gfnet_bench.attacks import from_settings
+        from gfnet_bench.evaluate import evaluate
+
+        s = cell.settings
+        model = self.model(cell)
+        images = self.images(cell, model)
+        perturbation = s["perturbation"]
+        attacked = s["dataset"] not in CORRUPTED and perturbation["name"] != "clean"
+        predictions, batch_size = evaluate(
+            model,
+            self.pixels(cell, model, images),
+            images.labels,
+            images.ids,
+            attack=from_settings(perturbation) if attacked else None,
+            classes=images.classes,
+            batch_size=self.batch_size,
+            device=self.device,
+            dtype=s["dtype"],
+            seed=s["seed"],
+            salt=perturbation["name"],
+            progress=f"{cell.model} {s['dataset']} {describe(perturbation)}" if self.progress else None,
+        )
+        values = {**metrics.scores(predictions, images.answers), "excluded": len(images.excluded)}
+        provenance = {
+            "device": device_name(self.device),
+            "batch_size": batch_size,
+            "params": model.params,
+            "weights_sha256": model.weights_sha256,
+            "weights_source": model.weights_source,
+            "data_fingerprint": images.fingerprint,
+            "ids_sha256": metrics.ids_sha256(images.ids),
+            "excluded": [list(pair) for pair in images.excluded],
+        }
+        return Outcome(values, metrics.to_arrays(predictions, images.answers), provenance)
+
+
+def describe(perturbation: dict[str, Any]) -> str:
+    """A perturbation in a few characters: `pgd`, `fog 3`."""
+    severity = perturbation.get("severity")
+    return perturbation["name"] if severity is None else f"{perturbation['name']} {severity}"
+
+
+def device_name(device: str) -> str:
+    """What computes, for the record."""
+    import torch
+
+    if device.startswith("cuda"):
+        return torch.cuda.get_device_name(device)
+    return device
+
+
+def missing(cells: Sequence[Cell], bench: Bench) -> list[str]:
+    """What this machine lacks for these cells, a sentence each, found before any model runs.
+
+    Raises:
+        UsageError: if a model cannot be built as asked.
+    """
+    from gfnet_bench.datasets import DATASETS
+
+    sentences = []
+    for name in dict.fromkeys(cell.settings["dataset"] for cell in cells):
+        try:
+            DATASETS[name].locate(bench.data_dirs)
+        except MissingError as error:
+            sentences.append(str(error))
+    for cell in {cell.model: cell for cell in cells}.values():
+        try:
+            bench.model(cell)
+        except MissingError as error:
+            sentences.append(str(error))
+    return sentences
+
+
+def _once(kept: dict[Any, T | GfnetBenchError], key: Any, make: Callable[[], T]) -> T:
+    """What `make` gave for this key the first time, a failure included: 75 cells need not wait for 75 time-outs."""
+    if key not in kept:
+        try:
+            kept[key] = make()
+        except UsageError:
+            raise
+        except GfnetBenchError as error:
+            kept[key] = error
+    found = kept[key]
+    if isinstance(found, GfnetBenchError):
+        raise found
+    return found

@@ -1,0 +1,65 @@
+"""Imports point down: the table of layers in CONTRIBUTING, held against the code."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import gfnet_bench
+
+PACKAGE = Path(gfnet_bench.__file__).parent
+
+BOTTOM = {"errors", "registry", "randomness", "records", "metrics", "checksum", "remote", "webpage", "download"}
+BOTTOM |= {"archives", "catalog", "mini", "published"}
+NOUNS = {"models", "datasets", "attacks", "corruptions"}
+
+# What each part may import beside itself; the bottom modules may import one another.
+MAY_IMPORT = {
+    **{name: BOTTOM for name in BOTTOM | NOUNS},
+    "evaluate": BOTTOM,
+    "runner": BOTTOM,
+    "studies": BOTTOM | NOUNS | {"evaluate", "runner"},
+    "reports": BOTTOM,
+    "commands": BOTTOM | NOUNS | {"evaluate", "runner", "studies", "reports"},
+    "cli": BOTTOM | {"commands"},
+    "__main__": {"cli"},
+    "__init__": BOTTOM | NOUNS | {"evaluate", "runner", "studies", "reports"},
+}
+
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+def part(file):
+    relative = file.relative_to(PACKAGE)
+    return relative.parts[0].removesuffix(".py")
+
+
+def imported(file):
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names = [node.module]
+            if node.module == "gfnet_bench":
+                names = [f"gfnet_bench.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        else:
+            continue
+        yield from names
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda f: str(f.relative_to(PACKAGE)))
+def test_imports_point_down(file):
+    own = part(file)
+    inside = {name.split(".")[1] for name in imported(file) if name.startswith("gfnet_bench.")}
+    assert inside - {own, "__version__"} <= MAY_IMPORT[own]
+
+
+@pytest.mark.parametrize(
+    "file", [f for f in FILES if part(f) in {"records", "metrics", "reports", "published"}], ids=str
+)
+def test_reports_need_no_torch(file):
+    assert not {name.split(".")[0] for name in imported(file)} & {"torch", "timm", "torchvision"}
+
+
+def test_every_part_has_its_place():
+    assert {part(file) for file in FILES} == set(MAY_IMPORT)

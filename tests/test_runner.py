@@ -1,0 +1,82 @@
+"""The runner: what is measured is kept, what failed is a record, and nothing is measured twice."""
+
+import numpy as np
+import pytest
+
+from gfnet_bench import runner
+from gfnet_bench.errors import GfnetBenchError
+from gfnet_bench.records import Cell, Store
+
+
+def cells(count):
+    return [Cell("robustness", 1, "tiny", {"dataset": "mini", "seed": i}) for i in range(count)]
+
+
+def measure(cell):
+    if cell.settings["seed"] == 1:
+        raise GfnetBenchError("the data set went away")
+    if cell.settings["seed"] == 2:
+        raise ZeroDivisionError("division by zero")
+    return runner.Outcome({"top1": cell.settings["seed"] / 10}, {"top5": np.arange(5)}, {"device": "cpu"})
+
+
+def test_failures_are_records_and_the_rest_goes_on(tmp_path, capsys):
+    records = runner.run(cells(4), measure, Store(tmp_path), progress=False)
+    assert [r.values.get("top1") for r in records] == [0.0, None, None, 0.3]
+    assert records[1].error == "GfnetBenchError: the data set went away"
+    assert records[2].error == "ZeroDivisionError: division by zero"
+    assert "the data set went away" in capsys.readouterr().err
+    assert Store(tmp_path).find(records[3].cell) == records[3]
+    np.testing.assert_array_equal(Store(tmp_path).arrays(records[3])["top5"], np.arange(5))
+
+
+def test_provenance_names_versions_time_and_what_the_study_adds(tmp_path):
+    (record,) = runner.run(cells(1), measure, Store(tmp_path), progress=False)
+    assert {"torch", "timm", "numpy", "python", "started", "seconds", "device"} <= record.provenance.keys()
+
+
+@pytest.mark.parametrize(("overwrite", "measured"), [("never", []), ("failed", [1, 2]), ("always", [0, 1, 2, 3])])
+def test_overwrite_decides_what_is_measured_again(tmp_path, overwrite, measured):
+    store = Store(tmp_path)
+    runner.run(cells(4), measure, store, progress=False)
+    again = []
+
+    def second(cell):
+        again.append(cell.settings["seed"])
+        return runner.Outcome({"top1": 1.0})
+
+    runner.run(cells(4), second, store, overwrite=overwrite, progress=False)
+    assert again == measured
+
+
+def test_one_reason_is_told_once(tmp_path, capsys):
+    def absent(cell):
+        raise GfnetBenchError("no such folder")
+
+    runner.run(cells(5), absent, Store(tmp_path), progress=False)
+    assert capsys.readouterr().err.count("no such folder") == 1
+
+
+def test_a_full_disk_ends_the_run_and_keeps_what_was_saved(tmp_path, monkeypatch):
+    store, saved = Store(tmp_path), []
+    save = store.save
+
+    def full_after_two(record, arrays):
+        if len(saved) == 2:
+            raise OSError(28, "No space left on device")
+        saved.append(record)
+        return save(record, arrays)
+
+    monkeypatch.setattr(store, "save", full_after_two)
+    with pytest.raises(GfnetBenchError, match="make room and run the same command again"):
+        runner.run(cells(4), measure, store, progress=False)
+    assert len(Store(tmp_path).load().records) == 2
+
+
+def test_an_interrupt_is_no_failure(tmp_path):
+    def stopped(cell):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        runner.run(cells(2), stopped, Store(tmp_path), progress=False)
+    assert Store(tmp_path).load().records == []
