@@ -1,0 +1,143 @@
+"""Does our PGD cost more than the model passes it is made of?
+
+Run:      python experiments/attack_speed.py     (about ... minutes on one CPU core)
+Result:   results/tables/attack_speed.md
+Outcome:  ...
+
+Five steps of PGD on random weights, whose cost is that of trained ones, in four ways:
+
+- minimal loop: a gradient with respect to the pixels and a projection, parameters frozen, nothing checked;
+- gfnet-bench: our PGD, which also draws a random start per image and checks the logits;
+- torchattacks: its PGD, parameters trainable, as a user would call it;
+- naive: `loss.backward()` with trainable parameters, which computes their gradients too and throws them away.
+
+The four take turns, so that a busy minute hits all of them, and each turn gives one ratio to its own minimal loop.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import timm
+import torch
+import torch.nn.functional as F
+import torchattacks
+from torch import Tensor, nn
+
+from gfnet_bench.attacks.pgd import PGD
+from gfnet_bench.randomness import image_seeds
+
+EPSILON, STEP, STEPS = 1 / 255, 0.5 / 255, 5
+RESULT = Path(__file__).parents[1] / "results" / "tables" / "attack_speed.md"
+
+
+def minimal(net: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+    """The least that five steps can be."""
+    net.requires_grad_(False)
+    adversarial = images
+    for _ in range(STEPS):
+        adversarial = adversarial.detach().requires_grad_()
+        loss = F.cross_entropy(net(adversarial), labels, reduction="sum")
+        (gradient,) = torch.autograd.grad(loss, adversarial)
+        adversarial = adversarial.detach() + STEP * gradient.sign()
+        adversarial = (images + (adversarial - images).clamp(-EPSILON, EPSILON)).clamp(0, 1)
+    return adversarial
+
+
+def ours(net: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+    """gfnet-bench, parameters frozen as `load_model` leaves them."""
+    net.requires_grad_(False)
+    seeds = image_seeds([str(i) for i in range(len(images))]).to(images.device)
+    return PGD(EPSILON, STEP / EPSILON, STEPS)(net, images, labels, seeds)
+
+
+def theirs(net: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+    """As torchattacks is usually called."""
+    net.requires_grad_(True)
+    return torchattacks.PGD(net, eps=EPSILON, alpha=STEP, steps=STEPS)(images, labels)
+
+
+def naive(net: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+    """The loop of many tutorials."""
+    net.requires_grad_(True)
+    adversarial = images
+    for _ in range(STEPS):
+        adversarial = adversarial.detach().requires_grad_()
+        net.zero_grad()
+        F.cross_entropy(net(adversarial), labels).backward()
+        assert adversarial.grad is not None
+        adversarial = adversarial.detach() + STEP * adversarial.grad.sign()
+        adversarial = (images + (adversarial - images).clamp(-EPSILON, EPSILON)).clamp(0, 1)
+    return adversarial
+
+
+WAYS = {"minimal loop": minimal, "gfnet-bench PGD": ours, "torchattacks PGD": theirs, "naive `backward()`": naive}
+Way = Callable[[nn.Module, Tensor, Tensor], Tensor]
+
+
+def seconds(way: Way, net: nn.Module, images: Tensor, labels: Tensor) -> float:
+    """Of one call: processor time on a CPU, which other jobs disturb less; time on the clock on a GPU, once idle."""
+    if not images.is_cuda:
+        start = time.process_time()
+        way(net, images, labels)
+        return time.process_time() - start
+    torch.cuda.synchronize()
+    start = time.perf_counter()
+    way(net, images, labels)
+    torch.cuda.synchronize()
+    return time.perf_counter() - start
+
+
+def rows(model: str, batch: int, repeats: int, device: str) -> list[str]:
+    """Markdown rows of one model."""
+    torch.manual_seed(0)
+    net = timm.create_model(model).eval().to(device)
+    images = torch.rand(batch, 3, 224, 224, device=device)
+    labels = torch.randint(1000, (batch,), device=device)
+    times: dict[str, list[float]] = {name: [] for name in WAYS}
+    for repeat in range(repeats + 1):
+        for name, way in WAYS.items():
+            taken = seconds(way, net, images, labels)
+            if repeat:  # the first round warms up
+                times[name].append(taken)
+    base = times["minimal loop"]
+    lines = []
+    for name, found in times.items():
+        ratio = statistics.median(x / y for x, y in zip(found, base, strict=True))
+        lines.append(f"| {model} | {name} | {min(found):.3f} | {ratio:.3f} | {min(found) / min(base):.3f} |")
+    return lines
+
+
+def main() -> None:
+    """Time every way on every model and write the table."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--model", nargs="+", default=["resnet18", "deit_tiny_patch16_224"], metavar="NAME")
+    parser.add_argument("--batch-size", type=int, default=8)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--device", default="cpu")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    where = torch.cuda.get_device_name() if arguments.device == "cuda" else f"{platform.machine()} CPU, one thread"
+    lines = [
+        "# Cost of five steps of PGD",
+        "",
+        f"{where}; torch {torch.__version__}, float32, batch {arguments.batch_size}, 224 x 224, random weights, "
+        f"{arguments.repeats} rounds taken in turns. Made by `experiments/attack_speed.py`.",
+        "",
+        "| model | way | best, s | ratio to the minimal loop, median of rounds | ratio of the bests |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for model in arguments.model:
+        lines += rows(model, arguments.batch_size, arguments.repeats, arguments.device)
+    RESULT.parent.mkdir(parents=True, exist_ok=True)
+    RESULT.write_text("\n".join(lines) + "\n")
+    print("\n".join(lines))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,11 @@
+"""Attacks: perturbations that use the model's gradient. A new file in this folder is found by being here."""
+
+import importlib
+import pkgutil
+
+from gfnet_bench.attacks.base import ATTACKS, Attack, from_settings, make_attack, settings
+
+__all__ = ["ATTACKS", "Attack", "from_settings", "make_attack", "settings"]
+
+for _file in pkgutil.iter_modules(__path__):
+    importlib.import_module(f"{__name__}.{_file.name}")

@@ -1,0 +1,268 @@
+import subprocess
+import sys
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from gfnet_bench.attacks.base import ATTACKS, format_epsilon, from_settings, make_attack, parse_epsilon, settings
+from gfnet_bench.attacks.fgsm import FGSM
+from gfnet_bench.attacks.pgd import PGD, loss_gradient
+from gfnet_bench.errors import GfnetBenchError, UsageError
+from gfnet_bench.randomness import image_seeds, uniform
+
+ROUNDING = 2.0**-23
+EPSILONS = [0.5 / 255, 1 / 255, 4 / 255, 16 / 255, 64 / 255, 1.0]
+
+
+class Sample:
+    """A small network that has learned to tell four patterns apart, and images of them it was not trained on."""
+
+    def __init__(self) -> None:
+        generator = torch.Generator().manual_seed(0)
+        patterns = torch.rand(4, 3, 16, 16, generator=generator)
+
+        def draw(count: int) -> tuple[Tensor, Tensor]:
+            labels = torch.randint(4, (count,), generator=generator)
+            noise = torch.rand(count, 3, 16, 16, generator=generator)
+            return 0.25 * patterns[labels] + 0.75 * noise, labels
+
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            net = nn.Sequential(
+                nn.Conv2d(3, 16, 3, 2, 1),
+                nn.ReLU(),
+                nn.Conv2d(16, 16, 3, 2, 1),
+                nn.GELU(),
+                nn.Flatten(),
+                nn.Linear(256, 4),
+            )
+        optimizer = torch.optim.Adam(net.parameters(), 3e-3)
+        for _ in range(80):
+            images, labels = draw(64)
+            optimizer.zero_grad()
+            F.cross_entropy(net(images), labels).backward()
+            optimizer.step()
+        optimizer.zero_grad()
+        self.net = net.eval().requires_grad_(False)
+        self.images, self.labels = draw(48)
+        self.images[0, :, :4] = 0  # pixels at both edges of the box
+        self.images[1, :, :4] = 1
+        self.seeds = image_seeds([str(i) for i in range(48)], "test")
+
+    def run(self, attack, which=slice(None)) -> Tensor:
+        return attack(self.net, self.images[which], self.labels[which], self.seeds[which])
+
+    def losses(self, images: Tensor) -> Tensor:
+        return F.cross_entropy(self.net(images), self.labels, reduction="none")
+
+
+@pytest.fixture(scope="module")
+def sample() -> Sample:
+    return Sample()
+
+
+def every_attack(**options):
+    return [make_attack(name, **options) for name in ATTACKS]
+
+
+# Names and settings
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("1/255", 1 / 255), ("0.5/255", 0.5 / 255), ("0.0157", 0.0157), ("0", 0.0), (" 4 / 255 ", 4 / 255)],
+)
+def test_epsilon_is_read(text, value):
+    assert parse_epsilon(text) == value
+
+
+@pytest.mark.parametrize("text", ["8", "-1/255", "1/0", "two", "nan", "inf", "", "1/2/3"])
+def test_epsilon_that_makes_no_sense_is_refused(text):
+    with pytest.raises(UsageError, match="from 0 to 1"):
+        parse_epsilon(text)
+
+
+def test_epsilon_in_grey_levels_is_recognised():
+    with pytest.raises(UsageError, match="did you mean 8/255"):
+        parse_epsilon("8")
+
+
+@pytest.mark.parametrize("text", ["0", "1/255", "0.5/255", "4/255", "64/255", "0.1", "0.0157", "1", "85/255"])
+def test_epsilon_survives_writing_and_reading(text):
+    assert format_epsilon(parse_epsilon(text)) == text
+
+
+def test_settings_are_what_a_record_stores():
+    assert settings(FGSM()) == {"name": "fgsm", "norm": "linf", "epsilon": 1 / 255}
+    assert settings(PGD()) == {
+        "name": "pgd",
+        "norm": "linf",
+        "epsilon": 1 / 255,
+        "relative_step": 0.5,
+        "steps": 5,
+        "random_start": True,
+    }
+
+
+@pytest.mark.parametrize("name", list(ATTACKS))
+def test_settings_survive_a_round_trip(name):
+    attack = make_attack(name, epsilon=4 / 255, steps=7, relative_step=0.3, random_start=False)
+    assert from_settings(settings(attack)) == attack
+
+
+def test_an_attack_leaves_aside_what_it_has_no_use_for():
+    assert make_attack("FGSM", epsilon=2 / 255, steps=9) == FGSM(2 / 255)
+    assert make_attack("pgd", steps=9, random_start=False) == PGD(steps=9, random_start=False)
+
+
+def test_unknown_attack_suggests_a_near_name():
+    with pytest.raises(UsageError, match=r"unknown attack 'pdg'; did you mean pgd\?"):
+        make_attack("pdg")
+
+
+@pytest.mark.parametrize("wrong", [{"epsilon": -0.1}, {"epsilon": 8}, {"steps": 0}, {"relative_step": 0.0}])
+def test_settings_that_make_no_sense_are_refused(wrong):
+    with pytest.raises(UsageError, match="expected"):
+        make_attack("pgd", **wrong)
+
+
+def test_names_are_known_without_torch():
+    code = "import sys, gfnet_bench.attacks.base as b; print(sorted(b.ATTACKS)[:2], 'torch' in sys.modules)"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout == "['fgsm', 'pgd'] False\n"
+
+
+# What every attack promises
+
+
+@pytest.mark.parametrize("epsilon", EPSILONS)
+def test_every_attack_stays_in_its_ball_and_in_the_box(sample, epsilon):
+    for attack in every_attack(epsilon=epsilon):
+        adversarial = sample.run(attack)
+        assert (adversarial - sample.images).abs().max() <= epsilon + ROUNDING, attack
+        assert adversarial.min() >= 0
+        assert adversarial.max() <= 1
+        assert (adversarial - sample.images).abs().max() > 0.9 * epsilon, "it should use the room it has"
+
+
+def test_epsilon_zero_returns_the_images_bit_for_bit(sample):
+    for attack in every_attack(epsilon=0.0):
+        adversarial = sample.run(attack)
+        assert torch.equal(adversarial, sample.images), attack
+        assert adversarial.data_ptr() != sample.images.data_ptr()
+
+
+def test_result_depends_on_no_other_image(sample):
+    order = torch.randperm(48, generator=torch.Generator().manual_seed(1))
+    for attack in every_attack(epsilon=4 / 255):
+        together = sample.run(attack)
+        for size in (1, 3):
+            apart = torch.cat([sample.run(attack, part) for part in order.split(size)])
+            # Another batch size may sum in another order, and a gradient within rounding of zero may change its sign.
+            assert ((apart - together[order]).abs() > 1e-6).float().mean() < 1e-4, (attack, size)
+
+
+def test_nothing_is_left_behind(sample):
+    net = sample.net
+    images = sample.images.clone()
+    for attack in every_attack():
+        with torch.no_grad():
+            adversarial = attack(net, images, sample.labels, sample.seeds)
+        assert not adversarial.requires_grad
+        assert not images.requires_grad
+        assert images.grad is None
+        assert torch.equal(images, sample.images)
+        assert all(parameter.grad is None for parameter in net.parameters())
+
+
+def test_parameters_that_could_learn_get_no_gradient(sample):
+    net = nn.Sequential(nn.Flatten(), nn.Linear(768, 4))
+    PGD()(net, sample.images, sample.labels, sample.seeds)
+    assert all(parameter.grad is None for parameter in net.parameters())
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
+def test_logits_that_are_not_finite_are_named(sample, bad):
+    def broken(images: Tensor) -> Tensor:
+        logits = sample.net(images)
+        return torch.where(torch.arange(len(images))[:, None] < 2, logits * bad, logits)
+
+    for attack in every_attack():
+        with pytest.raises(GfnetBenchError, match="found NaN or infinity for 2 of 48 attacked images"):
+            attack(broken, sample.images, sample.labels, sample.seeds)
+
+
+@pytest.mark.parametrize("trainable", [False, True])
+def test_logits_cut_off_from_the_pixels_are_named(sample, trainable):
+    scale = torch.ones((), requires_grad=trainable)
+    for attack in every_attack():
+        with pytest.raises(GfnetBenchError, match="depend on the pixels"):
+            attack(lambda images: scale * sample.net(images.detach()), sample.images, sample.labels, sample.seeds)
+
+
+# What these attacks compute
+
+
+def test_gradient_of_an_image_does_not_shrink_in_company(sample):
+    together = loss_gradient(sample.net, sample.images, sample.labels)
+    alone = loss_gradient(sample.net, sample.images[5:6], sample.labels[5:6])
+    assert torch.allclose(together[5:6], alone, rtol=1e-4, atol=1e-7 * float(alone.abs().max()))
+
+
+def test_one_step_on_a_linear_model_worked_by_hand():
+    # Logits (w.x, 0), true class 0: the loss falls with w.x, so every pixel moves against the sign of its weight.
+    weight = torch.tensor([1.0, -2.0, 0.0]).reshape(3, 1, 1)
+    images = torch.tensor([[0.5, 0.5, 0.5], [0.05, 0.95, 0.5]]).reshape(2, 3, 1, 1)
+
+    def predict(pixels: Tensor) -> Tensor:
+        score = (pixels * weight).flatten(1).sum(1)
+        return torch.stack([score, torch.zeros_like(score)], 1)
+
+    labels, seeds = torch.zeros(2, dtype=torch.int64), torch.tensor([1, 2])
+    expected = torch.tensor([[0.4, 0.6, 0.5], [0.0, 1.0, 0.5]])
+    assert torch.allclose(FGSM(0.1)(predict, images, labels, seeds).flatten(1), expected, atol=1e-7, rtol=0)
+    # Steps of 0.03 without a start: after two 0.06, after five the edge.
+    two = PGD(0.1, relative_step=0.3, steps=2, random_start=False)(predict, images, labels, seeds)
+    assert torch.allclose(two[0].flatten(), torch.tensor([0.44, 0.56, 0.5]), atol=1e-6, rtol=0)
+    five = PGD(0.1, relative_step=0.3, steps=5, random_start=False)(predict, images, labels, seeds)
+    assert torch.allclose(five.flatten(1), expected, atol=1e-6, rtol=0)
+
+
+def test_pgd_with_one_full_step_and_no_random_start_is_fgsm(sample):
+    for epsilon in EPSILONS:
+        pgd = PGD(epsilon, relative_step=1.0, steps=1, random_start=False)
+        assert torch.equal(sample.run(pgd), sample.run(FGSM(epsilon)))
+
+
+@pytest.mark.parametrize("epsilon", EPSILONS)
+def test_pgd_is_at_least_as_strong_as_fgsm(sample, epsilon):
+    assert (sample.net(sample.images).argmax(1) == sample.labels).float().mean() > 0.9, (
+        "the network should have learned"
+    )
+    one, five = (sample.run(make_attack(name, epsilon=epsilon)) for name in ("fgsm", "pgd"))
+    right = [(sample.net(images).argmax(1) == sample.labels).sum() for images in (one, five)]
+    assert right[1] <= right[0]
+    if epsilon >= 4 / 255:
+        assert sample.losses(five).mean() > sample.losses(one).mean() > sample.losses(sample.images).mean()
+
+
+def test_random_start_is_uniform_in_the_ball_and_keyed_by_image(sample):
+    # A vanishing step leaves the start itself.
+    start = PGD(0.2, relative_step=1e-6, steps=1)
+    middle = torch.full_like(sample.images, 0.5)
+    moved = start(sample.net, middle, sample.labels, sample.seeds) - middle
+    expected = 0.2 * (2 * uniform(sample.seeds, middle.shape[1:]) - 1)
+    assert torch.allclose(moved, expected, atol=1e-6, rtol=0)
+    assert abs(moved.mean()) < 0.003
+    assert abs(moved.abs().mean() - 0.1) < 0.003
+    assert not torch.allclose(moved[0], moved[1], atol=0.1)
+
+
+@pytest.mark.gpu
+def test_gpu_gives_the_same_images_but_for_signs_within_rounding(sample):
+    attack = PGD(4 / 255)
+    net = Sample().net.cuda()
+    there = attack(net, sample.images.cuda(), sample.labels.cuda(), sample.seeds.cuda()).cpu()
+    assert ((there - sample.run(attack)).abs() > 1e-6).float().mean() < 1e-3
