@@ -10,7 +10,7 @@ import gfnet_bench
 PACKAGE = Path(gfnet_bench.__file__).parent
 
 BOTTOM = {"errors", "registry", "randomness", "records", "metrics", "checksum", "remote", "webpage", "download"}
-BOTTOM |= {"archives", "catalog", "mini", "published"}
+BOTTOM |= {"archives", "catalog", "mini", "processes", "published"}
 NOUNS = {"models", "datasets", "attacks", "corruptions"}
 
 # What each part may import beside itself; the bottom modules may import one another.

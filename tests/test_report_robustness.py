@@ -319,7 +319,7 @@ def test_files_do_not_depend_on_the_order_or_the_time_of_measuring(both, tmp_pat
 
 def test_data_for_programs(both):
     report = robustness(both)
-    from_json = json.loads(report.render("json"))["rows"]
+    from_json = json.loads(report.render("json"))
     from_csv = list(csv.DictReader(report.render("csv").splitlines()))
     assert [(r["row"], r["column"]) for r in from_json] == [(r["row"], r["column"]) for r in from_csv]
     assert len({(r["row"], r["column"]) for r in from_json}) == len(from_json)

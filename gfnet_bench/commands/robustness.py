@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -127,7 +128,8 @@ def run(arguments: argparse.Namespace) -> int:
         compile=arguments.torchcompile,
         progress=not arguments.no_progress,
     )
-    return _measure(cells, models, bench, store, arguments)
+    with contextlib.closing(bench):
+        return _measure(cells, models, bench, store, arguments)
 
 
 def _measure(

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
-import os
-import signal
-import threading
 from collections.abc import Generator, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
@@ -19,6 +15,7 @@ from tqdm import tqdm
 from gfnet_bench.catalog import Transform
 from gfnet_bench.datasets.decode import BadImage, decode, read_image
 from gfnet_bench.errors import GfnetBenchError
+from gfnet_bench.processes import pool
 
 CHUNK = 32  # images a process is handed at a time
 SYNC = 2048  # images after which pixels are forced to disk and marked
@@ -94,11 +91,9 @@ def _decode_rows(
 def _in_processes(
     file: Path, chunks: Sequence[list[int]], paths: Sequence[Path], transform: Transform, workers: int
 ) -> Results:
-    # Spawned, not forked: this process may hold a CUDA context or threads.
-    spawn = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, spawn, initializer=_start_worker, initargs=(file, transform))
+    executor = pool(workers, _start_worker, file, transform)
     try:
-        jobs = {pool.submit(_decode_in_worker, chunk, [paths[row] for row in chunk]): chunk for chunk in chunks}
+        jobs = {executor.submit(_decode_in_worker, chunk, [paths[row] for row in chunk]): chunk for chunk in chunks}
         for job in as_completed(jobs):
             yield jobs[job], job.result()
     except BrokenProcessPool:
@@ -107,7 +102,7 @@ def _in_processes(
             "what has been decoded is kept"
         ) from None
     finally:
-        pool.shutdown(cancel_futures=True)
+        executor.shutdown(cancel_futures=True)
 
 
 _open: tuple[NDArray[np.uint8], Transform]
@@ -115,25 +110,11 @@ _open: tuple[NDArray[np.uint8], Transform]
 
 def _start_worker(file: Path, transform: Transform) -> None:
     global _open
-    _tie_to_parent()
     if transform.resize is not None:
         import torch
 
         torch.set_num_threads(1)
     _open = np.load(file, mmap_mode="r+"), transform
-
-
-def _tie_to_parent() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-    threading.Thread(target=_die_with_parent, daemon=True).start()
-
-
-def _die_with_parent() -> None:
-    """A parent that is killed cannot end its pool."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)
 
 
 def _decode_in_worker(rows: Sequence[int], paths: Sequence[Path]) -> Reasons:
@@ -148,8 +129,7 @@ def defects(paths: Sequence[Path], workers: int) -> Iterator[tuple[Path, str]]:
     with contextlib.ExitStack() as stack:
         results: Iterator[list[tuple[Path, str]]] = map(_defects, chunks)
         if workers:
-            pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_tie_to_parent)
-            results = stack.enter_context(pool).map(_defects, chunks)
+            results = stack.enter_context(pool(workers)).map(_defects, chunks)
         for found in tqdm(results, total=len(chunks), desc="decoding", unit=f" x {CHUNK} img"):
             yield from found
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Protocol
 from gfnet_bench.errors import UsageError
 from gfnet_bench.records import write_atomic
 from gfnet_bench.registry import Registry
-from gfnet_bench.reports.tables import FORMATS, Table
+from gfnet_bench.reports.tables import FORMATS, Table, render
 
 
 class Figure(Protocol):
@@ -41,14 +40,13 @@ class Report:
     details: Sequence[Table] = ()
 
     def render(self, format: str, *, details: bool = False) -> str:
-        """What the command prints: `data` in CSV and JSON, the other tables one below the other in formats to read."""
+        """What the command prints: one list of rows, `data`, in CSV and JSON; in formats to read, the other tables."""
         if format not in FORMATS:
             raise UsageError(f"unknown format {format!r}; expected one of {', '.join(FORMATS)}.")
-        if format in ("csv", "json") and self.data is not None:
-            return self.data.render(format)
         tables = [*self.tables, *(self.details if details else ())]
-        if format == "json":
-            return json.dumps([json.loads(t.render("json")) for t in tables], indent=1, ensure_ascii=False) + "\n"
+        if format in ("csv", "json"):
+            data = self.data or tables[0]
+            return render(data.rows, data.columns, format)
         return "\n".join(table.render(format) for table in tables)
 
     def write(self, results: Path, formats: Sequence[str] = ("md", "csv")) -> list[Path]:

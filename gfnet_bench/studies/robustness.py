@@ -12,10 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from gfnet_bench.errors import GfnetBenchError, MissingError, UsageError
+from gfnet_bench.processes import pool
 from gfnet_bench.records import PROTOCOLS, Cell
 from gfnet_bench.runner import Outcome
 
 if TYPE_CHECKING:
+    from concurrent.futures import ProcessPoolExecutor
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -28,6 +31,7 @@ STUDY = "robustness"
 
 CLEAN: dict[str, Any] = {"name": "clean"}
 SEVERITIES = (1, 2, 3, 4, 5)
+WORTH_PROCESSES = 256  # images; fewer are corrupted before a process has started
 
 # Data sets that exist only as corruptions of another one, and the recipe that makes them.
 GENERATED = {"imagenet_c_generated": "imagecorruptions", "mini_c": "imagecorruptions"}
@@ -151,6 +155,7 @@ class Bench:
     _models: dict[Any, Model | GfnetBenchError] = field(default_factory=dict)
     _images: dict[Any, Images | GfnetBenchError] = field(default_factory=dict)
     _corrupted: dict[Any, NDArray[np.uint8] | GfnetBenchError] = field(default_factory=dict)
+    _pool: ProcessPoolExecutor | None = None
 
     def model(self, cell: Cell) -> Model:
         """The model of a cell, loaded once."""
@@ -213,9 +218,26 @@ class Bench:
 
         def corrupt() -> NDArray[np.uint8]:
             seeds = image_seeds(images.ids, s["seed"], p["name"], p["severity"]).tolist()
-            return corrupt_reference(images.pixels[:], p["name"], p["severity"], seeds)
+            arguments = p["name"], p["severity"]
+            if self.workers < 2 or len(seeds) < WORTH_PROCESSES:
+                return corrupt_reference(images.pixels[:], *arguments, seeds)
+            if self._pool is None:
+                self._pool = pool(self.workers)
+            size = -(-len(seeds) // (4 * self.workers))
+            jobs = [
+                self._pool.submit(corrupt_reference, images.pixels[i : i + size], *arguments, seeds[i : i + size])
+                for i in range(0, len(seeds), size)
+            ]
+            return np.concatenate([job.result() for job in jobs])
+
+        import numpy as np
 
         return _once(self._corrupted, key, corrupt)
+
+    def close(self) -> None:
+        """End the worker processes."""
+        if self._pool is not None:
+            self._pool.shutdown()
 
     def measure(self, cell: Cell) -> Outcome:
         """Measure one cell.
