@@ -31,6 +31,7 @@ STUDY = "robustness"
 
 CLEAN: dict[str, Any] = {"name": "clean"}
 SEVERITIES = (1, 2, 3, 4, 5)
+CLASSES = {"imagenet": 1000, "mini": 10}
 WORTH_PROCESSES = 256  # images; fewer are corrupted before a process has started
 
 # Data sets that exist only as corruptions of another one, and the recipe that makes them.
@@ -247,10 +248,16 @@ class Bench:
         """
         from gfnet_bench import metrics
         from gfnet_bench.attacks import from_settings
+        from gfnet_bench.datasets import DATASETS
         from gfnet_bench.evaluate import evaluate
 
         s = cell.settings
         model = self.model(cell)
+        expected = CLASSES[DATASETS[s["dataset"]].suite]
+        if model.num_classes != expected:
+            raise GfnetBenchError(
+                f"{cell.model}: expected logits for the {expected} classes of {s['dataset']}, found {model.num_classes}"
+            )
         images = self.images(cell, model)
         perturbation = s["perturbation"]
         attacked = s["dataset"] not in CORRUPTED and perturbation["name"] != "clean"

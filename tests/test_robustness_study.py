@@ -1,0 +1,163 @@
+"""The study end to end on data sets whose every right answer is known: an oracle that reads the class off the colour."""
+
+import math
+
+import pytest
+import torch
+from fake_imagenet import photo, truncated, write_c, write_classes, write_val
+
+from gfnet_bench.catalog import paper_transform
+from gfnet_bench.datasets.classes import class_index, wnids
+from gfnet_bench.records import Store
+from gfnet_bench.runner import run
+from gfnet_bench.studies import robustness as study
+
+
+class Oracle(torch.nn.Module):
+    """The nearest of the thousand colours that tests/fake_imagenet.py paints its classes with."""
+
+    num_classes, params, weights_sha256, weights_source = 1000, 0, None, None
+    transform = paper_transform(32, 32)
+
+    def forward(self, images):
+        label = torch.arange(1000)
+        colours = torch.stack([8 * (label % 32), 8 * (label // 32)], dim=1) / 255
+        distance = images.mean(dim=(2, 3))[:, None, :2] - colours
+        return -(distance**2).sum(2) * 1e4
+
+
+class Contrary(Oracle):
+    """Never right, and right about everything but the class it was asked for: its second guess is the answer."""
+
+    def forward(self, images):
+        logits = super().forward(images)
+        return logits - 2e4 * torch.nn.functional.one_hot(logits.argmax(1), 1000)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    write_val(folder / "val")
+    write_classes(folder / "imagenetv2-matched-frequency-format-val", {str(k): k for k in range(1000)})
+    from gfnet_bench.datasets import DATASETS
+
+    adversarial = DATASETS["imagenet_a"].classes()
+    write_classes(folder / "imagenet-a", {wnids()[k]: k for k in adversarial})
+    write_c(folder / "imagenet-c", "fog", 3, group="weather")
+    return folder
+
+
+def measure(data, results, datasets, model, monkeypatch, **options):
+    monkeypatch.setattr(study.Bench, "model", lambda self, cell: model)
+    bench = study.Bench(data_dirs=[data], progress=False)
+    cells = study.cells(
+        ["oracle"],
+        datasets=[(name, [study.CLEAN]) for name in datasets],
+        corruptions=["fog"],
+        severities=[3],
+        options=study.Options(**options),
+    )
+    return {r.cell.settings["dataset"]: r for r in run(cells, bench.measure, Store(results), progress=False)}
+
+
+ALL = ["imagenet", "imagenet_real", "imagenet_v2", "imagenet_a", "imagenet_a_control", "imagenet_c"]
+
+
+def test_every_data_set_has_its_classes_right(data, tmp_path, monkeypatch):
+    records = measure(data, tmp_path, ALL, Oracle(), monkeypatch)
+    assert {name: record.error for name, record in records.items()} == dict.fromkeys(ALL)
+    assert {name: record.values["top1"] for name, record in records.items()} == dict.fromkeys(ALL, 1.0)
+    assert records["imagenet_real"].values["real"] == 1.0
+    assert records["imagenet_a_control"].values["images"] == 200
+    assert records["imagenet_c"].cell.settings["perturbation"] == {"name": "fog", "severity": 3}
+
+
+def test_only_the_two_hundred_classes_compete_in_imagenet_a(data, tmp_path, monkeypatch):
+    class Elsewhere(Oracle):
+        """Always surest of a class that is not among the two hundred."""
+
+        def forward(self, images):
+            logits = super().forward(images)
+            logits[:, 0] = 10.0  # the tench is in ImageNet's thousand alone
+            return logits
+
+    assert class_index()["n01440764"] == 0
+    records = measure(data, tmp_path, ["imagenet", "imagenet_a"], Elsewhere(), monkeypatch)
+    assert records["imagenet"].values["top1"] == pytest.approx(1 / 1000)
+    assert records["imagenet_a"].values["top1"] == 1.0
+
+
+def test_a_model_that_is_never_right(data, tmp_path, monkeypatch):
+    values = measure(data, tmp_path, ["imagenet"], Contrary(), monkeypatch)["imagenet"].values
+    assert values["top1"] == 0.0 and math.isfinite(values["nll"]) and values["ece"] > 0.2
+
+
+def test_a_truncated_image_is_named_counted_and_left_out(data, tmp_path, monkeypatch):
+    bad = sorted((data / "imagenet-a").rglob("*.*"))[7]
+    whole = bad.read_bytes()
+    bad.write_bytes(truncated(photo(3, 400, 300)))
+    try:
+        record = measure(data, tmp_path, ["imagenet_a"], Oracle(), monkeypatch)["imagenet_a"]
+    finally:
+        bad.write_bytes(whole)
+    assert record.error is None and record.values["images"] == 199
+    assert any(bad.stem in image and "runcated" in reason for image, reason in record.provenance["excluded"])
+
+
+def test_a_limit_is_stratified_and_part_of_the_cell(data, tmp_path, monkeypatch):
+    record = measure(data, tmp_path, ["imagenet"], Oracle(), monkeypatch, limit=50)["imagenet"]
+    assert record.values["images"] == 50 and record.cell.settings["limit"] == 50
+    assert len(set(Store(tmp_path).arrays(record)["labels"].tolist())) == 50
+
+
+def test_a_model_with_other_classes_is_refused(data, tmp_path, monkeypatch):
+    oracle = Oracle()
+    oracle.num_classes = 10
+    record = measure(data, tmp_path, ["imagenet"], oracle, monkeypatch)["imagenet"]
+    assert "expected logits for the 1000 classes of imagenet, found 10" in record.error
+
+
+def test_failures_are_remembered_within_a_run(tmp_path, monkeypatch):
+    calls = []
+
+    def load(*args, **kwargs):
+        calls.append(args)
+        raise study.MissingError("no weights")
+
+    monkeypatch.setattr("gfnet_bench.models.load_model", load)
+    cells = study.cells(["gfnet_s"], datasets=[("imagenet_c", [])], corruptions=["fog", "snow"])
+    records = run(cells, study.Bench(progress=False).measure, Store(tmp_path), progress=False)
+    assert len(records) == 10 and len(calls) == 1
+    assert {record.error for record in records} == {"MissingError: no weights"}
+
+
+def test_cells_that_share_images_stand_together():
+    cells = study.cells(["a", "b"], datasets=[("mini_c", [])], corruptions=["fog", "snow"], severities=[1, 2])
+    order = [(c.settings["perturbation"]["name"], c.settings["perturbation"]["severity"], c.model) for c in cells]
+    assert order == [(n, s, m) for n in ("fog", "snow") for s in (1, 2) for m in ("a", "b")]
+    assert {c.settings["perturbation"]["recipe"] for c in cells} == {"imagecorruptions"}
+
+
+@pytest.mark.data
+def test_real_photographs_through_our_own_path_reach_the_stated_accuracy(photographs, tmp_path):
+    """Transform, cache, model and loop: 88.2 and 97.4 are stated for these 500 photographs, timm's transform."""
+    import csv
+
+    import numpy as np
+
+    from gfnet_bench.datasets import prepared
+    from gfnet_bench.evaluate import evaluate
+    from gfnet_bench.metrics import scores
+    from gfnet_bench.models import load_model
+
+    with (photographs / "photos.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    paths = [photographs / "photos" / row["file"] for row in rows]
+    labels = np.array([int(row["imagenet_class"]) for row in rows])
+    weights = photographs / "weights" / "vit_tiny_patch16_224.safetensors"
+    model = load_model("vit_tiny_patch16_224", transform="model", checkpoint=weights)
+    ids = [path.stem for path in paths]
+    read = prepared.load("photographs", ids, paths, model.transform, cache_dir=tmp_path, progress=False)
+    values = scores(evaluate(model, read.pixels, labels, ids).predictions)
+    assert values["images"] == 500
+    assert values["top1"] == pytest.approx(0.882, abs=0.005) and values["top5"] == pytest.approx(0.974, abs=0.005)
