@@ -1,8 +1,9 @@
 """Does our PGD cost more than the model passes it is made of?
 
-Run:      python experiments/attack_speed.py     (about ... minutes on one CPU core)
+Run:      python experiments/attack_speed.py     (about 4 minutes on one CPU core)
 Result:   results/tables/attack_speed.md
-Outcome:  ...
+Outcome:  2026-11-22, no: 1.00 (ResNet-18) and 0.99 (DeiT-Ti) times the minimal loop, best of five rounds each, as
+          torchattacks does (1.00, 1.01); leaving parameters trainable and calling `backward()` costs 1.42 and 1.26.
 
 Five steps of PGD on random weights, whose cost is that of trained ones, in four ways:
 
@@ -132,10 +133,10 @@ def main() -> None:
         "| model | way | best, s | ratio to the minimal loop, median of rounds | ratio of the bests |",
         "| --- | --- | --- | --- | --- |",
     ]
+    RESULT.parent.mkdir(parents=True, exist_ok=True)
     for model in arguments.model:
         lines += rows(model, arguments.batch_size, arguments.repeats, arguments.device)
-    RESULT.parent.mkdir(parents=True, exist_ok=True)
-    RESULT.write_text("\n".join(lines) + "\n")
+        RESULT.write_text("\n".join(lines) + "\n")
     print("\n".join(lines))
 
 

@@ -1,9 +1,10 @@
 """Do four kinds of small network of equal cost reach 90 % on Fashion-MNIST in a CPU hour each? Makes the mini weights.
 
 Run:      python experiments/train_mini.py gfnet_mini --data FOLDER     (10 to 35 minutes on one core, each)
-          python experiments/train_mini.py vit_mini --data FOLDER       learns more slowly, and needs a second cycle:
-          python experiments/train_mini.py vit_mini --data FOLDER --start gfnet_bench/mini/weights/vit_mini.safetensors
-              --epochs 12 --learning-rate 7e-4 --seed 1 --log results/mini/train_vit_mini_2.csv
+          resnet_mini likewise; vit_mini and resmlp_mini learn more slowly and go on in further cycles, each from the
+          weights of the one before (--start, with a --log of its own):
+            vit_mini     --epochs 12 --learning-rate 7e-4 --seed 1, then --epochs 5 --learning-rate 5e-4 --seed 2
+            resmlp_mini  --epochs 4 --learning-rate 7e-4 --seed 1
 Data:     the four .gz files of Fashion-MNIST; Debian's package dataset-fashion-mnist holds them.
 Then:     python experiments/make_mini_images.py
 Outcome:  (2026-11-22) yes: see gfnet_bench/mini/README.md; a row an epoch in results/mini/.

@@ -110,7 +110,9 @@ def test_without_data_or_weights_everything_missing_is_named(tmp_path, monkeypat
     ],
 )
 def test_what_is_not_understood_is_one_sentence_and_status_2(arguments, message, tmp_path, capsys):
-    assert main([*arguments, *(["--output-dir", str(tmp_path)] if arguments[0] in ("robustness", "report") else [])]) == 2
+    assert (
+        main([*arguments, *(["--output-dir", str(tmp_path)] if arguments[0] in ("robustness", "report") else [])]) == 2
+    )
     out, err = capsys.readouterr()
     assert message in err and err.startswith("gfnet-bench: ") and err.count("\n") == 1 and not out
 

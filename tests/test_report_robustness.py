@@ -122,7 +122,8 @@ def test_tables_for_people(both, suite):
 def test_suites_never_share_a_table(both):
     report = robustness(both)
     assert [t.name for t in report.tables] == [
-        "robustness_imagenet", "robustness_imagenet_c", "robustness_mini", "robustness_mini_c_imagecorruptions",
+        "robustness_imagenet", "robustness_imagenet_published", "robustness_imagenet_c",
+        "robustness_mini", "robustness_mini_c_imagecorruptions",
     ]  # fmt: skip
     assert [t.name for t in report.details] == ["robustness_imagenet_paired", "robustness_mini_paired"]
     for table in (*report.tables, *report.details):
@@ -131,6 +132,14 @@ def test_suites_never_share_a_table(both):
         text = table.render("text")
         assert ("gfnet_s" in text) != is_mini
         assert ("(80.0)" in text) == (table.name == "robustness_imagenet")
+
+
+def test_published_stands_beside_ours_with_difference_and_interval(both):
+    (table,) = [t for t in robustness(both).tables if t.name == "robustness_imagenet_published"]
+    (row,) = [r for r in table.rows if (r["model"], r["column"]) == ("gfnet_s", "FGSM")]
+    assert (row["ours"], row["published"], row["mark"]) == (42.5, 42.6, "†")
+    assert row["difference"] == pytest.approx(-0.1) and row["low"] < 42.5 < row["high"]
+    assert "quoted from memory" in table.notes[0]
 
 
 def test_a_row_of_data_by_hand(both):
@@ -311,7 +320,7 @@ def test_files_do_not_depend_on_the_order_or_the_time_of_measuring(both, tmp_pat
     formats = ["text", "md", "csv", "latex", "json", "html"]
     first = robustness(both).write(tmp_path / "a", formats)
     second = robustness(fill(tmp_path / "b", later)).write(tmp_path / "b", formats)
-    assert len(first) == 7 * len(formats)
+    assert len(first) == 8 * len(formats)
     for a, b in zip(first, second, strict=True):
         assert a.name == b.name
         assert a.read_bytes() == b.read_bytes()

@@ -1,4 +1,4 @@
-"""The study end to end on data sets whose every right answer is known: an oracle that reads the class off the colour."""
+"""The study end to end, on data sets whose right answers are known: an oracle reads the class off the colour."""
 
 import math
 

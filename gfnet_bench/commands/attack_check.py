@@ -64,6 +64,10 @@ def run(arguments: argparse.Namespace) -> int:
         epsilon=parse_epsilon(arguments.eps) if arguments.eps else suite.epsilon,
         batch_size=options.batch_size(arguments, device),
     )
-    rows = [{"check": r.name, "holds": "yes" if r.passed else "NO", "detail": r.detail} for r in results]
-    print(render(rows, [Column(key, key) for key in ("check", "holds", "detail")], arguments.format), end="")
+    if arguments.format == "text":
+        for result in results:
+            print(options.paragraph("holds   " if result.passed else "FAILS   ", f"{result.name}: {result.detail}"))
+    else:
+        rows = [{"check": r.name, "holds": "yes" if r.passed else "no", "detail": r.detail} for r in results]
+        print(render(rows, [Column(key, key) for key in ("check", "holds", "detail")], arguments.format), end="")
     return 0 if all(r.passed for r in results) else 1

@@ -50,8 +50,13 @@ def _status(arguments: argparse.Namespace) -> int:
         {**s._asdict(), "state": f"{s.found:,} of {s.expected:,} {s.unit}" if s.where else "missing"}
         for s in status(looked)
     ]
-    columns = [Column("name", "data set"), Column("state", "found"), Column("where", "where"), Column("note", "how")]
-    print(render(rows, columns, arguments.format), end="")
+    if arguments.format == "text":
+        for row in rows:
+            head = f"{row['name']:22} {row['state']:28} "
+            print(options.paragraph(head, f"{row['where']} ({row['note']})" if row["where"] else row["note"]))
+    else:
+        columns = [Column(key, key) for key in ("name", "state", "found", "expected", "unit", "where", "note")]
+        print(render(rows, columns, arguments.format), end="")
     options.note(f"looked in {', '.join(map(str, looked))}")
     return 0
 

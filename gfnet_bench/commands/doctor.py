@@ -25,17 +25,23 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print findings; exit status 1 if one is an error."""
+    """Print findings; exit status 1 if one is an error, or a set that was named is not there."""
+    from gfnet_bench.datasets import DATASETS
     from gfnet_bench.datasets.doctor import examine, status
     from gfnet_bench.reports.tables import Column, render
 
     looked = options.data_dirs(arguments)
-    names = arguments.names or [s.name for s in status(looked) if s.where]
-    rows = [
-        finding._asdict()
+    there = [s.name for s in status(looked) if s.where]
+    names = [DATASETS[name].name for name in arguments.names] or there
+    findings = [
+        finding
         for name in names
         for finding in examine(name, looked, deep=arguments.deep, workers=options.workers(arguments))
     ]
-    columns = [Column("dataset", "data set"), Column("severity", ""), Column("text", "finding")]
-    print(render(rows, columns, arguments.format), end="")
-    return 1 if any(row["severity"] == "error" for row in rows) else 0
+    if arguments.format == "text":
+        for finding in findings:
+            print(options.paragraph(f"{finding.severity:8}", f"{finding.dataset}: {finding.text}"))
+    else:
+        columns = [Column("dataset", "data set"), Column("severity", "severity"), Column("text", "finding")]
+        print(render([finding._asdict() for finding in findings], columns, arguments.format), end="")
+    return 1 if not set(names) <= set(there) or any(f.severity == "error" for f in findings) else 0

@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import sys
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -138,6 +139,11 @@ def _config_words(file: Path) -> list[str]:
         if value is not True:
             words += [str(v) for v in (value if isinstance(value, list) else [value])]
     return words
+
+
+def paragraph(head: str, text: str) -> str:
+    """Text of any length beside a short head, wrapped to a terminal's width."""
+    return textwrap.fill(text, 118, initial_indent=head, subsequent_indent=" " * len(head), break_on_hyphens=False)
 
 
 def note(text: str) -> None:

@@ -59,8 +59,10 @@ class Outcome:
 
     @property
     def text(self) -> str:
-        """Ours, and in brackets what was published."""
+        """Ours with half of its 95 % interval, and in brackets what was published."""
         ours = self.short or self.status if self.value is None else f"{self.value:.1f}"
+        if self.value is not None and self.interval is not None:
+            ours += f" ±{(self.interval.high - self.interval.low) / 2:.1f}"
         return ours if self.published is None else f"{ours} ({self.published.value:.1f}{self.mark})"
 
 

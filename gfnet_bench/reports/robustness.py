@@ -74,6 +74,7 @@ def robustness(
         found = [results.outcome(setup, score) for setup in setups for score in columns]
         outcomes += found
         tables.append(_wide(one, results, setups, columns, found, problems))
+        tables.append(_beside(one, found))
         tables += [_corruptions(results, setups, score) for score in columns if score.metric == "mce"]
         paired.append(_paired(one, results, setups, columns))
     tables, paired = ([t for t in found if t.rows or t.notes] for found in (tables, paired))
@@ -102,8 +103,45 @@ def _wide(
     return Table(f"robustness_{suite}", f"Robustness and generalisation, {TITLES[suite]}, %", heads, rows, notes)
 
 
+_BESIDE = [
+    Column("model", "Model"),
+    Column("column", "Column"),
+    Column("images", "Images", align="right"),
+    Column("ours", "Ours", align="right"),
+    Column("low", "Low", align="right"),
+    Column("high", "High", align="right"),
+    Column("published", "Published", align="right"),
+    Column("difference", "Difference", "points", align="right"),
+    Column("mark", ""),
+]
+
+
+def _beside(suite: str, outcomes: Sequence[Outcome]) -> Table:
+    """What was published beside what was measured, with difference and interval."""
+    rows = [
+        {
+            "model": o.setup.label,
+            "column": o.score.title,
+            "images": o.images,
+            "ours": o.value,
+            "low": o.interval and o.interval.low,
+            "high": o.interval and o.interval.high,
+            "published": o.published.value,
+            "difference": o.value - o.published.value,
+            "mark": o.mark,
+        }
+        for o in outcomes
+        if o.published is not None and o.value is not None
+    ]
+    title = f"Published beside measured, {TITLES[suite]}, %"
+    notes = [f"{mark} {meaning}" for mark, meaning in MARKS.items() if any(row["mark"] == mark for row in rows)]
+    return Table(f"robustness_{suite}_published", title, _BESIDE, rows, notes)
+
+
 def _explanations(suite: str, outcomes: Sequence[Outcome]) -> list[str]:
     notes = []
+    if any(o.interval for o in outcomes):
+        notes.append("± is half of the 95 % interval over the images; CSV and JSON have both ends.")
     if any(o.published for o in outcomes):
         notes.append("In brackets: published, by timm for rows with the model's own transform, else by the paper.")
     notes += [f"{mark} {meaning}" for mark, meaning in MARKS.items() if any(o.mark == mark for o in outcomes)]

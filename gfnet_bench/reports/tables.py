@@ -160,6 +160,7 @@ _LATEX = {
     "^": r"\textasciicircum{}",
     "†": r"\dag{}",
     "‡": r"\ddag{}",
+    "±": r"$\pm$",
     "<": r"\textless{}",
     ">": r"\textgreater{}",
     **{c: f"\\{c}" for c in "&%$#_{}"},
