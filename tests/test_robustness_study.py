@@ -8,6 +8,7 @@ from fake_imagenet import photo, truncated, write_c, write_classes, write_val
 
 from gfnet_bench.catalog import paper_transform
 from gfnet_bench.datasets.classes import class_index, wnids
+from gfnet_bench.errors import MissingError
 from gfnet_bench.records import Store
 from gfnet_bench.runner import run
 from gfnet_bench.studies import robustness as study
@@ -122,7 +123,7 @@ def test_failures_are_remembered_within_a_run(tmp_path, monkeypatch):
 
     def load(*args, **kwargs):
         calls.append(args)
-        raise study.MissingError("no weights")
+        raise MissingError("no weights")
 
     monkeypatch.setattr("gfnet_bench.models.load_model", load)
     cells = study.cells(["gfnet_s"], datasets=[("imagenet_c", [])], corruptions=["fog", "snow"])

@@ -142,9 +142,9 @@ def _measure(
     to_do = runner.plan(cells, store, arguments.overwrite).to_do
     lacking = missing(to_do, bench)
     for sentence in lacking:
-        options.note(f"missing: {sentence}")
+        options.note(f"not ready: {sentence}")
     if lacking:
-        options.note("What is there is measured. Without any of it: gfnet-bench robustness --suite mini")
+        options.note("The rest is measured. A result that needs none of these: gfnet-bench robustness --suite mini")
     records = runner.run(cells, bench.measure, store, overwrite=arguments.overwrite, progress=bench.progress)
     print(table3(records, store=store, models=models).render(arguments.format), end="")
     return 1 if any(record.error is not None for record in records) else 0

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from gfnet_bench.errors import GfnetBenchError, MissingError, UsageError
+from gfnet_bench.errors import GfnetBenchError, UsageError
 from gfnet_bench.processes import pool
 from gfnet_bench.records import PROTOCOLS, Cell
 from gfnet_bench.runner import Outcome
@@ -305,25 +305,27 @@ def device_name(device: str) -> str:
 
 
 def missing(cells: Sequence[Cell], bench: Bench) -> list[str]:
-    """What this machine lacks for these cells, a sentence each, found before any model runs.
+    """What keeps these cells from being measured here, a sentence each, found before any model runs.
 
     Raises:
         UsageError: if a model cannot be built as asked.
     """
     from gfnet_bench.datasets import DATASETS
 
-    sentences = []
+    sentences: dict[str, None] = {}  # three data sets that lack the same folder say so once
     for name in dict.fromkeys(cell.settings["dataset"] for cell in cells):
         try:
             DATASETS[name].locate(bench.data_dirs)
-        except MissingError as error:
-            sentences.append(str(error))
+        except GfnetBenchError as error:
+            sentences[str(error)] = None
     for cell in {cell.model: cell for cell in cells}.values():
         try:
             bench.model(cell)
-        except MissingError as error:
-            sentences.append(str(error))
-    return sentences
+        except UsageError:
+            raise
+        except GfnetBenchError as error:
+            sentences[str(error)] = None
+    return list(sentences)
 
 
 def _once(kept: dict[Any, T | GfnetBenchError], key: Any, make: Callable[[], T]) -> T:
