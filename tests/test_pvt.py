@@ -196,5 +196,18 @@ def test_timm_conventions() -> None:
     assert torch.equal(net(images), net.get_classifier()(net.forward_head(features, pre_logits=True)))
     net.reset_classifier(0)
     assert net(images).shape == (2, 64)
-    with pytest.raises(RuntimeError, match="features_only"):
-        timm.create_model("pvt_tiny", features_only=True)
+
+
+def test_feature_maps_are_the_stages() -> None:
+    torch.manual_seed(0)
+    net = build(img_size=64).eval()
+    images = torch.randn(2, 3, 64, 64)
+    tokens, maps = net.forward_intermediates(images, norm=True)
+    assert [tuple(m.shape[2:]) for m in maps] == [(16, 16), (8, 8), (4, 4), (2, 2)]
+    assert torch.equal(tokens, net.forward_features(images))
+    assert torch.equal(maps[-1].flatten(2).transpose(1, 2), tokens[:, 1:])  # without the class token
+    (last,) = net.forward_intermediates(images, indices=1, intermediates_only=True)
+    assert torch.equal(net.norm(last.flatten(2).transpose(1, 2)), tokens[:, 1:])
+    extractor = timm.create_model("pvt_tiny", features_only=True, img_size=64)
+    assert extractor.feature_info.reduction() == [4, 8, 16, 32]
+    assert [m.shape[1] for m in extractor(images)] == [64, 128, 320, 512]

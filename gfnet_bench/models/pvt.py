@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from timm.layers import DropPath, Mlp, to_2tuple, trunc_normal_, use_fused_attn
 from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
+from timm.models._features import feature_take_indices
 from torch import Tensor, nn
 
 from gfnet_bench.catalog import MODELS
@@ -141,6 +142,9 @@ class PVT(nn.Module):
             setattr(self, f"patch_embed{i + 1}", PatchEmbed(before, dim, patch))
             setattr(self, f"pos_embed{i + 1}", nn.Parameter(torch.zeros(1, tokens, dim)))
             setattr(self, f"block{i + 1}", nn.ModuleList(blocks))
+        self.feature_info = [
+            {"num_chs": dim, "reduction": patch_size << i, "module": f"block{i + 1}"} for i, dim in enumerate(embed_dim)
+        ]
         self.cls_token = nn.Parameter(torch.zeros(1, 1, self.num_features))
         self.norm = LayerNorm(self.num_features)
         self.reset_classifier(num_classes)
@@ -168,12 +172,48 @@ class PVT(nn.Module):
 
     def forward_features(self, images: Tensor) -> Tensor:
         """(b, 3, H, W) normalised images to (b, 1 + n, d) tokens of the last stage after the final norm."""
+        return self.norm(self._stages(images)[-1])
+
+    def forward_intermediates(
+        self,
+        x: Tensor,
+        indices: int | list[int] | None = None,
+        norm: bool = False,
+        stop_early: bool = False,
+        output_fmt: str = "NCHW",
+        intermediates_only: bool = False,
+    ) -> Any:
+        """Feature maps of the stages, as timm's `features_only` wants them; the class token is no part of the last.
+
+        Args:
+            x: (b, 3, H, W) images.
+            indices: which of the four stages; the last n for an int, all for None.
+            norm: apply the final norm to the last map.
+            stop_early: accepted for timm's sake; all stages are computed.
+            output_fmt: "NCHW".
+            intermediates_only: return the list alone.
+
+        Returns:
+            The final tokens and the list, or the list alone.
+        """
+        if output_fmt != "NCHW":
+            raise ValueError(f"output_fmt must be NCHW, found {output_fmt!r}")
+        wanted, _ = feature_take_indices(len(self.grids), indices)
+        *maps, tokens = self._stages(x)
+        normed = self.norm(tokens)
+        last = (normed if norm else tokens)[:, 1:]
+        maps.append(last.transpose(1, 2).unflatten(2, self.grids[-1]))
+        taken = [maps[i] for i in wanted]
+        return taken if intermediates_only else (normed, taken)
+
+    def _stages(self, images: Tensor) -> list[Tensor]:
+        """The maps (b, d, h, w) of all stages but the last, and that one's tokens (b, 1 + n, d)."""
         if tuple(images.shape[-2:]) != self.img_size:
             raise ValueError(
                 f"this model was built for images of {self.img_size[0]} x {self.img_size[1]}, "
                 f"found {images.shape[-2]} x {images.shape[-1]}; pass img_size when building it"
             )
-        x = images
+        x, found = images, []
         for i, grid in enumerate(self.grids, start=1):
             last = i == len(self.grids)
             x = getattr(self, f"patch_embed{i}")(x)
@@ -184,7 +224,8 @@ class PVT(nn.Module):
                 x = block(x, grid)
             if not last:
                 x = x.transpose(1, 2).unflatten(2, grid)
-        return self.norm(x)
+            found.append(x)
+        return found
 
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
         """(b, 1 + n, d) tokens to (b, k) logits, or to (b, d) features."""
@@ -248,8 +289,7 @@ default_cfgs = generate_default_cfgs({f"pvt_{size}": _cfg() for size in ("tiny",
 
 
 def _create(variant: str, pretrained: bool, depth: Sequence[int], **kwargs: Any) -> PVT:
-    if kwargs.get("features_only"):
-        raise RuntimeError(f"{variant} gives no feature maps; build it without features_only")
+    kwargs.setdefault("feature_cfg", {"out_indices": (0, 1, 2, 3)}).setdefault("feature_cls", "getter")
     overlay = kwargs.pop("pretrained_cfg_overlay", None) or {}
     weights = MODELS[variant].weights
     if pretrained and weights and not overlay.get("file"):
