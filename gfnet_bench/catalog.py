@@ -1,4 +1,4 @@
-"""Which models there are, as plain data: names, titles, where their weights come from, how images are cut for them.
+"""Which models and corruptions there are, as plain data: names, titles, where weights come from, how images are cut.
 
 Nothing here imports torch or timm at the top, so `gfnet-bench list` and `--help` answer at once.
 """
@@ -204,3 +204,38 @@ def _in_timm(name: str) -> bool:
 
     architecture, _, tag = name.partition(".")
     return timm.is_model(architecture) and (not tag or timm.is_model_pretrained(name))
+
+
+@dataclass(frozen=True)
+class CorruptionName:
+    """What a corruption is called and which archive of ImageNet-C it is published in.
+
+    Attributes:
+        name: as in the folder names of ImageNet-C.
+        group: noise, blur, weather, digital or extra.
+    """
+
+    name: str
+    group: str
+
+    @property
+    def in_mce(self) -> bool:
+        """Whether mCE averages over it; the four extra ones were made for validation."""
+        return self.group != "extra"
+
+
+CORRUPTION_GROUPS = {
+    "noise": ("gaussian_noise", "shot_noise", "impulse_noise"),
+    "blur": ("defocus_blur", "glass_blur", "motion_blur", "zoom_blur"),
+    "weather": ("snow", "frost", "fog", "brightness"),
+    "digital": ("contrast", "elastic_transform", "pixelate", "jpeg_compression"),
+    "extra": ("speckle_noise", "gaussian_blur", "spatter", "saturate"),
+}
+
+CORRUPTIONS: Registry[CorruptionName] = Registry("corruption")
+for _group, _names in CORRUPTION_GROUPS.items():
+    for _name in _names:
+        CORRUPTIONS.add(_name, CorruptionName(_name, _group))
+
+MCE_NAMES = tuple(name for name in CORRUPTIONS if CORRUPTIONS[name].in_mce)
+SEVERITIES = (1, 2, 3, 4, 5)

@@ -25,7 +25,7 @@ except ImportError:  # Windows, where two processes must not fetch the same file
     fcntl = None  # type: ignore[assignment]
 
 PAUSES = (1.0, 4.0, 15.0)  # seconds before each further attempt at a broken transfer
-NOUNS = {"checkpoint": "weights", "archive": "archive", "json": "JSON file"}
+NOUNS = {"checkpoint": "weights", "archive": "archive", "json": "JSON file", "image": "picture"}
 
 
 def cache_dir() -> Path:
@@ -155,6 +155,7 @@ def _problem(head: bytes, expect: str) -> str | None:
         "checkpoint": head.startswith((b"PK", b"\x80")) or head[8:9] == b"{",  # torch, older torch, safetensors
         "archive": head.startswith((b"PK", b"\x1f\x8b")) or head[257:262] == b"ustar",
         "json": head.lstrip().startswith((b"{", b"[")),
+        "image": head.startswith((b"\x89PNG", b"\xff\xd8")),
     }
     return None if begins[expect] else f"received a file that begins {head[:24]!r}, which no {NOUNS[expect]} does"
 

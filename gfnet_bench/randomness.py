@@ -7,6 +7,7 @@ an image depends on that image's seed and on `i` alone, and is the same on every
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
 
 import torch
@@ -32,9 +33,26 @@ def image_seeds(ids: Sequence[str], *salt: object) -> Tensor:
     return torch.tensor([int.from_bytes(d, "little") >> 1 for d in digests], dtype=torch.int64)
 
 
-def _shift_right(z: Tensor, bits: int) -> Tensor:
-    """Logical shift: int64 has a sign, whose copies must not be shifted in."""
-    return (z >> bits) & ((1 << (64 - bits)) - 1)
+def bits(seeds: Tensor, count: int, start: int = 0) -> Tensor:
+    """Numbers `start` to `start + count` of each seed's stream, 64 random bits each.
+
+    Args:
+        seeds: (b,) int64, one per image, on the device the numbers are wanted on.
+        count: how many.
+        start: how many come before them.
+
+    Returns:
+        (b, count) int64 on the device of `seeds`; the same on every device.
+    """
+    counter = torch.arange(1, 1 + count, dtype=torch.int64, device=seeds.device)
+    z = counter.add_(start).mul_(_GOLDEN) + seeds[:, None]  # int64 wraps around, as the generator wants
+    shifted = z >> 30  # int64 has a sign, whose copies the masks take away
+    z.bitwise_xor_(shifted.bitwise_and_((1 << 34) - 1)).mul_(_MIX_1)
+    torch.bitwise_right_shift(z, 27, out=shifted)
+    z.bitwise_xor_(shifted.bitwise_and_((1 << 37) - 1)).mul_(_MIX_2)
+    torch.bitwise_right_shift(z, 31, out=shifted)
+    z.bitwise_xor_(shifted.bitwise_and_((1 << 33) - 1))
+    return z
 
 
 def uniform(seeds: Tensor, shape: Sequence[int], stream: int = 0) -> Tensor:
@@ -48,12 +66,6 @@ def uniform(seeds: Tensor, shape: Sequence[int], stream: int = 0) -> Tensor:
     Returns:
         (b, *shape) float32 on the device of `seeds`; bit-identical on CPU and CUDA.
     """
-    count = 1
-    for side in shape:
-        count *= side
-    counter = torch.arange(1 + stream * count, 1 + (stream + 1) * count, dtype=torch.int64, device=seeds.device)
-    z = seeds[:, None] + counter * _GOLDEN  # int64 wraps around, as the generator wants
-    z = (z ^ _shift_right(z, 30)) * _MIX_1
-    z = (z ^ _shift_right(z, 27)) * _MIX_2
-    z = z ^ _shift_right(z, 31)
-    return (_shift_right(z, 40).to(torch.float32) * 2.0**-24).reshape(-1, *shape)
+    count = math.prod(shape)
+    upper = (bits(seeds, count, stream * count) >> 40) & ((1 << 24) - 1)
+    return (upper.to(torch.float32) * 2.0**-24).reshape(-1, *shape)

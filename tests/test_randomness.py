@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from gfnet_bench.randomness import image_seeds, uniform
+from gfnet_bench.randomness import bits, image_seeds, uniform
 
 
 def splitmix64(seed, count):
@@ -29,6 +29,12 @@ def test_reference_values_of_splitmix64():
     # The first outputs for seed 1234567 that public test vectors give, upper 24 bits.
     published = [6457827717110365317, 3203168211198807973, 9817491932198370423]
     assert (uniform(torch.tensor([1234567]), (3,))[0] * 2**24).long().tolist() == [x >> 40 for x in published]
+
+
+def test_bits_are_all_64_from_any_place_on():
+    published = [6457827717110365317, 3203168211198807973, 9817491932198370423]
+    assert [x % 2**64 for x in bits(torch.tensor([1234567]), 3)[0].tolist()] == published
+    assert [x % 2**64 for x in bits(torch.tensor([1234567]), 1, start=2)[0].tolist()] == published[2:]
 
 
 def test_streams_continue_where_the_one_before_ends():

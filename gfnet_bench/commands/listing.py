@@ -46,8 +46,7 @@ def _timm(pattern: str) -> list[dict[str, Any]]:
 
 def _rows(noun: str | None) -> list[dict[str, Any]]:
     from gfnet_bench.attacks.base import ATTACKS
-    from gfnet_bench.catalog import MODELS
-    from gfnet_bench.corruptions.base import CORRUPTIONS
+    from gfnet_bench.catalog import CORRUPTIONS, MODELS
     from gfnet_bench.datasets.base import DATASETS
     from gfnet_bench.reports.base import REPORTS
 

@@ -3,9 +3,10 @@
 import importlib
 import pkgutil
 
-from gfnet_bench.corruptions.base import CORRUPTIONS, MCE_NAMES, SEVERITIES
+from gfnet_bench.catalog import CORRUPTIONS, MCE_NAMES, SEVERITIES
+from gfnet_bench.corruptions.base import RECIPES, corrupt
 
-__all__ = ["CORRUPTIONS", "MCE_NAMES", "SEVERITIES"]
+__all__ = ["CORRUPTIONS", "MCE_NAMES", "RECIPES", "SEVERITIES", "corrupt"]
 
 for _file in pkgutil.iter_modules(__path__):
     importlib.import_module(f"{__name__}.{_file.name}")

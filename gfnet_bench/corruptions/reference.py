@@ -20,7 +20,8 @@ from threading import Lock
 from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from gfnet_bench.corruptions.base import CORRUPTIONS, check_severity
+from gfnet_bench.catalog import CORRUPTIONS
+from gfnet_bench.corruptions.base import SMALLEST, check_severity
 from gfnet_bench.errors import GfnetBenchError, MissingError
 
 if TYPE_CHECKING:
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 VERSION = "1.1.2"  # another one gives other bytes
-SMALLEST = 32  # pixels; below, some of the blurs have no room for their kernels
 
 _generator_in_use = Lock()
 

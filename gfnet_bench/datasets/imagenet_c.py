@@ -5,24 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from gfnet_bench.catalog import CORRUPTION_GROUPS, SEVERITIES
 from gfnet_bench.datasets.base import DATASETS, Corruption, DatasetSpec, Found
 from gfnet_bench.datasets.layouts import find_folder, items_of_folders, sorted_items, wnid_label
 from gfnet_bench.errors import GfnetBenchError, MissingError
-
-GROUPS = {
-    "noise": ("gaussian_noise", "shot_noise", "impulse_noise"),
-    "blur": ("defocus_blur", "glass_blur", "motion_blur", "zoom_blur"),
-    "weather": ("snow", "frost", "fog", "brightness"),
-    "digital": ("contrast", "elastic_transform", "pixelate", "jpeg_compression"),
-    "extra": ("speckle_noise", "gaussian_blur", "spatter", "saturate"),
-}
-SEVERITIES = (1, 2, 3, 4, 5)
 
 
 def severity_folders(folder: Path) -> dict[Corruption, list[Path]]:
     """The folders with class folders in an ImageNet-C folder, with or without the archive's groups between."""
     found: dict[Corruption, list[Path]] = {}
-    for group, names in GROUPS.items():
+    for group, names in CORRUPTION_GROUPS.items():
         for place, name in ((place, name) for place in (folder, folder / group) for name in names):
             for severity in SEVERITIES:
                 if (place / name / str(severity)).is_dir():
@@ -65,7 +57,7 @@ DATASETS.add(
         read=read,
         control="imagenet",
         file_side=224,
-        help="`gfnet-bench data get imagenet_c` fetches it.",
+        help="`gfnet-bench data get imagenet_c` fetches it; --dataset imagenet_c_generated makes it from imagenet.",
     ),
 )
 DATASETS.add(

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gfnet_bench.archives import unpack
+from gfnet_bench.catalog import CORRUPTION_GROUPS
 from gfnet_bench.download import alone, fetch, make_room, readable
 from gfnet_bench.errors import GfnetBenchError, MissingError, UsageError
 from gfnet_bench.registry import Registry
@@ -107,12 +108,12 @@ _add(
 )
 
 # Gigabytes (rounded) and md5 as several public loaders of Zenodo record 2235448 have them. mCE leaves out `extra`.
-_GROUPS = {
-    "noise": (21, "e80562d7f6c3f8834afb1ecf27252745", "gaussian_noise shot_noise impulse_noise"),
-    "blur": (7, "2d8e81fdd8e07fef67b9334fa635e45c", "defocus_blur glass_blur motion_blur zoom_blur"),
-    "weather": (12, "33ffea4db4d93fe4a428c40a6ce0c25d", "snow frost fog brightness"),
-    "digital": (7, "89157860d7b10d5797849337ca2e5c03", "contrast elastic_transform pixelate jpeg_compression"),
-    "extra": (15, "d492dfba5fc162d8ec2c3cd8ee672984", "speckle_noise spatter gaussian_blur saturate"),
+_ARCHIVES = {
+    "noise": (21, "e80562d7f6c3f8834afb1ecf27252745"),
+    "blur": (7, "2d8e81fdd8e07fef67b9334fa635e45c"),
+    "weather": (12, "33ffea4db4d93fe4a428c40a6ce0c25d"),
+    "digital": (7, "89157860d7b10d5797849337ca2e5c03"),
+    "extra": (15, "d492dfba5fc162d8ec2c3cd8ee672984"),
 }
 SOURCES.add(
     "imagenet_c",
@@ -120,11 +121,11 @@ SOURCES.add(
         Source(
             f"{_group}.tar",
             tuple(f"https://zenodo.org/{page}/2235448/files/{_group}.tar" for page in ("record", "records")),
-            tuple(f"imagenet-c/{corruption}" for corruption in _corruptions.split()),
+            tuple(f"imagenet-c/{corruption}" for corruption in CORRUPTION_GROUPS[_group]),
             _gigabytes * 10**9,
             md5=_md5,
         )
-        for _group, (_gigabytes, _md5, _corruptions) in _GROUPS.items()
+        for _group, (_gigabytes, _md5) in _ARCHIVES.items()
     ),
 )
 

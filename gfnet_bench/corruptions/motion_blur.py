@@ -1,0 +1,152 @@
+"""Motion blur: the image smeared along a line, in a random direction.
+
+A smeared pixel is a weighted sum of the pixels at whole-number steps along the line. The sums are whole numbers here:
+weights count 2**-23, so that 8-bit pixels fill 31 bits, and one image gives the same bytes on every device. Where the
+image is flat the sum is exact, and what the reference does there by its rounding is done on purpose.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from gfnet_bench.corruptions.base import Draws, corruption
+
+UNIT = 23  # weights are multiples of 2**-23
+HALF_STEP = (1 << UNIT) // (2 * 257)  # half of a 16-bit level, in units of 8-bit levels
+
+_LARGE = ((10, 3), (15, 5), (15, 8), (15, 12), (20, 15))
+
+
+class Line(NamedTuple):
+    """What a smeared pixel is made of, for each image.
+
+    Attributes:
+        down: (b, n) rows to go down, n pixels each.
+        right: (b, n) columns to go right.
+        weights: (n,) of sum 2**23.
+    """
+
+    down: NDArray[np.int64]
+    right: NDArray[np.int64]
+    weights: NDArray[np.int64]
+
+
+@corruption(
+    "motion_blur",
+    imagenet_c=_LARGE,
+    cifar_c=((6, 1), (6, 1.5), (6, 2), (8, 2), (9, 2.5)),
+    tiny_imagenet_c=((10, 1), (10, 1.5), (10, 2), (10, 2.5), (12, 3)),
+)
+def motion_blur(images: Tensor, constant: tuple[float, float], draws: Draws) -> Tensor:
+    """Smeared as ImageMagick does it, in a direction within 45 degrees of horizontal.
+
+    The constant is the radius and the standard deviation of the kernel, in pixels.
+    """
+    return magick_blur(images, *constant, draws.uniform(-45, 45, ()))
+
+
+@corruption("motion_blur", imagecorruptions=_LARGE)
+def cut_motion_blur(images: Tensor, constant: tuple[int, float], draws: Draws) -> Tensor:
+    """`motion_blur` as imagecorruptions does it: pixels as far away as the image is wide or high are left out."""
+    line = line_of(*constant, draws.uniform(-45, 45, ()))
+    images = images.contiguous()
+    start = _flat_shift(*constant).to(images.device).index_select(0, images.reshape(-1).int()).view(images.shape)
+    return (smear(images, line, start, cut=True) >> UNIT).to(torch.uint8)
+
+
+def magick_blur(images: Tensor, radius: float, sigma: float, angles: Tensor) -> Tensor:
+    """ImageMagick's motion blur of a PNG file, as the published scripts call it.
+
+    ImageMagick computes in 16 bits, in which 8-bit level v is 257 v, rounds, and writes 8-bit PNG by rounding down.
+
+    Args:
+        images: (b, c, h, w) uint8.
+        radius: of the kernel in pixels, which reaches twice as far, to one side.
+        sigma: its standard deviation in pixels.
+        angles: (b,) degrees from the direction to the right, clockwise.
+
+    Returns:
+        (b, c, h, w) uint8.
+    """
+    images = images.contiguous()
+    start = torch.full_like(images, HALF_STEP, dtype=torch.int32)
+    return (smear(images, line_of(radius, sigma, angles), start) >> UNIT).to(torch.uint8)
+
+
+def line_of(radius: float, sigma: float, angles: Tensor) -> Line:
+    """The line of ImageMagick's kernel of this radius and standard deviation, at angles (b,) in degrees."""
+    steps = np.arange(2 * math.ceil(radius) + 1)
+    # On the CPU in double precision, so that a pixel is the same one on every device.
+    radians = np.deg2rad(angles.cpu().numpy().astype(np.float64))[:, None]
+    down, right = (np.ceil(steps * part(radians) - 0.5).astype(np.int64) for part in (np.sin, np.cos))
+    # None is 0: a pixel too far away to show still tells that the image is not flat.
+    weights = np.rint(_kernel(len(steps), sigma) * (1 << UNIT)).astype(np.int64).clip(1)
+    weights[0] += (1 << UNIT) - weights.sum()
+    return Line(down, right, weights)
+
+
+def smear(values: Tensor, line: Line, start: Tensor, *, cut: bool = False) -> Tensor:
+    """The sum of the pixels along a line from each pixel; what lies beyond the border is the border's pixel.
+
+    Args:
+        values: (b, c, h, w) integers; times 2**23 they must fit into the type of `start`.
+        line: where the pixels lie.
+        start: (b, c, h, w) integers to begin with; used up.
+        cut: leave out pixels h or more rows or w or more columns away.
+
+    Returns:
+        (b, c, h, w), type of `start`, in units of 2**-23.
+    """
+    b, c, h, w = values.shape
+    down, right = line.down, line.right
+    weights = line.weights * ((abs(down) < h) & (abs(right) < w) if cut else np.ones_like(down))
+    top, left = max(0, -down.min()), max(0, -right.min())
+    padded = _padded(values, start.dtype, (top, max(0, down.max()), left, max(0, right.max())))
+    if b == 1:
+        for y, x, weight in zip(top + down[0], left + right[0], weights[0].tolist(), strict=True):
+            start.add_(padded[:, :, y : y + h, x : x + w], alpha=weight)
+        return start
+    # Each image goes its own way: pixels by their place in the padded image.
+    pixels, width = padded.flatten(2), padded.shape[3]
+    device = values.device
+    places = torch.arange(h, device=device)[:, None] * width + torch.arange(w, device=device)
+    steps = torch.from_numpy((top + down) * width + left + right).to(device)
+    shares = torch.from_numpy(weights).to(device, start.dtype)
+    for step, share in zip(steps.T, shares.T, strict=True):
+        there = (places.view(1, 1, -1) + step[:, None, None]).expand(-1, c, -1)
+        start.view(b, c, -1).addcmul_(pixels.gather(2, there), share[:, None, None])
+    return start
+
+
+def _padded(values: Tensor, dtype: torch.dtype, margins: tuple[int, int, int, int]) -> Tensor:
+    """Values (b, c, h, w) with the border repeated so many rows above and below, columns to the left and right."""
+    top, bottom, left, right = margins
+    b, c, h, w = values.shape
+    padded = values.new_empty((b, c, top + h + bottom, left + w + right), dtype=dtype)
+    rows = padded[:, :, top : top + h]
+    rows[..., left : left + w] = values
+    rows[..., :left], rows[..., left + w :] = rows[..., left, None], rows[..., left + w - 1, None]
+    padded[:, :, :top], padded[:, :, top + h :] = rows[:, :, :1], rows[:, :, -1:]
+    return padded
+
+
+def _kernel(count: int, sigma: float) -> NDArray[np.float64]:
+    """(count,) one side of a Gaussian, of sum 1."""
+    weights = np.exp(-(np.arange(count) ** 2) / (2 * sigma**2)) / (np.sqrt(2 * np.pi) * sigma)
+    return weights / weights.sum()
+
+
+@lru_cache(maxsize=16)
+def _flat_shift(radius: int, sigma: float) -> Tensor:
+    """(256,) int32: -1 for the levels that come out one lower on a flat area, where the reference truncates its sum."""
+    levels, total = np.arange(256), np.zeros(256)
+    for weight in _kernel(2 * radius + 1, sigma):
+        total = total + weight * levels
+    return torch.from_numpy(np.where(total < levels, -1, 0).astype(np.int32))

@@ -1,0 +1,171 @@
+"""What holds for all 19 corruptions at all severities in all recipes, and how near they are to imagecorruptions."""
+
+import numpy as np
+import pytest
+import torch
+from reference_draws import NumpyDraws
+
+from gfnet_bench.corruptions import CORRUPTIONS, RECIPES, SEVERITIES, corrupt
+from gfnet_bench.corruptions.base import apply
+from gfnet_bench.corruptions.reference import corrupt_reference
+from gfnet_bench.errors import GfnetBenchError, UsageError
+
+# Drawn by generators that cannot be fed with the reference's numbers; statistics are tested with the noises.
+OTHER_GENERATOR = {"impulse_noise", "shot_noise"}
+IDENTICAL = {"jpeg_compression", "pixelate", "fog", "frost", "contrast", "glass_blur"}
+SEEDS = [11, 2**40 + 5, 2**63 - 1]
+
+
+def pictures(count: int, height: int, width: int, texture: float = 8) -> torch.Tensor:
+    """(count, 3, height, width) uint8: smooth colours, edges and texture."""
+    rng = np.random.RandomState(0)
+    y, x = np.mgrid[:height, :width] / 12
+    waves = np.stack([np.sin(x * (1 + i) + c) + np.cos(y * (2 - c) + i) for i in range(count) for c in range(3)])
+    clean = 128 + 50 * waves.reshape(count, 3, height, width)
+    clean[:, :, height // 3 : height // 2, width // 4 : width // 2] = rng.randint(0, 256, (count, 3, 1, 1))
+    return torch.from_numpy(np.clip(clean + rng.normal(0, texture, clean.shape), 0, 255).astype(np.uint8))
+
+
+IMAGES = pictures(3, 40, 48)
+
+
+def compare_with_reference(images, name, severity):
+    """Ours with the draws of imagecorruptions against imagecorruptions itself."""
+    seeds = SEEDS[: len(images)]
+    ours = apply(images, name, severity, recipe="imagecorruptions", draws=NumpyDraws(seeds))
+    theirs = corrupt_reference(images.permute(0, 2, 3, 1).numpy(), name, severity, seeds)
+    apart = np.abs(ours.permute(0, 2, 3, 1).numpy().astype(int) - theirs)
+    assert apart.max() <= (0 if name in IDENTICAL else 1)
+    assert (apart == 0).mean() >= 0.999
+
+
+@pytest.mark.parametrize("name", [name for name in CORRUPTIONS if name not in OTHER_GENERATOR])
+@pytest.mark.parametrize("size", [(64, 80), (33, 47)], ids=str)
+def test_pixels_are_those_of_imagecorruptions_with_the_same_draws(name, size):
+    pytest.importorskip("imagecorruptions", reason='needs pip install "gfnet-bench[reference]"')
+    images = pictures(2, *size)
+    for severity in SEVERITIES:
+        compare_with_reference(images, name, severity)
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("name", [name for name in CORRUPTIONS if name not in OTHER_GENERATOR])
+def test_pixels_of_photographs_are_those_of_imagecorruptions(name, photographs):
+    pytest.importorskip("imagecorruptions", reason='needs pip install "gfnet-bench[reference]"')
+    from PIL import Image
+
+    files = sorted((photographs / "photos").iterdir())[:2]
+    crops = [np.array(Image.open(file).convert("RGB"))[30:254, 30:254] for file in files]
+    for severity in SEVERITIES:
+        compare_with_reference(torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2), name, severity)
+
+
+@pytest.mark.parametrize("recipe", list(RECIPES))
+@pytest.mark.parametrize("name", list(CORRUPTIONS))
+def test_an_image_is_corrupted_alike_alone_and_in_any_batch(name, recipe):
+    for severity in SEVERITIES:
+        together = corrupt(IMAGES, name, severity, recipe=recipe, seeds=SEEDS)
+        assert together.shape == IMAGES.shape and together.dtype == torch.uint8
+        assert torch.equal(corrupt(IMAGES.flip(0), name, severity, recipe=recipe, seeds=SEEDS[::-1]).flip(0), together)
+        for i, seed in enumerate(SEEDS):
+            assert torch.equal(corrupt(IMAGES[i : i + 1], name, severity, recipe=recipe, seeds=[seed])[0], together[i])
+        assert (together != IMAGES).any(), "something happens"
+
+
+@pytest.mark.parametrize("recipe", ["imagenet_c", "imagecorruptions"])
+@pytest.mark.parametrize("name", list(CORRUPTIONS))
+def test_float_images_give_the_same_levels(name, recipe):
+    bytes_ = corrupt(IMAGES, name, 3, recipe=recipe, seeds=SEEDS)
+    floats = corrupt(IMAGES.float() / 255, name, 3, recipe=recipe, seeds=torch.tensor(SEEDS))
+    assert floats.dtype == torch.float32
+    torch.testing.assert_close(floats, bytes_.float() / 255, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("name", list(CORRUPTIONS))
+def test_images_are_left_as_they_are_whatever_their_layout(name):
+    images = IMAGES.clone()
+    expected = corrupt(images, name, 2, seeds=SEEDS)
+    assert torch.equal(images, IMAGES), "the input is not written to"
+    assert torch.equal(corrupt(images.contiguous(memory_format=torch.channels_last), name, 2, seeds=SEEDS), expected)
+
+
+RANDOM = {
+    "gaussian_noise", "shot_noise", "impulse_noise", "speckle_noise", "glass_blur", "motion_blur", "snow", "frost",
+    "fog", "elastic_transform", "spatter",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", list(CORRUPTIONS))
+def test_another_seed_gives_another_image_where_there_is_chance(name):
+    image = IMAGES[:1]
+    first = corrupt(image, name, 5, recipe="imagecorruptions", seeds=[1])
+    others = [corrupt(image, name, 5, recipe="imagecorruptions", seeds=[seed]) for seed in (2, 3)]
+    assert all(torch.equal(first, other) for other in others) == (name not in RANDOM)
+
+
+# Not pixelate: how its blocks fall on an edge counts more than their size.
+MONOTONE = (
+    "gaussian_noise", "shot_noise", "impulse_noise", "speckle_noise", "defocus_blur", "zoom_blur", "gaussian_blur",
+    "brightness", "contrast", "jpeg_compression",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("recipe", ["imagenet_c", "imagecorruptions"])
+@pytest.mark.parametrize("name", MONOTONE)
+def test_a_higher_severity_is_further_from_the_image(name, recipe):
+    images = pictures(3, 96, 96, texture=1)
+    corrupted = [corrupt(images, name, severity, recipe=recipe, seeds=SEEDS) for severity in SEVERITIES]
+    distances = [(c.float() - images.float()).abs().mean().item() for c in corrupted]
+    assert distances == sorted(distances) and len(set(distances)) == 5
+
+
+def test_no_image_is_no_problem():
+    empty = IMAGES[:0]
+    for name in CORRUPTIONS:
+        assert corrupt(empty, name, 1, seeds=[]).shape == empty.shape
+        assert corrupt(empty.float(), name, 1, seeds=torch.tensor([], dtype=torch.int64)).dtype == torch.float32
+
+
+def test_capitals_and_dashes_are_forgiven():
+    expected = corrupt(IMAGES, "jpeg_compression", 3, recipe="cifar_c", seeds=SEEDS)
+    assert torch.equal(corrupt(IMAGES, "JPEG-compression", 3, recipe="CIFAR-C", seeds=SEEDS), expected)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"name": "gausian_noise"}, UsageError, "did you mean gaussian_noise"),
+        ({"recipe": "imagenet-d"}, UsageError, "did you mean imagenet_c"),
+        ({"severity": 0}, UsageError, "severity: expected 1, 2, 3, 4 or 5, found 0"),
+        ({"severity": 6}, UsageError, "severity: expected 1, 2, 3, 4 or 5, found 6"),
+        ({"severity": 2.5}, UsageError, "severity: expected 1, 2, 3, 4 or 5, found 2.5"),
+        ({"images": IMAGES[:, :1]}, GfnetBenchError, r"found \(3, 1, 40, 48\). Convert grey"),
+        ({"images": IMAGES[:, [0, 1, 2, 2]]}, GfnetBenchError, r"found \(3, 4, 40, 48\). Convert grey or transparent"),
+        ({"images": IMAGES[0]}, GfnetBenchError, r"expected images \(b, 3, h, w\), .* found \(3, 40, 48\)"),
+        ({"images": IMAGES[:, :, :31]}, GfnetBenchError, r"sides of 32 pixels or more, found \(3, 3, 31, 48\)"),
+        ({"images": IMAGES.long()}, GfnetBenchError, r"found torch.int64. Convert them with .to\(torch.uint8\)"),
+        ({"images": IMAGES.float()}, GfnetBenchError, "found values from 0 to 255. Undo the normalisation, or divide"),
+        ({"images": IMAGES / 255 - 0.5}, GfnetBenchError, "found values from -0.5 to"),
+        ({"images": torch.full((3, 3, 40, 48), torch.nan)}, GfnetBenchError, "found values from nan to nan"),
+        ({"seeds": SEEDS[:2]}, GfnetBenchError, r"expected 3 integer seeds, one an image, found \(2,\)"),
+        ({"seeds": torch.rand(3)}, GfnetBenchError, "expected 3 integer seeds, one an image, found .* torch.float32"),
+    ],
+    ids=str,
+)
+def test_what_it_cannot_take_is_described(change, error, message):
+    arguments = {"images": IMAGES, "name": "fog", "severity": 1, "recipe": "imagenet_c", "seeds": SEEDS, **change}
+    images, name, severity = (arguments.pop(key) for key in ("images", "name", "severity"))
+    with pytest.raises(error, match=message):
+        corrupt(images, name, severity, **arguments)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("recipe", ["imagenet_c", "imagecorruptions"])
+@pytest.mark.parametrize("name", list(CORRUPTIONS))
+def test_on_a_gpu_the_batch_does_not_matter_either(name, recipe):
+    images = pictures(3, 224, 224).cuda()
+    for severity in SEVERITIES:
+        together = corrupt(images, name, severity, recipe=recipe, seeds=SEEDS)
+        assert together.device == images.device
+        for i, seed in enumerate(SEEDS):
+            assert torch.equal(corrupt(images[i : i + 1], name, severity, recipe=recipe, seeds=[seed])[0], together[i])
