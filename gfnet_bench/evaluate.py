@@ -1,4 +1,4 @@
-"""The one loop: a model, images and perhaps an attack in, per-image predictions out."""
+"""The one loop: models, images and perhaps a perturbation in, per-image predictions out."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from gfnet_bench.randomness import image_seeds
 
 Predict = Callable[[Tensor], Tensor]
 Attack = Callable[[Predict, Tensor, Tensor, Tensor], Tensor]
+Corrupt = Callable[[Tensor, Tensor], Tensor]
 
 DTYPES = ("float32", "tf32", "bfloat16", "float16")
 
@@ -57,16 +58,32 @@ def out_of_memory(error: BaseException) -> bool:
 
 def to_pixels(images: NDArray[np.uint8] | Tensor, device: torch.device) -> Tensor:
     """(b, h, w, 3) uint8 to (b, 3, h, w) float32 in [0, 1] on `device`."""
+    return _to_device(images, device).float().div_(255)
+
+
+def _to_device(images: NDArray[np.uint8] | Tensor, device: torch.device) -> Tensor:
+    """(b, h, w, 3) uint8 to (b, 3, h, w) uint8 on `device`."""
     tensor = images if isinstance(images, Tensor) else torch.from_numpy(np.ascontiguousarray(images))
-    return tensor.to(device, non_blocking=True).permute(0, 3, 1, 2).float().div_(255)
+    return tensor.to(device, non_blocking=True).permute(0, 3, 1, 2)
 
 
 def evaluate(
-    predict: Predict,
+    predict: Predict, images: NDArray[np.uint8] | Tensor, labels: NDArray[np.int64], ids: Sequence[str], **options: Any
+) -> Evaluation:
+    """Predict every image once with one model; see `evaluate_all`."""
+    (found,) = evaluate_all([predict], images, labels, ids, **options)
+    if isinstance(found, GfnetBenchError):
+        raise found
+    return found
+
+
+def evaluate_all(
+    predicts: Sequence[Predict],
     images: NDArray[np.uint8] | Tensor,
     labels: NDArray[np.int64],
     ids: Sequence[str],
     *,
+    corrupt: Corrupt | None = None,
     attack: Attack | None = None,
     classes: Sequence[int] | None = None,
     batch_size: int = 64,
@@ -75,28 +92,32 @@ def evaluate(
     seed: int = 0,
     salt: str = "",
     progress: str | None = None,
-) -> Evaluation:
-    """Predict every image once, attacked first where an attack is given.
+) -> list[Evaluation | GfnetBenchError]:
+    """Predict every image once with each model, corrupted first (once for all models), attacked first (for each).
 
     Every batch has the same number of images (the last is filled up with repeats, which are dropped), so that no
     kernel choice depends on where an image falls. When memory runs out the batch is halved and the pass goes on.
 
     Args:
-        predict: (b, 3, h, w) float32 in [0, 1] to (b, k) logits.
+        predicts: each (b, 3, h, w) float32 in [0, 1] to (b, k) logits.
         images: (n, h, w, 3) uint8; an array, memory-mapped or not, or a tensor already on the device.
         labels: (n,) class indices.
         ids: n names that key each image's random numbers.
+        corrupt: (images (b, 3, h, w) uint8, seeds) to images of that shape and type.
         attack: (predict, images, labels, seeds) to images.
         classes: the class indices that count; logits of the others are left out before the arg-max.
         batch_size: images at a time, at most.
         device: where to compute.
         dtype: one of `DTYPES`.
-        seed: changes the attack's random numbers.
-        salt: changes them too; the attack's name, so that two attacks do not share a start.
+        seed: changes the perturbation's random numbers.
+        salt: changes them too; the perturbation's name, so that two attacks do not share a start.
         progress: what the bar on stderr is called; None for no bar.
 
+    Returns:
+        For each model its evaluation, or the error that its logits are not finite.
+
     Raises:
-        GfnetBenchError: for logits that are not finite, and when one image alone does not fit into memory.
+        GfnetBenchError: when there are no images, or one image alone does not fit into memory.
     """
     device = torch.device(device)
     n = len(labels)
@@ -106,14 +127,10 @@ def evaluate(
     targets = torch.from_numpy(np.ascontiguousarray(labels, dtype=np.int64)).to(device)
     if columns is not None:
         targets = torch.searchsorted(columns, targets)
-
-    def restricted(x: Tensor) -> Tensor:
-        logits = predict(x)
-        return logits if columns is None else logits[:, columns]
-
+    restricted = [_restricted(predict, columns) for predict in predicts]
     seeds = image_seeds(ids, seed, salt).to(device)
     batch_size = min(batch_size, n)
-    parts: list[tuple[Tensor, ...]] = []
+    parts: list[list[tuple[Tensor, ...]]] = [[] for _ in predicts]
     done = 0
     with (
         precision(dtype, device) as scoring,
@@ -123,14 +140,18 @@ def evaluate(
             count = min(batch_size, n - done)
             # The last batch repeats images from the front of the set.
             chosen = np.arange(done, done + batch_size) % n
+            index = torch.from_numpy(chosen).to(device)
             try:
-                inputs = to_pixels(_take(images, chosen, done, count), device)
-                index = torch.from_numpy(chosen).to(device)
-                if attack is not None:
-                    inputs = attack(restricted, inputs, targets[index], seeds[index])
-                with torch.no_grad(), scoring():
-                    logits = restricted(inputs).float()
-                parts.append(tuple(x[:count] for x in _scores(logits, targets[index])))
+                pixels = _to_device(_take(images, chosen, done, count), device)
+                if corrupt is not None:
+                    pixels = corrupt(pixels, seeds[index])
+                clean = pixels.float().div_(255)
+                batch = []
+                for predict in restricted:
+                    inputs = clean if attack is None else attack(predict, clean, targets[index], seeds[index])
+                    with torch.no_grad(), scoring():
+                        logits = predict(inputs).float()
+                    batch.append(tuple(x[:count] for x in _scores(logits, targets[index])))
             except (RuntimeError, MemoryError) as error:
                 if not out_of_memory(error):
                     raise
@@ -141,13 +162,31 @@ def evaluate(
                 if device.type == "cuda":
                     torch.cuda.empty_cache()
                 continue
+            for part, scores in zip(parts, batch, strict=True):
+                part.append(scores)
             done += count
             bar.update(count)
+    return [_evaluation(part, columns, labels, ids, batch_size) for part in parts]
+
+
+def _restricted(predict: Predict, columns: Tensor | None) -> Predict:
+    """The model with logits of the classes that count alone."""
+    return predict if columns is None else lambda images: predict(images)[:, columns]
+
+
+def _evaluation(
+    parts: Sequence[tuple[Tensor, ...]],
+    columns: Tensor | None,
+    labels: NDArray[np.int64],
+    ids: Sequence[str],
+    batch_size: int,
+) -> Evaluation | GfnetBenchError:
+    """One model's batches put together."""
     top5, confidence, nll, finite = (torch.cat(column).cpu() for column in zip(*parts, strict=True))
     if not finite.all():
         bad = int((~finite).sum())
         first = ids[int((~finite).int().argmax())]
-        raise GfnetBenchError(f"the logits of {bad} of {n} images are not finite (the first: {first})")
+        return GfnetBenchError(f"the logits of {bad} of {len(ids)} images are not finite (the first: {first})")
     if columns is not None:
         top5 = columns.cpu()[top5]
     predictions = Predictions(

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 SCHEMA = 1
 """The layout of a record file."""
 
-PROTOCOLS = {"robustness": 1, "complexity": 1, "filters": 1}
+PROTOCOLS = {"robustness": 2, "complexity": 1, "filters": 1}
 """Raise a study's number when a change alters its results: older records then drop out of reports by themselves."""
 
 _NAMING = ("dataset", "perturbation", "measure", "tokens")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import platform
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from importlib import metadata
@@ -113,31 +114,68 @@ def run(
     Raises:
         GfnetBenchError: if a record cannot be written (a full disk, say); all earlier ones are on disk.
     """
+    return run_together(
+        cells, lambda group: [measure(group[0])], lambda cell: cell, store, overwrite=overwrite, progress=progress
+    )
+
+
+def run_together(
+    cells: Sequence[Cell],
+    measure: Callable[[Sequence[Cell]], Sequence[Outcome | Exception]],
+    key: Callable[[Cell], Hashable],
+    store: Store,
+    *,
+    overwrite: str = "failed",
+    progress: bool = True,
+) -> list[Record]:
+    """`run` for cells that share work: neighbours of equal `key` are measured in one call.
+
+    Args:
+        cells: see `run`.
+        measure: such cells to one outcome each, or the exception that one of them met; what it raises is met by all.
+        key: what cells that are measured together have in common.
+        store: see `run`.
+        overwrite: see `run`.
+        progress: see `run`.
+
+    Returns:
+        See `run`. Cells that were measured together share their time equally.
+    """
     kept, to_do = plan(cells, store, overwrite)
     records = {record.cell: record for record in kept}
     told: set[str] = set()
-    for cell in tqdm(to_do, desc="cells", unit="cell", disable=not progress, position=0):
-        started, clock = datetime.now(timezone.utc), time.monotonic()
-        error, outcome = None, Outcome({})
-        try:
-            outcome = measure(cell)
-        except Exception as problem:  # any failure is a result; the cells after it still run
-            error = f"{type(problem).__name__}: {problem}"
-            if error not in told:  # 75 cells that lack the same folder need not say so 75 times
-                tqdm.write(f"failed: {cell}: {error}", file=sys.stderr)
-                told.add(error)
-        provenance = {
-            **environment(),
-            **outcome.provenance,
-            "started": started.strftime("%Y-%m-%dT%H:%M:%SZ"),
-            "seconds": round(time.monotonic() - clock, 3),
-        }
-        record = Record(cell=cell, values=outcome.values, error=error, artifacts=(), provenance=provenance)
-        try:
-            records[cell] = store.save(record, outcome.arrays)
-        except OSError as problem:
-            raise GfnetBenchError(
-                f"cannot write the record of {cell} under {store.folder}: {problem}; what was measured before is "
-                f"kept, so make room and run the same command again"
-            ) from problem
+    with tqdm(total=len(to_do), desc="cells", unit="cell", disable=not progress, position=0) as bar:
+        for _, neighbours in itertools.groupby(to_do, key):
+            group = list(neighbours)
+            started, clock = datetime.now(timezone.utc), time.monotonic()
+            outcomes: Sequence[Outcome | Exception]
+            try:
+                outcomes = measure(group)
+            except Exception as problem:  # any failure is a result; the cells after it still run
+                outcomes = [problem] * len(group)
+            run_of = {
+                **environment(),
+                "started": started.strftime("%Y-%m-%dT%H:%M:%SZ"),
+                "seconds": round((time.monotonic() - clock) / len(group), 3),
+            }
+            for cell, outcome in zip(group, outcomes, strict=True):
+                error = f"{type(outcome).__name__}: {outcome}" if isinstance(outcome, Exception) else None
+                if error is not None and error not in told:  # 75 cells that lack the same folder say so once
+                    tqdm.write(f"failed: {cell}: {error}", file=sys.stderr)
+                    told.add(error)
+                records[cell] = _save(store, cell, outcome, error, run_of)
+            bar.update(len(group))
     return [records[cell] for cell in cells]
+
+
+def _save(store: Store, cell: Cell, outcome: Outcome | Exception, error: str | None, run_of: dict[str, Any]) -> Record:
+    found = Outcome({}) if isinstance(outcome, Exception) else outcome
+    provenance = {**run_of, **found.provenance}
+    record = Record(cell=cell, values=found.values, error=error, artifacts=(), provenance=provenance)
+    try:
+        return store.save(record, found.arrays)
+    except OSError as problem:
+        raise GfnetBenchError(
+            f"cannot write the record of {cell} under {store.folder}: {problem}; what was measured before is "
+            f"kept, so make room and run the same command again"
+        ) from problem

@@ -176,3 +176,19 @@ def test_tensors_that_upset_the_conversion_are_named_all_the_same(tmp_path: Path
         GfnetBenchError, match=r"of another shape \(pos_embed: expected 1 x 64 x 64, found 1 x 12 x 64\)"
     ):
         load_weights(timm.create_model("vit_mini"), tmp_path / "other.pth", "vit_mini")
+
+
+@pytest.mark.parametrize("name", ["gfnet_h_ti", "pvt_tiny"])
+def test_weights_are_resampled_to_another_image_size(tmp_path: Path, name: str) -> None:
+    torch.manual_seed(0)
+    learned = timm.create_model(name, img_size=64)
+    save_bare(tensors(learned), tmp_path / "weights.pth")
+    larger = timm.create_model(name, img_size=96)
+    load_weights(larger, tmp_path / "weights.pth", name)
+    same = timm.create_model(name, img_size=64)
+    load_weights(same, tmp_path / "weights.pth", name)
+    changed = {key for key, value in same.state_dict().items() if value.shape != larger.state_dict()[key].shape}
+    assert changed and all("pos_embed" in key or "complex_weight" in key for key in changed)
+    for key, value in learned.state_dict().items():
+        assert torch.equal(same.state_dict()[key], value)
+        assert key in changed or torch.equal(larger.state_dict()[key], value)

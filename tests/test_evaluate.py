@@ -6,7 +6,7 @@ import torch
 
 from gfnet_bench.attacks.pgd import PGD
 from gfnet_bench.errors import GfnetBenchError
-from gfnet_bench.evaluate import evaluate, precision, to_pixels
+from gfnet_bench.evaluate import evaluate, evaluate_all, precision, to_pixels
 
 N, SIDE, CLASSES = 13, 8, 7
 
@@ -123,6 +123,30 @@ def test_logits_that_are_not_finite_are_named(images, network):
 
     with pytest.raises(GfnetBenchError, match=r"of 1 of 13 images are not finite \(the first: image/4\)"):
         evaluate(sick, images, LABELS, IDS, batch_size=5)
+
+
+def test_several_models_share_each_corrupted_batch(images, network):
+    def other(x):
+        return network(x).flip(1)
+
+    seen = []
+
+    def corrupt(pixels, seeds):
+        assert pixels.dtype == torch.uint8 and pixels.shape[1:] == (3, SIDE, SIDE)
+        seen.extend(seeds.tolist())
+        return 255 - pixels
+
+    first, second = evaluate_all([network, other], images, LABELS, IDS, corrupt=corrupt, batch_size=5)
+    inverted = 255 - images
+    np.testing.assert_array_equal(first.predictions.top5, evaluate(network, inverted, LABELS, IDS)[0].top5)
+    np.testing.assert_array_equal(second.predictions.top5, evaluate(other, inverted, LABELS, IDS)[0].top5)
+    assert len(seen) == 15 and seen[13:] == seen[:2] and len(set(seen)) == N  # one seed an image; the end is filled up
+
+
+def test_one_models_bad_logits_leave_the_others_alone(images, network):
+    good, bad = evaluate_all([network, lambda x: network(x) * torch.nan], images, LABELS, IDS)
+    assert np.isfinite(good.predictions.nll).all()
+    assert isinstance(bad, GfnetBenchError)
 
 
 def test_no_images_is_an_error(images, network):

@@ -14,15 +14,16 @@ import pytest
 
 from gfnet_bench import records
 from gfnet_bench.errors import GfnetBenchError, MissingError
-from gfnet_bench.records import Cell, Record, Store
+from gfnet_bench.records import PROTOCOLS, Cell, Record, Store
 
+PROTOCOL = PROTOCOLS["robustness"]
 SETTINGS = {
     "dataset": "imagenet_a",
     "limit": None,
     "seed": 0,
     "perturbation": {"name": "pgd", "norm": "linf", "epsilon": 1 / 255, "steps": 5},
 }
-CELL = Cell("robustness", 1, "gfnet_s", SETTINGS)
+CELL = Cell("robustness", PROTOCOL, "gfnet_s", SETTINGS)
 ARRAYS = {"top5": np.arange(10, dtype=np.int16).reshape(2, 5), "nll": np.array([0.5, 1.5], dtype=np.float32)}
 
 
@@ -51,22 +52,24 @@ def test_file_is_named_after_what_was_measured():
 
 
 def test_foreign_names_make_safe_paths():
-    cell = Cell("robustness", 1, "hf-hub:timm/../resnet50.a1_in1k", {"perturbation": {"name": "torchattacks:PGD"}})
+    cell = Cell(
+        "robustness", PROTOCOL, "hf-hub:timm/../resnet50.a1_in1k", {"perturbation": {"name": "torchattacks:PGD"}}
+    )
     assert cell.path.parts[:3] == ("records", "robustness", "hf-hub-timm-..-resnet50.a1_in1k")
     assert cell.path.name.startswith("torchattacks-PGD.")
-    assert Cell("robustness", 1, "..", {}).path.parts[2] == "-"
+    assert Cell("robustness", PROTOCOL, "..", {}).path.parts[2] == "-"
 
 
 def test_equal_cells_are_the_same_measurement():
     shuffled = dict(reversed(SETTINGS.items()))
-    assert Cell("robustness", 1, "gfnet_s", shuffled) == CELL
-    assert Cell("robustness", 1, "gfnet_s", {"img_size": (224, 224)}) == Cell(
-        "robustness", 1, "gfnet_s", {"img_size": [224, 224]}
+    assert Cell("robustness", PROTOCOL, "gfnet_s", shuffled) == CELL
+    assert Cell("robustness", PROTOCOL, "gfnet_s", {"img_size": (224, 224)}) == Cell(
+        "robustness", PROTOCOL, "gfnet_s", {"img_size": [224, 224]}
     )
     others = [
-        Cell("robustness", 2, "gfnet_s", SETTINGS),
-        Cell("robustness", 1, "gfnet_b", SETTINGS),
-        Cell("robustness", 1, "gfnet_s", {**SETTINGS, "limit": 64}),
+        Cell("robustness", PROTOCOL + 1, "gfnet_s", SETTINGS),
+        Cell("robustness", PROTOCOL, "gfnet_b", SETTINGS),
+        Cell("robustness", PROTOCOL, "gfnet_s", {**SETTINGS, "limit": 64}),
     ]
     assert len({CELL, *others}) == 4
 
@@ -79,7 +82,7 @@ def test_identity_is_the_hash_of_the_canonical_spelling():
 
 def test_a_cell_does_not_follow_the_callers_dict():
     settings = {"perturbation": {"name": "clean"}}
-    cell = Cell("robustness", 1, "gfnet_s", settings)
+    cell = Cell("robustness", PROTOCOL, "gfnet_s", settings)
     before = cell.sha256
     settings["perturbation"]["name"] = "fgsm"
     assert cell.sha256 == before
@@ -90,7 +93,7 @@ def test_values_are_finite(value):
     with pytest.raises(GfnetBenchError, match=r"gfnet_s: top1 is (nan|inf), expected a finite number"):
         record(values={"top1": value})
     with pytest.raises(ValueError, match="JSON"):
-        Cell("robustness", 1, "gfnet_s", {"epsilon": value})
+        Cell("robustness", PROTOCOL, "gfnet_s", {"epsilon": value})
 
 
 def test_an_error_is_kept(tmp_path):
@@ -133,7 +136,7 @@ def test_an_unreadable_record_is_named_and_counts_as_not_measured(tmp_path, capl
 
 def test_a_record_in_the_place_of_another_is_not_taken_for_it(tmp_path):
     store = Store(tmp_path)
-    other = Cell("robustness", 1, "gfnet_s", {**SETTINGS, "limit": 64})
+    other = Cell("robustness", PROTOCOL, "gfnet_s", {**SETTINGS, "limit": 64})
     store.save(record(cell=other))
     (tmp_path / other.path).rename(tmp_path / CELL.path)
     assert store.find(CELL) is None
@@ -145,8 +148,8 @@ def test_records_of_another_protocol_drop_out(tmp_path):
     store.save(record(cell=Cell("robustness", 0, "gfnet_s", SETTINGS)))
     store.save(record(cell=Cell("of_my_own", 7, "gfnet_s", SETTINGS)))
     loaded = store.load()
-    assert [(r.cell.study, r.cell.protocol) for r in loaded.records] == [("of_my_own", 7), ("robustness", 1)]
-    assert loaded.problems == ["1 robustness records of another protocol than 1 are left out; measure again."]
+    assert [(r.cell.study, r.cell.protocol) for r in loaded.records] == [("of_my_own", 7), ("robustness", PROTOCOL)]
+    assert loaded.problems == [f"1 robustness records of another protocol than {PROTOCOL} are left out; measure again."]
 
 
 def test_a_write_cut_short_leaves_the_old_record_and_no_trace_after_the_next(tmp_path, monkeypatch):
@@ -171,7 +174,7 @@ def test_a_write_cut_short_leaves_the_old_record_and_no_trace_after_the_next(tmp
 
 KILLED = """
 import os, sys, numpy as np
-from gfnet_bench.records import Cell, Record, Store
+from gfnet_bench.records import PROTOCOLS, Cell, Record, Store
 replace, left = type(__import__("pathlib").Path()).replace, [3]
 def dying(self, target):
     left[0] -= 1
@@ -180,7 +183,8 @@ def dying(self, target):
     return replace(self, target)
 __import__("pathlib").Path.replace = dying
 for i in range(9):
-    Store(sys.argv[1]).save(Record(Cell("robustness", 1, "m", {"dataset": str(i)}), {"top1": 0.5}), {"a": np.ones(3)})
+    cell = Cell("robustness", PROTOCOLS["robustness"], "m", {"dataset": str(i)})
+    Store(sys.argv[1]).save(Record(cell, {"top1": 0.5}), {"a": np.ones(3)})
 """
 
 

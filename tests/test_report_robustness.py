@@ -11,7 +11,7 @@ import pytest
 from gfnet_bench import metrics
 from gfnet_bench.errors import MissingError
 from gfnet_bench.published import alexnet, corruptions
-from gfnet_bench.records import Cell, Record, Store
+from gfnet_bench.records import PROTOCOLS, Cell, Record, Store
 from gfnet_bench.reports import scores
 from gfnet_bench.reports.base import REPORTS
 from gfnet_bench.reports.robustness import robustness
@@ -26,7 +26,12 @@ IMAGES = 40
 
 
 def cell(model: str, dataset: str, perturbation: dict, **settings) -> Cell:
-    return Cell("robustness", 1, model, {**SETTINGS, **settings, "dataset": dataset, "perturbation": perturbation})
+    return Cell(
+        "robustness",
+        PROTOCOLS["robustness"],
+        model,
+        {**SETTINGS, **settings, "dataset": dataset, "perturbation": perturbation},
+    )
 
 
 def record(c: Cell, right: int, *, shift: int = 0, ids: str = "") -> tuple[Record, dict]:
@@ -90,7 +95,7 @@ def mini() -> list[tuple[Record, dict]]:
             record(cell(model, "mini", CLEAN), right),
             record(cell(model, "mini", stronger), right - 20),
             record(cell(model, "mini_a", CLEAN), right - 16),
-            *corrupted(model, "mini_c", right - 8, recipe="imagecorruptions"),
+            *corrupted(model, "mini_c", right - 8, recipe="cifar_c"),
         ]
     ]
 
@@ -123,7 +128,7 @@ def test_suites_never_share_a_table(both):
     report = robustness(both)
     assert [t.name for t in report.tables] == [
         "robustness_imagenet", "robustness_imagenet_published", "robustness_imagenet_c",
-        "robustness_mini", "robustness_mini_c_imagecorruptions",
+        "robustness_mini", "robustness_mini_c_cifar_c",
     ]  # fmt: skip
     assert [t.name for t in report.details] == ["robustness_imagenet_paired", "robustness_mini_paired"]
     for table in (*report.tables, *report.details):
@@ -225,9 +230,7 @@ def test_what_differs_in_kind_never_shares_a_column(tmp_path):
         {"name": "torchattacks:PGDL2", "version": "3.3.0", "eps": 1.0, "steps": 5, "random_start": True},
     ]
     items = [record(cell("gfnet_s", "imagenet", p), 10 + i) for i, p in enumerate(variants)]
-    items += corrupted("gfnet_s", "imagenet_c", 25) + corrupted(
-        "gfnet_s", "imagenet_c_generated", 20, "imagecorruptions"
-    )
+    items += corrupted("gfnet_s", "imagenet_c", 25) + corrupted("gfnet_s", "imagenet_c_generated", 20, "imagenet_c")
     report = robustness(fill(tmp_path, items))
     titles = [c.title for c in report.tables[0].columns]
     assert titles == [

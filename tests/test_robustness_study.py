@@ -10,7 +10,7 @@ from gfnet_bench.catalog import paper_transform
 from gfnet_bench.datasets.classes import class_index, wnids
 from gfnet_bench.errors import MissingError
 from gfnet_bench.records import Store
-from gfnet_bench.runner import run
+from gfnet_bench.runner import run_together
 from gfnet_bench.studies import robustness as study
 
 
@@ -48,6 +48,10 @@ def data(tmp_path_factory):
     return folder
 
 
+def run(cells, bench, results):
+    return run_together(cells, bench.measure, study.together, Store(results), progress=False)
+
+
 def measure(data, results, datasets, model, monkeypatch, **options):
     monkeypatch.setattr(study.Bench, "model", lambda self, cell: model)
     bench = study.Bench(data_dirs=[data], progress=False)
@@ -58,7 +62,7 @@ def measure(data, results, datasets, model, monkeypatch, **options):
         severities=[3],
         options=study.Options(**options),
     )
-    return {r.cell.settings["dataset"]: r for r in run(cells, bench.measure, Store(results), progress=False)}
+    return {r.cell.settings["dataset"]: r for r in run(cells, bench, results)}
 
 
 ALL = ["imagenet", "imagenet_real", "imagenet_v2", "imagenet_a", "imagenet_a_control", "imagenet_c"]
@@ -127,7 +131,7 @@ def test_failures_are_remembered_within_a_run(tmp_path, monkeypatch):
 
     monkeypatch.setattr("gfnet_bench.models.load_model", load)
     cells = study.cells(["gfnet_s"], datasets=[("imagenet_c", [])], corruptions=["fog", "snow"])
-    records = run(cells, study.Bench(progress=False).measure, Store(tmp_path), progress=False)
+    records = run(cells, study.Bench(progress=False), tmp_path)
     assert len(records) == 10 and len(calls) == 1
     assert {record.error for record in records} == {"MissingError: no weights"}
 
@@ -136,7 +140,61 @@ def test_cells_that_share_images_stand_together():
     cells = study.cells(["a", "b"], datasets=[("mini_c", [])], corruptions=["fog", "snow"], severities=[1, 2])
     order = [(c.settings["perturbation"]["name"], c.settings["perturbation"]["severity"], c.model) for c in cells]
     assert order == [(n, s, m) for n in ("fog", "snow") for s in (1, 2) for m in ("a", "b")]
-    assert {c.settings["perturbation"]["recipe"] for c in cells} == {"imagecorruptions"}
+    assert {c.settings["perturbation"]["recipe"] for c in cells} == {"cifar_c"}
+
+
+GENERATED = dict(datasets=[("imagenet_c_generated", [])], corruptions=["contrast", "fog"], severities=[1], recipe=None)
+
+
+def generated(monkeypatch, models, data, results, **options):
+    """Records by (model, corruption) of models measured together on generated ImageNet-C."""
+    monkeypatch.setattr(study.Bench, "model", lambda self, cell: models[cell.model])
+    cells = study.cells(list(models), **{**GENERATED, **options}, options=study.Options(limit=12))
+    records = run(cells, study.Bench(data_dirs=[data], batch_size=5, progress=False), results)
+    return {(r.cell.model, r.cell.settings["perturbation"]["name"]): r for r in records}
+
+
+def test_a_batch_is_corrupted_once_for_all_models(data, tmp_path, monkeypatch):
+    from gfnet_bench import corruptions
+
+    batches = []
+
+    def watched(images, name, severity, *, recipe, seeds):
+        batches.append((name, tuple(images.shape), recipe))
+        return corrupt(images, name, severity, recipe=recipe, seeds=seeds)
+
+    corrupt = corruptions.corrupt
+    monkeypatch.setattr(corruptions, "corrupt", watched)
+    models = {"oracle": Oracle(), "contrary": Contrary()}
+    both = generated(monkeypatch, models, data, tmp_path / "both")
+    # Three batches of five for two models; the recipe's own crop of 224, whatever the model takes.
+    assert batches == [(name, (5, 3, 224, 224), "imagenet_c") for name in ("contrast", "fog") for _ in range(3)]
+    alone = generated(monkeypatch, {"oracle": Oracle()}, data, tmp_path / "alone")
+    for name in ("contrast", "fog"):
+        assert both["oracle", name].values == alone["oracle", name].values
+        assert both["contrary", name].values["top1"] == 0.0
+    assert both["oracle", "contrast"].values["images"] == 12
+
+
+def test_a_model_that_fails_does_not_keep_the_others_from_being_measured(data, tmp_path, monkeypatch):
+    class Sick(Oracle):
+        def forward(self, images):
+            return super().forward(images) * float("nan")
+
+    wide, few = Oracle(), Oracle()
+    wide.transform, few.num_classes = paper_transform(384, 384), 10
+    models = {"oracle": Oracle(), "sick": Sick(), "wide": wide, "few": few}
+    records = generated(monkeypatch, models, data, tmp_path)
+    assert records["oracle", "fog"].error is None
+    assert "12 of 12 images are not finite" in records["sick", "fog"].error
+    assert "recipe imagenet_c makes images of 224 x 224 pixels, but wide takes 384" in records["wide", "fog"].error
+    assert "expected logits for the 1000 classes" in records["few", "fog"].error
+
+
+def test_the_other_recipe_corrupts_what_the_model_is_shown(data, tmp_path, monkeypatch):
+    records = generated(monkeypatch, {"oracle": Oracle()}, data, tmp_path, recipe="imagecorruptions")
+    assert records["oracle", "contrast"].cell.settings["perturbation"]["recipe"] == "imagecorruptions"
+    assert records["oracle", "contrast"].error is None
 
 
 @pytest.mark.data

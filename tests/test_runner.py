@@ -57,6 +57,30 @@ def test_one_reason_is_told_once(tmp_path, capsys):
     assert capsys.readouterr().err.count("no such folder") == 1
 
 
+def test_neighbours_with_one_key_are_measured_together(tmp_path):
+    groups = []
+
+    def measure_all(group):
+        groups.append([cell.settings["seed"] for cell in group])
+        return [GfnetBenchError("one of them") if s == 1 else runner.Outcome({"top1": s / 10}) for s in groups[-1]]
+
+    store = Store(tmp_path)
+    records = runner.run_together(cells(5), measure_all, lambda c: c.settings["seed"] // 2, store, progress=False)
+    assert groups == [[0, 1], [2, 3], [4]]
+    assert [r.error for r in records] == [None, "GfnetBenchError: one of them", None, None, None]
+    assert records[2].provenance["seconds"] == records[3].provenance["seconds"]
+    runner.run_together(cells(5), measure_all, lambda c: c.settings["seed"] // 2, store, progress=False)
+    assert groups[3:] == [[1]]  # what is measured is not measured again, its neighbour or not
+
+
+def test_what_a_group_raises_is_met_by_all_of_it(tmp_path):
+    def broken(group):
+        raise GfnetBenchError("no images")
+
+    records = runner.run_together(cells(3), broken, lambda c: 0, Store(tmp_path), progress=False)
+    assert [r.error for r in records] == ["GfnetBenchError: no images"] * 3
+
+
 def test_a_full_disk_ends_the_run_and_keeps_what_was_saved(tmp_path, monkeypatch):
     store, saved = Store(tmp_path), []
     save = store.save

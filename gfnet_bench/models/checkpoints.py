@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import timm
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -85,7 +86,7 @@ def _tensors(content: object, path: Path) -> dict[str, Tensor]:
 def load_weights(net: nn.Module, path: Path, name: str) -> None:
     """Read a checkpoint into a network, all of it or not at all.
 
-    Names and sizes are first adapted by the `checkpoint_filter_fn` of the module that defines the network, timm's
+    Names and sizes are first adapted by the `checkpoint_filter_fn` of the module that builds the network, timm's
     convention (it resamples position embeddings, for one).
 
     Args:
@@ -98,7 +99,7 @@ def load_weights(net: nn.Module, path: Path, name: str) -> None:
         GfnetBenchError: as `read_checkpoint`, or if the tensors are not those of the network.
     """
     tensors = read_checkpoint(path)
-    adapt = getattr(sys.modules[type(net).__module__], "checkpoint_filter_fn", None)
+    adapt = getattr(sys.modules[_module(net)], "checkpoint_filter_fn", None)
     if adapt is not None:
         # The tensors of another architecture can upset it in any way; the comparison below names them better.
         with contextlib.suppress(Exception):
@@ -107,6 +108,13 @@ def load_weights(net: nn.Module, path: Path, name: str) -> None:
     if problem:
         raise GfnetBenchError(f"{name}: the checkpoint {path} does not fit: {problem}.")
     net.load_state_dict(tensors)
+
+
+def _module(net: nn.Module) -> str:
+    """The module whose function timm built a network with; of any other network the one that defines it."""
+    architecture = getattr(net, "pretrained_cfg", {}).get("architecture", "")
+    built = timm.is_model(architecture)
+    return timm.model_entrypoint(architecture).__module__ if built else type(net).__module__
 
 
 def _mismatch(net: nn.Module, tensors: dict[str, Tensor]) -> str:

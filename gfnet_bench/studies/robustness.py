@@ -6,23 +6,21 @@ image is decoded once, and corrupted once, for all models of a command.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+from gfnet_bench.catalog import SEVERITIES, Transform
 from gfnet_bench.errors import GfnetBenchError, UsageError
-from gfnet_bench.processes import pool
-from gfnet_bench.records import PROTOCOLS, Cell
+from gfnet_bench.records import PROTOCOLS, Cell, canonical_json
 from gfnet_bench.runner import Outcome
 
 if TYPE_CHECKING:
-    from concurrent.futures import ProcessPoolExecutor
-
-    import numpy as np
-    from numpy.typing import NDArray
+    from torch import Tensor
 
     from gfnet_bench.datasets.images import Images
+    from gfnet_bench.evaluate import Corrupt, Evaluation
     from gfnet_bench.models import Model
 
 T = TypeVar("T")
@@ -30,13 +28,14 @@ T = TypeVar("T")
 STUDY = "robustness"
 
 CLEAN: dict[str, Any] = {"name": "clean"}
-SEVERITIES = (1, 2, 3, 4, 5)
 CLASSES = {"imagenet": 1000, "mini": 10}
-WORTH_PROCESSES = 256  # images; fewer are corrupted before a process has started
 
-# Data sets that exist only as corruptions of another one, and the recipe that makes them.
-GENERATED = {"imagenet_c_generated": "imagecorruptions", "mini_c": "imagecorruptions"}
+# Data sets that exist only as corruptions of another one, and the recipe that makes them unless another is asked for.
+GENERATED = {"imagenet_c_generated": "imagenet_c", "mini_c": "cifar_c"}
 CORRUPTED = ("imagenet_c", *GENERATED)
+
+# The published script corrupts crops of its own, whatever the model; a smaller model sees their centre.
+CROPS = {"imagenet_c": Transform("imagenet_c", 224, 224, 256, "bilinear")}
 
 
 class Suite(NamedTuple):
@@ -96,13 +95,17 @@ class Options:
 
 
 def perturbations(
-    dataset: str, attacks: Sequence[dict[str, Any]], corruptions: Sequence[str], severities: Sequence[int]
+    dataset: str,
+    attacks: Sequence[dict[str, Any]],
+    corruptions: Sequence[str],
+    severities: Sequence[int],
+    recipe: str | None = None,
 ) -> list[dict[str, Any]]:
     """What is done to the images of one data set: corruptions where it is a corrupted set, attacks elsewhere."""
     if dataset not in CORRUPTED:
         return list(attacks)
-    recipe = {"recipe": GENERATED[dataset]} if dataset in GENERATED else {}
-    return [{"name": name, "severity": s, **recipe} for name in corruptions for s in severities]
+    made = {"recipe": recipe or GENERATED[dataset]} if dataset in GENERATED else {}
+    return [{"name": name, "severity": s, **made} for name in corruptions for s in severities]
 
 
 def cells(
@@ -111,6 +114,7 @@ def cells(
     datasets: Sequence[tuple[str, Sequence[dict[str, Any]]]],
     corruptions: Sequence[str],
     severities: Sequence[int] = SEVERITIES,
+    recipe: str | None = None,
     options: Options = Options(),
 ) -> list[Cell]:
     """The cells of a command, those that share images next to one another.
@@ -120,14 +124,20 @@ def cells(
         datasets: names, each with the settings of the attacks to make on it (`CLEAN` for none).
         corruptions: names, for the corrupted data sets among them.
         severities: 1 to 5.
+        recipe: how generated sets are made; None for each one's own.
         options: what else decides the numbers.
     """
     return [
         Cell(STUDY, PROTOCOLS[STUDY], model, options.settings(dataset, perturbation))
         for dataset, attacks in datasets
-        for perturbation in perturbations(dataset, attacks, corruptions, severities)
+        for perturbation in perturbations(dataset, attacks, corruptions, severities, recipe)
         for model in models
     ]
+
+
+def together(cell: Cell) -> Hashable:
+    """What cells have in common that are measured in one pass: a corrupted batch is used for every model."""
+    return canonical_json(cell.settings) if cell.settings["dataset"] in GENERATED else cell
 
 
 @dataclass
@@ -138,7 +148,7 @@ class Bench:
         data_dirs: folders to look for data sets in.
         device: where to compute.
         batch_size: images at a time, at most.
-        workers: processes that decode and corrupt.
+        workers: processes that decode.
         checkpoint: file that replaces the published weights.
         channels_last: memory layout of the images on the device.
         compile: run the networks through torch.compile.
@@ -155,11 +165,11 @@ class Bench:
     progress: bool = True
     _models: dict[Any, Model | GfnetBenchError] = field(default_factory=dict)
     _images: dict[Any, Images | GfnetBenchError] = field(default_factory=dict)
-    _corrupted: dict[Any, NDArray[np.uint8] | GfnetBenchError] = field(default_factory=dict)
-    _pool: ProcessPoolExecutor | None = None
 
     def model(self, cell: Cell) -> Model:
         """The model of a cell, loaded once."""
+        import torch
+
         from gfnet_bench.models import load_model
 
         s = cell.settings
@@ -175,18 +185,17 @@ class Bench:
                 model.net.compile()
             return model
 
-        import torch
-
         return _once(self._models, (cell.model, s["transform"], size), load)
 
     def images(self, cell: Cell, model: Model) -> Images:
-        """The images of a cell before any corruption of ours: decoded once, memory-mapped ever after."""
+        """The images of a cell before any perturbation of ours: decoded once, memory-mapped ever after."""
         from gfnet_bench.datasets import load_images
 
         s = cell.settings
+        transform = _transform(cell, model)
         from_files = s["dataset"] == "imagenet_c"
         corruption = (s["perturbation"]["name"], s["perturbation"]["severity"]) if from_files else None
-        key = (s["dataset"], model.transform, s["limit"], s["seed"], corruption)
+        key = (s["dataset"], transform, s["limit"], s["seed"], corruption)
         if from_files and key not in self._images:  # 75 sets of 7.5 GB: keep the one in use
             self._images = {k: v for k, v in self._images.items() if k[-1] is None}
 
@@ -194,7 +203,7 @@ class Bench:
             return load_images(
                 s["dataset"],
                 self.data_dirs,
-                model.transform,
+                transform,
                 limit=s["limit"],
                 seed=s["seed"],
                 corruption=corruption,
@@ -204,68 +213,57 @@ class Bench:
 
         return _once(self._images, key, load)
 
-    def pixels(self, cell: Cell, model: Model, images: Images) -> Any:
-        """The pixels of a cell; generated corruptions are made once for all models, and one set of them is kept."""
-        from gfnet_bench.corruptions.reference import corrupt_reference
-        from gfnet_bench.randomness import image_seeds
+    def measure(self, cells: Sequence[Cell]) -> list[Outcome | Exception]:
+        """Measure cells that differ in their models alone, in one pass over their images.
 
-        s = cell.settings
-        if s["dataset"] not in GENERATED:
-            return images.pixels
-        p = s["perturbation"]
-        key = (s["dataset"], model.transform, s["limit"], s["seed"], p["name"], p["severity"])
-        if key not in self._corrupted:
-            self._corrupted.clear()
-
-        def corrupt() -> NDArray[np.uint8]:
-            seeds = image_seeds(images.ids, s["seed"], p["name"], p["severity"]).tolist()
-            arguments = p["name"], p["severity"]
-            if self.workers < 2 or len(seeds) < WORTH_PROCESSES:
-                return corrupt_reference(images.pixels[:], *arguments, seeds)
-            if self._pool is None:
-                self._pool = pool(self.workers)
-            size = -(-len(seeds) // (4 * self.workers))
-            jobs = [
-                self._pool.submit(corrupt_reference, images.pixels[i : i + size], *arguments, seeds[i : i + size])
-                for i in range(0, len(seeds), size)
-            ]
-            return np.concatenate([job.result() for job in jobs])
-
-        import numpy as np
-
-        return _once(self._corrupted, key, corrupt)
-
-    def close(self) -> None:
-        """End the worker processes."""
-        if self._pool is not None:
-            self._pool.shutdown()
-
-    def measure(self, cell: Cell) -> Outcome:
-        """Measure one cell.
-
-        Raises:
-            GfnetBenchError: with the reason, when it cannot be measured.
+        Returns:
+            One outcome a cell, or what kept that one from being measured.
         """
-        from gfnet_bench import metrics
-        from gfnet_bench.attacks import from_settings
-        from gfnet_bench.datasets import DATASETS
-        from gfnet_bench.evaluate import evaluate
+        found: dict[Cell, Outcome | Exception] = {}
+        models: dict[Cell, Model] = {}
+        shown: dict[tuple[Transform, int, int], list[Cell]] = {}
+        for cell in cells:
+            try:
+                model = models[cell] = self._fitting_model(cell)
+                pixels = _transform(cell, model), model.transform.height, model.transform.width
+                shown.setdefault(pixels, []).append(cell)
+            except Exception as problem:  # the other models are measured all the same
+                found[cell] = problem
+        for alike in shown.values():
+            try:
+                found.update(zip(alike, self._measure(alike, [models[cell] for cell in alike]), strict=True))
+            except Exception as problem:
+                found.update(dict.fromkeys(alike, problem))
+        return [found[cell] for cell in cells]
 
-        s = cell.settings
+    def _fitting_model(self, cell: Cell) -> Model:
+        from gfnet_bench.datasets import DATASETS
+
         model = self.model(cell)
-        expected = CLASSES[DATASETS[s["dataset"]].suite]
+        dataset = cell.settings["dataset"]
+        expected = CLASSES[DATASETS[dataset].suite]
         if model.num_classes != expected:
             raise GfnetBenchError(
-                f"{cell.model}: expected logits for the {expected} classes of {s['dataset']}, found {model.num_classes}"
+                f"{cell.model}: expected logits for the {expected} classes of {dataset}, found {model.num_classes}"
             )
-        images = self.images(cell, model)
+        return model
+
+    def _measure(self, cells: Sequence[Cell], models: Sequence[Model]) -> list[Outcome | Exception]:
+        """Measure cells whose models see the same pixels."""
+        from gfnet_bench.attacks import from_settings
+        from gfnet_bench.evaluate import evaluate_all
+
+        s = cells[0].settings
         perturbation = s["perturbation"]
+        images = self.images(cells[0], models[0])
         attacked = s["dataset"] not in CORRUPTED and perturbation["name"] != "clean"
-        predictions, batch_size = evaluate(
-            model,
-            self.pixels(cell, model, images),
+        names = ", ".join(cell.model for cell in cells)
+        evaluations = evaluate_all(
+            models,
+            images.pixels,
             images.labels,
             images.ids,
+            corrupt=_corrupt(perturbation, models[0].transform) if s["dataset"] in GENERATED else None,
             attack=from_settings(perturbation) if attacked else None,
             classes=images.classes,
             batch_size=self.batch_size,
@@ -273,8 +271,17 @@ class Bench:
             dtype=s["dtype"],
             seed=s["seed"],
             salt=perturbation["name"],
-            progress=f"{cell.model} {s['dataset']} {describe(perturbation)}" if self.progress else None,
+            progress=f"{names} {s['dataset']} {describe(perturbation)}" if self.progress else None,
         )
+        return [
+            found if isinstance(found, Exception) else self._outcome(model, images, found)
+            for model, found in zip(models, evaluations, strict=True)
+        ]
+
+    def _outcome(self, model: Model, images: Images, evaluation: Evaluation) -> Outcome:
+        from gfnet_bench import metrics
+
+        predictions, batch_size = evaluation
         values = {**metrics.scores(predictions, images.answers), "excluded": len(images.excluded)}
         provenance = {
             "device": device_name(self.device),
@@ -287,6 +294,37 @@ class Bench:
             "excluded": [list(pair) for pair in images.excluded],
         }
         return Outcome(values, metrics.to_arrays(predictions, images.answers), provenance)
+
+
+def _transform(cell: Cell, model: Model) -> Transform:
+    """How the files of a cell become pixels: as the model wants them, or as the recipe that corrupts them does.
+
+    Raises:
+        GfnetBenchError: if the recipe's images are too small for the model.
+    """
+    recipe = cell.settings["perturbation"].get("recipe")
+    own, crop = model.transform, CROPS.get(recipe)
+    if crop is None:
+        return own
+    if own.height > crop.height or own.width > crop.width:
+        raise GfnetBenchError(
+            f"recipe {recipe} makes images of {crop.width} x {crop.height} pixels, but {cell.model} takes "
+            f"{own.width} x {own.height}; measure it with --img-size {crop.height} or --recipe imagecorruptions"
+        )
+    return crop
+
+
+def _corrupt(perturbation: dict[str, Any], own: Transform) -> Corrupt:
+    """The corruption of a cell, and then the centre of each image, as large as the model takes it."""
+    from gfnet_bench.corruptions import corrupt
+
+    def corrupted_centre(images: Tensor, seeds: Tensor) -> Tensor:
+        name, severity, recipe = perturbation["name"], perturbation["severity"], perturbation["recipe"]
+        corrupted = corrupt(images, name, severity, recipe=recipe, seeds=seeds)
+        top, left = (corrupted.shape[2] - own.height) // 2, (corrupted.shape[3] - own.width) // 2
+        return corrupted[..., top : top + own.height, left : left + own.width]
+
+    return corrupted_centre
 
 
 def describe(perturbation: dict[str, Any]) -> str:
