@@ -10,11 +10,11 @@ import sys
 from collections.abc import Sequence
 
 from gfnet_bench import __version__
-from gfnet_bench.commands import attack_check, data, doctor, listing, report, robustness
+from gfnet_bench.commands import attack_check, complexity, corrupt, data, doctor, filters, listing, report, robustness
 from gfnet_bench.commands.options import with_config
 from gfnet_bench.errors import GfnetBenchError, UsageError
 
-COMMANDS = (robustness, attack_check, report, data, doctor, listing)
+COMMANDS = (robustness, complexity, filters, attack_check, corrupt, report, data, doctor, listing)
 
 EXAMPLES = """\
 examples:

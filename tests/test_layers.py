@@ -10,8 +10,8 @@ import gfnet_bench
 PACKAGE = Path(gfnet_bench.__file__).parent
 
 BOTTOM = {"errors", "registry", "randomness", "records", "metrics", "checksum", "remote", "webpage", "download"}
-BOTTOM |= {"archives", "catalog", "mini", "processes", "published"}
-NOUNS = {"models", "datasets", "attacks", "corruptions"}
+BOTTOM |= {"archives", "catalog", "clustering", "mini", "processes", "published", "spectra"}
+NOUNS = {"models", "datasets", "attacks", "corruptions", "profiling"}
 
 # What each part may import beside itself; the bottom modules may import one another.
 MAY_IMPORT = {

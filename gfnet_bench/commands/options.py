@@ -81,6 +81,38 @@ def workers(arguments: argparse.Namespace) -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def suite(arguments: argparse.Namespace, models: Sequence[str]) -> str:
+    """The suite that was named, or the one the models belong to.
+
+    Raises:
+        UsageError: if they belong to different ones.
+    """
+    from gfnet_bench.catalog import MODELS
+
+    of = {name: MODELS[name].suite if name in MODELS else "imagenet" for name in models}
+    suites = set(of.values()) | ({arguments.suite} if arguments.suite else set())
+    if len(suites) > 1:
+        listed = ", ".join(f"{name} ({suite})" for name, suite in of.items())
+        raise UsageError(f"models and suite do not go together: {listed}; --suite {arguments.suite or '(not given)'}")
+    return suites.pop() if suites else "imagenet"
+
+
+def checkpoint_sha256(arguments: argparse.Namespace) -> str | None:
+    """The hash of the file that `--checkpoint` names, if it does.
+
+    Raises:
+        UsageError: if there is no such file.
+    """
+    from gfnet_bench.checksum import sha256_of
+
+    file: Path | None = arguments.checkpoint
+    if file is None:
+        return None
+    if not file.is_file():
+        raise UsageError(f"--checkpoint {file}: there is no such file")
+    return sha256_of(file)
+
+
 def positive(text: str) -> int:
     """A whole number from 1 up, as an argparse type."""
     return _whole(text, 1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -58,6 +57,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--corruption", nargs="+", metavar="NAME", help="default: the 15 of mCE; `all` adds the other 4")
     what.add_argument("--severity", nargs="+", type=int, choices=range(1, 6), metavar="S", help="default: 1 2 3 4 5")
 
+    what.add_argument(
+        "--recipe",
+        choices=("imagenet_c", "imagecorruptions", "cifar_c", "tiny_imagenet_c"),
+        help="how imagenet_c_generated (default: imagenet_c) and mini_c (default: cifar_c) are made",
+    )
+
     how = parser.add_argument_group("how")
     how.add_argument("--checkpoint", type=Path, metavar="FILE", help="weights instead of the published ones")
     how.add_argument(
@@ -93,7 +98,7 @@ def run(arguments: argparse.Namespace) -> int:
     from gfnet_bench.studies import robustness as study
 
     models = expand(arguments.model) if arguments.model else []
-    suite = study.SUITES[_suite(arguments, models)]
+    suite = study.SUITES[options.suite(arguments, models)]
     models = models or list(suite.models)
     datasets = _datasets(arguments, suite)
     if arguments.checkpoint and len(models) > 1:
@@ -101,7 +106,7 @@ def run(arguments: argparse.Namespace) -> int:
     settings = study.Options(
         transform=arguments.transform,
         img_size=arguments.img_size,
-        checkpoint=_sha256(arguments.checkpoint) if arguments.checkpoint else None,
+        checkpoint=options.checkpoint_sha256(arguments),
         limit=arguments.limit,
         seed=arguments.seed,
         dtype=arguments.dtype,
@@ -111,6 +116,7 @@ def run(arguments: argparse.Namespace) -> int:
         datasets=datasets,
         corruptions=_corruptions(arguments),
         severities=arguments.severity or study.SEVERITIES,
+        recipe=arguments.recipe,
         options=settings,
     )
     store = Store(arguments.output_dir)
@@ -128,8 +134,7 @@ def run(arguments: argparse.Namespace) -> int:
         compile=arguments.torchcompile,
         progress=not arguments.no_progress,
     )
-    with contextlib.closing(bench):
-        return _measure(cells, models, bench, store, arguments)
+    return _measure(cells, models, bench, store, arguments)
 
 
 def _measure(
@@ -137,7 +142,7 @@ def _measure(
 ) -> int:
     from gfnet_bench import runner
     from gfnet_bench.reports.robustness import robustness as table3
-    from gfnet_bench.studies.robustness import missing
+    from gfnet_bench.studies.robustness import missing, together
 
     to_do = runner.plan(cells, store, arguments.overwrite).to_do
     lacking = missing(to_do, bench)
@@ -145,25 +150,11 @@ def _measure(
         options.note(f"not ready: {sentence}")
     if lacking:
         options.note("The rest is measured. A result that needs none of these: gfnet-bench robustness --suite mini")
-    records = runner.run(cells, bench.measure, store, overwrite=arguments.overwrite, progress=bench.progress)
+    records = runner.run_together(
+        cells, bench.measure, together, store, overwrite=arguments.overwrite, progress=bench.progress
+    )
     print(table3(records, store=store, models=models).render(arguments.format), end="")
     return 1 if any(record.error is not None for record in records) else 0
-
-
-def _suite(arguments: argparse.Namespace, models: Sequence[str]) -> str:
-    """The suite that was named, or the one the models belong to.
-
-    Raises:
-        UsageError: if they belong to different ones.
-    """
-    from gfnet_bench.catalog import MODELS
-
-    of = {name: MODELS[name].suite if name in MODELS else "imagenet" for name in models}
-    suites = set(of.values()) | ({arguments.suite} if arguments.suite else set())
-    if len(suites) > 1:
-        listed = ", ".join(f"{name} ({suite})" for name, suite in of.items())
-        raise UsageError(f"models and suite do not go together: {listed}; --suite {arguments.suite or '(not given)'}")
-    return suites.pop() if suites else "imagenet"
 
 
 def _datasets(arguments: argparse.Namespace, suite: Any) -> list[tuple[str, list[dict[str, Any]]]]:
@@ -204,18 +195,10 @@ def _attacks(arguments: argparse.Namespace, epsilon: float) -> list[dict[str, An
 
 
 def _corruptions(arguments: argparse.Namespace) -> list[str]:
-    from gfnet_bench.corruptions.base import CORRUPTIONS, MCE_NAMES
+    from gfnet_bench.catalog import CORRUPTIONS, MCE_NAMES
 
     names = arguments.corruption or MCE_NAMES
     return list(CORRUPTIONS) if list(names) == ["all"] else [CORRUPTIONS[name].name for name in names]
-
-
-def _sha256(file: Path) -> str:
-    from gfnet_bench.checksum import sha256_of
-
-    if not file.is_file():
-        raise UsageError(f"--checkpoint {file}: there is no such file")
-    return sha256_of(file)
 
 
 def _dry_run(cells: Sequence[Cell], store: Store, arguments: argparse.Namespace) -> int:

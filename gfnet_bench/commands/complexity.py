@@ -1,0 +1,207 @@
+"""`gfnet-bench complexity`: multiply-adds, latency and memory against the number of tokens."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from gfnet_bench.commands import options
+from gfnet_bench.errors import UsageError
+
+if TYPE_CHECKING:
+    from gfnet_bench.records import Cell, Record, Store
+    from gfnet_bench.studies.complexity import Size
+
+NAME = "complexity"
+HELP = "multiply-adds, latency and memory against the number of tokens: Table 1 and Figure 2 of the GFNet paper"
+EXAMPLES = """\
+examples:
+  gfnet-bench complexity --tokens 196..4096
+      one block of each mixer at square grids about a factor 2 apart; the figure goes to <output-dir>/figures
+  gfnet-bench complexity --tokens paper --device cuda --published
+      the 13 sizes of Figure 2, with the paper's curves in grey
+  gfnet-bench complexity --tokens paper --count-only --format json
+  gfnet-bench complexity --model gfnet_s deit_small --img-size 224 384 1024 --batch-size 1 --backward
+  gfnet-bench complexity --mixer global_filter self_attention_fused --tokens 196,784,3136 --dtype bfloat16 --dry-run
+"""
+
+DEFAULT_TOKENS = "196..4096"
+MOST_PIXELS = 16384
+BATCH = {"cuda": 32, "mps": 32, "cpu": 8}
+"""Images at a time: the paper's 32, less where that would take minutes a point."""
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """What to measure, at which sizes, how."""
+    what = parser.add_argument_group("what to measure")
+    what.add_argument(
+        "--mixer", nargs="+", action="extend", metavar="NAME", help="blocks of these (default without --model: all)"
+    )
+    what.add_argument("-m", "--model", nargs="+", action="extend", metavar="NAME", help="whole models, fresh weights")
+    what.add_argument(
+        "--tokens",
+        metavar="N",
+        help=f"196..4096, 196,784,3136 or paper (default: {DEFAULT_TOKENS}; models: images of 16 px a token)",
+    )
+    what.add_argument(
+        "--img-size", nargs="+", type=options.image_size, metavar="N", help="of models: 224, or 224x320 (height first)"
+    )
+    what.add_argument("--width", type=options.positive, default=384, metavar="D", help="features of a block (384)")
+    what.add_argument("--count-only", action="store_true", help="multiply-adds alone: nothing is timed")
+    what.add_argument("--backward", action="store_true", help="measure forward + backward too")
+    what.add_argument(
+        "--convention",
+        choices=("table1", "authors", "standard", "none"),
+        help="what FFTs and norms are charged (default: the paper's, table1 for blocks, authors for models)",
+    )
+
+    how = parser.add_argument_group("how")
+    how.add_argument("--device", help="cpu, cuda, cuda:1 or mps (default: the fastest there is)")
+    how.add_argument(
+        "-b", "--batch-size", type=options.positive, metavar="N", help="images at a time (default: 32, on a CPU 8)"
+    )
+    how.add_argument("--dtype", choices=("float32", "tf32", "bfloat16", "float16"), default="float32")
+    how.add_argument(
+        "--cuda-graphs", action="store_true", help="time replayed CUDA graphs, which launches cannot hold up"
+    )
+    how.add_argument("--time-budget", type=_seconds, default=3.0, metavar="S", help="seconds a latency, at most (3)")
+
+    out = parser.add_argument_group("results")
+    options.add_result_options(out)
+    out.add_argument("--published", action="store_true", help="draw the paper's curves too, thin and grey")
+    out.add_argument("--overwrite", choices=("never", "failed", "always"), default="failed", help="default: failed")
+    out.add_argument("--dry-run", action="store_true", help="print what would be measured")
+    out.add_argument("--no-progress", action="store_true", help="no bars")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Count, measure what has no record yet, print and draw all of it."""
+    from gfnet_bench.records import Store
+
+    blocks, tokens = _blocks(arguments)
+    models = _models(arguments, tokens)
+    cells = _cells(arguments, blocks, tokens, models)
+    store = Store(arguments.output_dir)
+    if arguments.dry_run:
+        return _dry_run(cells, store, arguments)
+    return _measure(cells, store, arguments)
+
+
+def _blocks(arguments: argparse.Namespace) -> tuple[list[str], list[int]]:
+    """Names of the blocks and numbers of tokens, both checked."""
+    from gfnet_bench.studies import complexity as study
+    from gfnet_bench.studies.tokens import parse_tokens
+
+    tokens = parse_tokens(arguments.tokens or DEFAULT_TOKENS)
+    names = arguments.mixer or ([] if arguments.model else list(study.BLOCKS))
+    blocks = list(dict.fromkeys(study.BLOCKS.canonical(name) or _unknown(study.BLOCKS, name) for name in names))
+    if blocks:
+        study.check_width(arguments.width)
+    if arguments.img_size and not arguments.model:
+        raise UsageError("--img-size: expected whole models with it (--model gfnet_s); blocks take --tokens.")
+    if arguments.img_size and arguments.tokens and not blocks:
+        raise UsageError("expected one of --tokens and --img-size for models, found both.")
+    return blocks, tokens
+
+
+def _unknown(registry: Any, name: str) -> str:
+    raise UsageError(f"unknown {registry.noun} {name!r}; {registry.suggestion(name)}")
+
+
+def _models(arguments: argparse.Namespace, tokens: Sequence[int]) -> list[Size]:
+    """Models and the sizes of their images, every one tried without allocating."""
+    if not arguments.model:
+        return []
+    import math
+
+    from gfnet_bench.catalog import expand
+    from gfnet_bench.studies import complexity as study
+
+    sizes = arguments.img_size or [None]
+    if arguments.tokens and not arguments.img_size:
+        sizes = [(study.PATCH * math.isqrt(n),) * 2 for n in tokens]
+    largest = max((max(size) for size in sizes if size), default=0)
+    if largest > MOST_PIXELS:
+        raise UsageError(f"--img-size: expected at most {MOST_PIXELS} pixels a side, found {largest}.")
+    return study.sizes(expand(arguments.model), sizes)
+
+
+def _cells(
+    arguments: argparse.Namespace, blocks: Sequence[str], tokens: Sequence[int], models: Sequence[Size]
+) -> list[Cell]:
+    from gfnet_bench.studies import complexity as study
+
+    cells = study.count_cells(blocks, tokens, arguments.width, models, arguments.convention)
+    if arguments.count_only:
+        return cells
+    import torch
+
+    from gfnet_bench.profiling.devices import device_key
+
+    device = torch.device(options.device(arguments))
+    if arguments.cuda_graphs and device.type != "cuda":
+        raise UsageError(f"--cuda-graphs: expected --device cuda, found {device.type}.")
+    for mode in ("forward", "forward_backward") if arguments.backward else ("forward",):
+        how = study.Options(
+            device_key(device), arguments.batch_size or BATCH[device.type], arguments.dtype, mode, arguments.cuda_graphs
+        )
+        cells += study.timed_cells(blocks, tokens, arguments.width, models, how)
+    return cells
+
+
+def _measure(cells: Sequence[Cell], store: Store, arguments: argparse.Namespace) -> int:
+    from gfnet_bench import runner
+    from gfnet_bench.studies.complexity import Bench
+
+    bench = Bench("cpu" if arguments.count_only else options.device(arguments), arguments.time_budget)
+    records = runner.run(cells, bench.measure, store, overwrite=arguments.overwrite, progress=not arguments.no_progress)
+    _report(records, arguments)
+    return 1 if any(record.error is not None for record in records) else 0
+
+
+def _report(records: Sequence[Record], arguments: argparse.Namespace) -> None:
+    """The tables on stdout; the figures, where anything was timed, in their folder."""
+    from gfnet_bench.reports.complexity import complexity as draw
+
+    report = draw(records, published=arguments.published)
+    print(report.render(arguments.format), end="")
+    if arguments.count_only:
+        return
+    folder = arguments.output_dir / "figures"
+    folder.mkdir(parents=True, exist_ok=True)
+    for figure in report.figures:
+        for path in figure.write(folder):
+            options.note(f"wrote {path}")
+
+
+def _dry_run(cells: Sequence[Cell], store: Store, arguments: argparse.Namespace) -> int:
+    from gfnet_bench import runner
+    from gfnet_bench.reports.tables import Column, render
+
+    to_do = set(runner.plan(cells, store, arguments.overwrite).to_do)
+    rows = [
+        {
+            "measure": cell.settings["measure"],
+            "name": cell.model,
+            "tokens": cell.settings["tokens"],
+            "img_size": "x".join(map(str, cell.settings.get("img_size", []))) or None,
+            "mode": cell.settings.get("mode"),
+            "state": "to do" if cell in to_do else "measured",
+        }
+        for cell in cells
+    ]
+    print(render(rows, [Column(key, key) for key in rows[0]], arguments.format), end="")
+    options.note(f"{len(cells)} cells, {len(to_do)} to do")
+    return 0
+
+
+def _seconds(text: str) -> float:
+    """Seconds of more than nothing, as an argparse type."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 < value < 1e6:
+        raise argparse.ArgumentTypeError(f"expected a number of seconds above 0, found {text!r}")
+    return value

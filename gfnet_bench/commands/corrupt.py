@@ -1,0 +1,128 @@
+"""`gfnet-bench corrupt`: ImageNet-C, or the like of it, from any folder of images."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gfnet_bench.commands import options
+from gfnet_bench.errors import UsageError
+
+if TYPE_CHECKING:
+    from gfnet_bench.studies.corrupted_folder import Folder
+
+NAME = "corrupt"
+HELP = "write a folder of images corrupted, in the layout of ImageNet-C, or draw one image under all corruptions"
+EXAMPLES = """\
+examples:
+  gfnet-bench corrupt val imagenet-c                            the 15 corruptions of mCE at 5 severities
+  gfnet-bench corrupt val out --corruption fog glass_blur --severity 1..3 --seed 7
+  gfnet-bench corrupt photos out --recipe imagecorruptions --corruption all --dry-run
+  gfnet-bench corrupt --preview photo.jpg sheet.png             what they look like: 19 rows, 5 columns
+
+A run that was stopped continues where it stopped. Files: DST/<corruption>/<severity>/<subfolders of SRC>/<name>.
+"""
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """From where to where, what, how."""
+    parser.add_argument("source", type=Path, metavar="SRC", help="folder of images; with --preview, one image")
+    parser.add_argument("target", type=Path, nargs="?", metavar="DST", help="folder; with --preview: preview.png")
+    parser.add_argument("--preview", action="store_true", help="draw one image under all corruptions, and stop")
+    parser.add_argument(
+        "--corruption",
+        nargs="+",
+        action="extend",
+        metavar="NAME",
+        help="default: the 15 of mCE; `all`: all 19",
+    )
+    parser.add_argument("--severity", nargs="+", type=severities, metavar="S", help="1..5 (default), 3, or 1 3 5")
+    parser.add_argument(
+        "--recipe",
+        default="imagenet_c",
+        metavar="NAME",
+        help="imagenet_c (default: as published, JPEG included), imagecorruptions, cifar_c or tiny_imagenet_c",
+    )
+    parser.add_argument(
+        "--no-resize",
+        action="store_true",
+        help="keep the size of images; without it imagenet_c cuts 224 x 224, tiny_imagenet_c 64, cifar_c 32",
+    )
+    parser.add_argument("--seed", type=int, default=0)
+    options.add_device_options(parser)
+    parser.add_argument("--dry-run", action="store_true", help="print what would be written, and stop")
+    parser.add_argument("--no-progress", action="store_true", help="no bar on stderr")
+
+
+def severities(text: str) -> list[int]:
+    """`3`, or `2..4` for 2, 3, 4, as an argparse type."""
+    first, dots, last = text.partition("..")
+    ends = first, last if dots else first
+    if not all(end in ("1", "2", "3", "4", "5") for end in ends) or ends[0] > ends[1]:
+        raise argparse.ArgumentTypeError(f"expected 1 to 5, or a range such as 1..5, found {text!r}")
+    return list(range(int(ends[0]), int(ends[1]) + 1))
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Write the files or the sheet; exit status 1 if an image was bad."""
+    from gfnet_bench.catalog import SEVERITIES
+    from gfnet_bench.corruptions import RECIPES
+    from gfnet_bench.studies.corrupted_folder import Folder, corrupt_folder
+
+    recipe = RECIPES[arguments.recipe].name
+    if arguments.preview:
+        from gfnet_bench.studies.contact_sheet import draw
+
+        file = arguments.target or Path("preview.png")
+        draw(arguments.source, file, recipe=recipe, seed=arguments.seed)
+        options.note(f"wrote {file}")
+        return 0
+    if arguments.target is None:
+        raise UsageError("corrupt needs SRC and DST, `gfnet-bench corrupt val imagenet-c`; or --preview and one image")
+
+    folder = Folder(arguments.source, arguments.target, recipe, arguments.seed, not arguments.no_resize)
+    names = _corruptions(arguments)
+    levels = sorted({level for part in arguments.severity or [SEVERITIES] for level in part})
+    if arguments.dry_run:
+        return _dry_run(folder, names, levels)
+    device = options.device(arguments)
+    written, bad = corrupt_folder(
+        folder,
+        names,
+        levels,
+        device=device,
+        # On a CPU images are corrupted one by one: more at a time would only make the bar move in leaps.
+        batch_size=arguments.batch_size or (8 if device == "cpu" else 64),
+        workers=options.workers(arguments),
+        progress=not arguments.no_progress,
+    )
+    skipped = f"; {len(bad)} bad images skipped, see above" if bad else ""
+    options.note(f"{folder.target}: wrote {written:,} files{skipped}")
+    return 1 if bad else 0
+
+
+def _corruptions(arguments: argparse.Namespace) -> list[str]:
+    from gfnet_bench.catalog import CORRUPTIONS, MCE_NAMES
+
+    names = arguments.corruption or MCE_NAMES
+    return list(CORRUPTIONS) if "all" in names else [CORRUPTIONS[name].name for name in dict.fromkeys(names)]
+
+
+def _dry_run(folder: Folder, names: list[str], levels: list[int]) -> int:
+    """Print what would be written."""
+    from collections import Counter
+
+    from gfnet_bench.reports.tables import Column, render
+    from gfnet_bench.studies.corrupted_folder import Cell
+
+    todo = folder.todo(names, levels)
+    missing = Counter(cell for cells in todo.values() for cell in cells)
+    rows = [
+        {"corruption": name, "severity": level, "images": len(todo), "to write": missing[Cell(name, level)]}
+        for name in names
+        for level in levels
+    ]
+    print(render(rows, [Column(key, key) for key in rows[0]], "text"), end="")
+    options.note(f"{missing.total():,} files to write in {folder.target}, images {folder.transform}")
+    return 0

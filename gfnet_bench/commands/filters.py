@@ -1,0 +1,243 @@
+"""`gfnet-bench filters`: the paper's Figure 5 for any GFNet, filter surgery, and Fourier heat maps of any model."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gfnet_bench.commands import options
+from gfnet_bench.errors import UsageError
+
+if TYPE_CHECKING:
+    from gfnet_bench.records import Cell, Store
+
+NAME = "filters"
+HELP = "learned filters in frequency and space (Figure 5 of the GFNet paper), filter surgery, Fourier heat maps"
+EXAMPLES = """\
+examples:
+  gfnet-bench filters --model gfnet_mini           Figure 5 and the statistics of its filters, in seconds
+  gfnet-bench filters --model gfnet_xs --layers 0..3 --channels 1 5 7
+  gfnet-bench filters --suite mini                 all of it: filters, surgery, heat maps of four networks; minutes
+  gfnet-bench filters --model gfnet_s --surgery --limit 500 --data-dir DATA
+  gfnet-bench filters --model gfnet_s deit_small --heatmap --frequencies 31 --data-dir DATA
+"""
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Which filters, what is done to them, on which images."""
+    what = parser.add_argument_group("what to measure")
+    what.add_argument(
+        "-m",
+        "--model",
+        nargs="+",
+        action="extend",
+        metavar="NAME",
+        help="models without global filters take part in heat maps alone (default: gfnet_xs; mini: all four)",
+    )
+    what.add_argument("--suite", choices=("imagenet", "mini"), help="mini, with no measure named, measures everything")
+    what.add_argument("--surgery", action="store_true", help="accuracy without a band of the filters' frequencies")
+    what.add_argument("--heatmap", action="store_true", help="error under noise of one Fourier frequency at a time")
+
+    figure = parser.add_argument_group("figure 5")
+    figure.add_argument("--layers", nargs="+", metavar="N", help="rows, counted from 0: 0..11, or 1 5 7 (default: all)")
+    figure.add_argument("--channels", nargs="+", metavar="N", help="columns (default: 0..23)")
+
+    images = parser.add_argument_group("surgery and heat maps")
+    images.add_argument("--dataset", metavar="NAME", help="default: imagenet, or mini")
+    images.add_argument(
+        "--limit",
+        type=options.positive,
+        metavar="N",
+        help="a seeded, stratified sample of N images (default: 1000 for surgery, 256 for heat maps; mini: 100 and 50)",
+    )
+    images.add_argument(
+        "--kind", nargs="+", choices=("low_pass", "high_pass", "band_stop"), help="default: the first two"
+    )
+    images.add_argument(
+        "--cutoff", nargs="+", type=float, metavar="R", help="radii in cycles per token; 0.5 is the Nyquist frequency"
+    )
+    images.add_argument("--attack", nargs="+", metavar="NAME", help="on the operated network (default: clean pgd)")
+    images.add_argument("--eps", metavar="E", help="radius in pixel units (default: 1/255; mini: 4/255)")
+    images.add_argument("--corruption", nargs="+", metavar="NAME", help="default: gaussian_noise fog")
+    images.add_argument("--severity", type=int, choices=range(1, 6), default=3, help="default: 3")
+    images.add_argument(
+        "--norm", type=float, metavar="V", help="L2 norm of the noise in each channel (default: 15.7; mini: 4)"
+    )
+    images.add_argument(
+        "--frequencies", type=options.positive, metavar="N", help="the lowest N x N, N odd (default: 63; mini: all)"
+    )
+
+    how = parser.add_argument_group("how")
+    how.add_argument("--checkpoint", type=Path, metavar="FILE", help="weights instead of the published ones")
+    how.add_argument("--transform", choices=("paper", "model"), default="paper", help="default: paper")
+    how.add_argument("--img-size", type=options.image_size, metavar="N", help="224, or 224x320 (height first)")
+    how.add_argument("--seed", type=int, default=0)
+    how.add_argument("--dtype", choices=("float32", "tf32", "bfloat16", "float16"), default="float32")
+    options.add_data_options(how)
+    options.add_device_options(how)
+
+    out = parser.add_argument_group("results")
+    options.add_result_options(out)
+    out.add_argument("--details", action="store_true", help="also the long tables: every operation, layer by layer")
+    out.add_argument("--config", metavar="FILE", help="options from a JSON file, as if they stood here")
+    out.add_argument("--dry-run", action="store_true", help="print the cells and whether they are measured, and stop")
+    out.add_argument("--overwrite", choices=("never", "failed", "always"), default="failed", help="default: failed")
+    out.add_argument("--no-progress", action="store_true", help="no bars on stderr")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Measure what is missing, draw the figures and print the tables."""
+    from gfnet_bench import runner
+    from gfnet_bench.records import Store
+    from gfnet_bench.reports.filters import CHANNELS, filters
+    from gfnet_bench.studies import filters as study
+
+    layers = numbers(arguments.layers, "--layers") if arguments.layers else None
+    channels = numbers(arguments.channels, "--channels") if arguments.channels else CHANNELS
+    cells = _cells(arguments)
+    store = Store(arguments.output_dir)
+    if arguments.dry_run:
+        return _dry_run(cells, store, arguments)
+    device = options.device(arguments)
+    bench = study.Bench(
+        data_dirs=options.data_dirs(arguments),
+        device=device,
+        batch_size=options.batch_size(arguments, device),
+        workers=options.workers(arguments),
+        checkpoint=arguments.checkpoint,
+        progress=not arguments.no_progress,
+    )
+    records = runner.run_together(
+        cells, bench.measure, study.together, store, overwrite=arguments.overwrite, progress=bench.progress
+    )
+    report = filters(records, store=store, layers=layers, channels=channels)
+    print(report.render(arguments.format, details=arguments.details), end="")
+    for path in report.write(arguments.output_dir):
+        options.note(f"wrote {path}")
+    return 1 if any(record.error is not None for record in records) else 0
+
+
+def _cells(arguments: argparse.Namespace) -> list[Cell]:
+    """What the command asks for.
+
+    Raises:
+        UsageError: if it asks for filters of a model that has none, or for things that do not go together.
+    """
+    from gfnet_bench.catalog import expand
+    from gfnet_bench.studies import filters as study
+    from gfnet_bench.studies.robustness import SUITES, Options
+
+    named = expand(arguments.model) if arguments.model else []
+    suite = options.suite(arguments, named)
+    everything = arguments.suite == "mini" and not (arguments.surgery or arguments.heatmap)
+    models = named or (list(SUITES["mini"].models) if suite == "mini" else ["gfnet_xs"])  # the paper's Figure 5
+    if arguments.checkpoint and len(models) > 1:
+        raise UsageError(f"--checkpoint is one model's weights, but there are {len(models)}: {', '.join(models)}")
+    depths = {model: depth for model in models if (depth := study.depth(model))}
+    if not depths and not (arguments.heatmap or everything):
+        raise UsageError(f"{', '.join(models)}: no global filters to draw; --heatmap works for any model")
+    usual = study.DEFAULTS[suite]
+
+    def settings(limit: int) -> Options:
+        return Options(
+            transform=arguments.transform,
+            img_size=arguments.img_size,
+            checkpoint=options.checkpoint_sha256(arguments),
+            limit=arguments.limit or limit,
+            seed=arguments.seed,
+            dtype=arguments.dtype,
+        )
+
+    cells = study.spectra_cells(depths, settings(usual.surgery_limit))
+    if arguments.surgery or everything:
+        own = {"cutoffs": arguments.cutoff, "layer_cutoffs": arguments.cutoff} if arguments.cutoff else {}
+        cells += study.surgery_cells(
+            depths,
+            perturbations=_perturbations(arguments, suite),
+            kinds=arguments.kind or study.KINDS,
+            options=settings(usual.surgery_limit),
+            **own,
+        )
+    if arguments.heatmap or everything:
+        cells += study.heatmap_cells(
+            models,
+            dataset=_dataset(arguments, suite),
+            norm=usual.norm if arguments.norm is None else arguments.norm,
+            frequencies=arguments.frequencies or usual.frequencies,
+            parts=1 if suite == "mini" else 8,
+            options=settings(usual.heatmap_limit),
+        )
+    return cells
+
+
+def _dataset(arguments: argparse.Namespace, suite: str) -> str:
+    from gfnet_bench.datasets import DATASETS
+    from gfnet_bench.studies.robustness import CORRUPTED, SUITES
+
+    name = DATASETS[arguments.dataset].name if arguments.dataset else SUITES[suite].main
+    if name in CORRUPTED:
+        raise UsageError(f"--dataset {name}: is corrupted already; name a clean set, and corruptions with --corruption")
+    return name
+
+
+def _perturbations(arguments: argparse.Namespace, suite: str) -> list[tuple[str, dict[str, Any]]]:
+    """Data sets with what is done to their images."""
+    from gfnet_bench.attacks import make_attack, settings
+    from gfnet_bench.attacks.base import parse_epsilon
+    from gfnet_bench.catalog import CORRUPTIONS
+    from gfnet_bench.studies import filters as study
+    from gfnet_bench.studies.robustness import SUITES
+
+    dataset = _dataset(arguments, suite)
+    if arguments.corruption and dataset not in study.GENERATED_OF:
+        raise UsageError(f"--corruption: expected one of {', '.join(study.GENERATED_OF)} as data set, found {dataset}")
+    epsilon = parse_epsilon(arguments.eps) if arguments.eps else SUITES[suite].epsilon
+    names = [name for name in dict.fromkeys(arguments.attack or ("pgd",)) if name != "clean"]
+    attacks = [settings(make_attack(name, epsilon=epsilon)) for name in names]
+    corruptions = [CORRUPTIONS[name].name for name in arguments.corruption or study.CORRUPTIONS]
+    return study.perturbations(dataset, attacks, corruptions, arguments.severity)
+
+
+def numbers(words: Sequence[str], option: str) -> list[int]:
+    """`0..23` and `1 5 7` as whole numbers, each once, in order.
+
+    Raises:
+        UsageError: for anything else.
+    """
+    found: dict[int, None] = {}
+    for word in words:
+        first, dots, last = word.partition("..")
+        if not first.isdecimal() or (dots and not last.isdecimal()) or (dots and int(last) < int(first)):
+            raise UsageError(f"{option}: expected numbers such as 1 5 7, or a range such as 0..23, found {word!r}")
+        found.update(dict.fromkeys(range(int(first), int(last or first) + 1)))
+    return list(found)
+
+
+def _dry_run(cells: Sequence[Cell], store: Store, arguments: argparse.Namespace) -> int:
+    """Print what would be measured."""
+    from gfnet_bench import runner
+    from gfnet_bench.reports.tables import Column, render
+
+    to_do = set(runner.plan(cells, store, arguments.overwrite).to_do)
+    keys = ("measure", "dataset", "perturbation", "kind", "cutoff", "layer", "part")
+    rows = [
+        {
+            "model": cell.model,
+            **{key: _word(cell.settings.get(key)) for key in keys},
+            "state": "to do" if cell in to_do else "measured",
+        }
+        for cell in cells
+    ]
+    print(render(rows, [Column(key, key) for key in ("model", *keys, "state")], arguments.format), end="")
+    options.note(f"{len(cells)} cells, {len(to_do)} to do")
+    return 0
+
+
+def _word(setting: Any) -> str | None:
+    if isinstance(setting, dict):
+        return ", ".join(f"{v:g}" if isinstance(v, float) else str(v) for v in setting.values())
+    if isinstance(setting, list):
+        return "-".join(str(part) for part in setting)
+    return None if setting is None else str(setting)

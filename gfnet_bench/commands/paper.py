@@ -1,0 +1,183 @@
+"""`gfnet-bench paper`: the evidence of the GFNet paper, measured where it can be, and one report of all of it."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gfnet_bench.commands import options
+from gfnet_bench.errors import MissingError
+
+if TYPE_CHECKING:
+    from gfnet_bench.records import Cell, Store
+    from gfnet_bench.reports.base import Report
+    from gfnet_bench.studies.paper import Item, Wish
+
+    Plans = dict[str, list[Cell]]
+
+NAME = "paper"
+HELP = "all tables and figures of the GFNet paper, published beside measured, as one report"
+EXAMPLES = """\
+examples:
+  gfnet-bench paper --suite mini                   the complete report in minutes; needs no data, no GPU, no network
+  gfnet-bench paper --data-dir DATA --device cuda
+  gfnet-bench paper table3 figure2 --data-dir DATA
+  gfnet-bench paper --dry-run                      what is behind each item, and what of it is measured
+"""
+
+CPU_TOKENS = "196..1024"  # of Figure 2 where nothing else is said: minutes on two cores
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Which items, on what, how."""
+    parser.add_argument(
+        "item",
+        nargs="*",
+        metavar="ITEM",
+        help="table1 table2 table3 figure2 figure3 figure4 figure5 ablation transfer (default: all)",
+    )
+    what = parser.add_argument_group("what to measure")
+    what.add_argument("--suite", choices=("imagenet", "mini"), default="imagenet", help="default: imagenet")
+    what.add_argument("--limit", type=options.positive, metavar="N", help="a seeded, stratified sample of N images")
+    what.add_argument("--seed", type=int, default=0)
+    what.add_argument("--dtype", choices=("float32", "tf32", "bfloat16", "float16"), default="float32")
+    what.add_argument("--tokens", metavar="T", help=f"sizes of Figure 2 (default: paper; on a CPU {CPU_TOKENS})")
+    what.add_argument("--count-only", action="store_true", help="time nothing: Figure 2 without latency and memory")
+    what.add_argument("--time-budget", type=float, default=3.0, metavar="S", help="seconds a latency, at most (3)")
+
+    how = parser.add_argument_group("how")
+    options.add_data_options(how)
+    options.add_device_options(how)
+
+    out = parser.add_argument_group("results")
+    options.add_result_options(out)
+    out.add_argument("--html", type=Path, metavar="FILE", help="the report (default: <output-dir>/report.html)")
+    out.add_argument("--overwrite", choices=("never", "failed", "always"), default="failed", help="default: failed")
+    out.add_argument("--dry-run", action="store_true", help="print what is behind each item, and stop")
+    out.add_argument("--no-progress", action="store_true", help="no bars on stderr")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Measure what is missing, then write and summarise the report."""
+    from gfnet_bench.records import Store
+    from gfnet_bench.studies import paper
+
+    items = {name: paper.ITEMS[name] for name in arguments.item or paper.ITEMS}
+    wish = _wish(arguments)
+    plans = {name: item.plan(wish) for name, item in items.items()}
+    store = Store(arguments.output_dir)
+    lacking = paper.absent([cell for cells in plans.values() for cell in cells], options.data_dirs(arguments))
+    for sentence in dict.fromkeys(lacking.values()):
+        options.note(f"not ready: {sentence}")
+    if not arguments.dry_run:
+        _measure(plans, lacking, store, arguments)
+    summary = _summary(items, plans, lacking, store)
+    if not arguments.dry_run:
+        _write(items, store, arguments)
+    _print(summary, arguments.format)
+    return 1 if any(row["failed"] or row["missing"] for row in summary) and not arguments.dry_run else 0
+
+
+def _wish(arguments: argparse.Namespace) -> Wish:
+    import torch
+
+    from gfnet_bench.commands.complexity import BATCH
+    from gfnet_bench.profiling.devices import device_key
+    from gfnet_bench.studies import complexity, robustness
+    from gfnet_bench.studies.paper import Wish
+
+    device = torch.device(options.device(arguments))
+    timing = None
+    if not arguments.count_only:
+        timing = complexity.Options(device_key(device), arguments.batch_size or BATCH[device.type])
+    scored = robustness.Options(limit=arguments.limit, seed=arguments.seed, dtype=arguments.dtype)
+    tokens = arguments.tokens or ("paper" if device.type == "cuda" else CPU_TOKENS)
+    return Wish(arguments.suite, scored, timing, tokens)
+
+
+def _measure(
+    plans: dict[str, list[Cell]], lacking: dict[str, str], store: Store, arguments: argparse.Namespace
+) -> None:
+    """Run every cell that has no record and whose data set is here, study by study."""
+    from gfnet_bench import runner
+    from gfnet_bench.studies import complexity, filters, robustness
+
+    cells = dict.fromkeys(cell for plan in plans.values() for cell in plan)
+    ready = [cell for cell in cells if cell.settings.get("dataset") not in lacking]
+    device = options.device(arguments)
+    here: dict[str, Any] = {
+        "data_dirs": options.data_dirs(arguments),
+        "device": device,
+        "batch_size": options.batch_size(arguments, device),
+        "workers": options.workers(arguments),
+        "progress": not arguments.no_progress,
+    }
+    how = {"overwrite": arguments.overwrite, "progress": not arguments.no_progress}
+    for study, bench in ((robustness, robustness.Bench(**here)), (filters, filters.Bench(**here))):
+        of_study = [cell for cell in ready if cell.study == study.STUDY]
+        runner.run_together(of_study, bench.measure, study.together, store, **how)
+    # Costs come last, when no worker process is left that could disturb them.
+    costs = [cell for cell in ready if cell.study == complexity.STUDY]
+    runner.run(costs, complexity.Bench(device, arguments.time_budget).measure, store, **how)
+
+
+def _summary(items: dict[str, Item], plans: Plans, lacking: dict[str, str], store: Store) -> list[dict[str, Any]]:
+    """For each item how much of it is measured, why the rest is not, and what would fill it."""
+    lines = []
+    for name, item in items.items():
+        records = {cell: store.find(cell) for cell in plans[name]}
+        failed = [record.error for record in records.values() if record is not None and record.error is not None]
+        gone = [cell for cell, record in records.items() if record is None]
+        reasons = [lacking[d] for cell in gone if (d := cell.settings.get("dataset")) in lacking]
+        reasons += [error for error in failed if error]
+        lines.append(
+            {
+                "item": name,
+                "title": item.title,
+                "cells": len(records),
+                "measured": len(records) - len(failed) - len(gone),
+                "missing": len(gone),
+                "failed": len(failed),
+                "why": reasons[0].splitlines()[0] if reasons else ("" if records else "published only"),
+                "fill": item.fill if gone or failed else "",
+            }
+        )
+    return lines
+
+
+def _write(items: dict[str, Item], store: Store, arguments: argparse.Namespace) -> None:
+    """Tables and figures as files, and all of them on one page."""
+    from gfnet_bench.reports.page import write_page
+
+    reports: dict[str, Report] = {}
+    for item in items.values():
+        if item.report in reports:
+            continue
+        try:
+            reports[item.report] = _report(item.report, store, arguments.suite)
+        except MissingError as error:
+            options.note(f"{item.title}: {error}")
+            continue
+        reports[item.report].write(arguments.output_dir, ("md", "csv", "latex"))
+    page = arguments.html or arguments.output_dir / "report.html"
+    write_page(reports, store, page)
+    options.note(f"wrote {page}, and tables and figures under {arguments.output_dir}")
+
+
+def _report(name: str, store: Store, suite: str) -> Report:
+    from gfnet_bench.reports import REPORTS
+
+    extra = {"published": True} if name == "complexity" else {}
+    return REPORTS[name](store, suite=suite, **extra)
+
+
+def _print(summary: Sequence[dict[str, Any]], format: str) -> None:
+    from gfnet_bench.reports.tables import Column, Table
+
+    numbers = ("cells", "measured", "missing", "failed")
+    columns = [Column("item", "Item"), *(Column(key, key.title(), align="right") for key in numbers)]
+    columns += [Column("title", "What"), Column("fill", "To fill it")]
+    notes = [f"{row['item']}: {row['why']}" for row in summary if row["why"]]
+    print(Table("paper", "The paper's evidence", columns, summary, notes).render(format), end="")

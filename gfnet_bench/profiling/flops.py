@@ -1,0 +1,299 @@
+"""Multiply-adds of any module, counted from the operators it runs, on shapes alone.
+
+Other counters give an FFT and often fused attention zero cost; here each has a rule, and an operator without one is
+reported. Elementwise operations, sums, normalisations (except as a convention says), softmax, pooling, resampling and
+copies are free by every convention, as in the literature.
+"""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import FlopCounterMode
+
+from gfnet_bench.errors import GfnetBenchError
+from gfnet_bench.registry import Registry
+
+aten = torch.ops.aten
+
+
+class Transform(NamedTuple):
+    """One call of an FFT.
+
+    Attributes:
+        kind: `r2c`, `c2r` or `c2c`.
+        seen: points of one channel of its input: half the grid where that is the spectrum of a real grid.
+        points: points of the whole grid.
+        channels: how many grids are transformed, batch included.
+    """
+
+    kind: str
+    seen: int
+    points: int
+    channels: int
+
+
+@dataclass(frozen=True)
+class Convention:
+    """What is charged beside matrix products and convolutions.
+
+    Attributes:
+        name: as in a record.
+        per_mac: 1 where multiply-adds are counted, 2 where each is two operations.
+        text: the rule, to be printed with every table.
+        transform: the charge of one FFT, in `unit`.
+        layer_norm: the charge of one element of a LayerNorm, in `unit`.
+        batch_norm: the same of a batch norm.
+        complex_product: the charge of one complex product, in `unit`.
+    """
+
+    name: str
+    per_mac: int
+    text: str
+    transform: Callable[[Transform], float]
+    layer_norm: int = 0
+    batch_norm: int = 0
+    complex_product: int = 0
+
+    @property
+    def unit(self) -> str:
+        """`MACs` or `FLOPs`."""
+        return "MACs" if self.per_mac == 1 else "FLOPs"
+
+
+CONVENTIONS: Registry[Convention] = Registry("FFT convention")
+
+
+def _log2_up(points: int) -> int:
+    return (points - 1).bit_length()
+
+
+def _authors(fft: Transform) -> float:
+    return fft.channels * fft.seen * _log2_up(fft.seen)
+
+
+def _table1(fft: Transform) -> float:
+    return fft.channels * fft.points * (1 if fft.kind == "c2r" else _log2_up(fft.points))
+
+
+def _standard(fft: Transform) -> float:
+    return fft.channels * fft.points * math.log2(fft.points) * (5 if fft.kind == "c2c" else 2.5)
+
+
+def _free(fft: Transform) -> float:
+    return 0
+
+
+for _convention in (
+    Convention(
+        "authors",
+        1,
+        "C N ceil(log2 N) for rfft2 and again for irfft2, which sees half the spectrum; 5 per element of a LayerNorm, "
+        "2 of a batch norm (the counter the GFNet authors released)",
+        _authors,
+        layer_norm=5,
+        batch_norm=2,
+    ),
+    Convention(
+        "table1",
+        1,
+        "C N ceil(log2 N) for rfft2, C N for the product with the filter, nothing for irfft2 and norms "
+        "(the paper's Table 1 and Figure 2)",
+        _table1,
+    ),
+    Convention(
+        "standard",
+        2,
+        "2.5 C N log2 N for each real 2-D FFT, 6 for each complex product, 2 for each multiply-add, nothing for norms",
+        _standard,
+        complex_product=6,
+    ),
+    Convention(
+        "none",
+        1,
+        "nothing for FFTs; 5 per element of a LayerNorm, 2 of a batch norm (what fvcore counts)",
+        _free,
+        layer_norm=5,
+        batch_norm=2,
+    ),
+):
+    CONVENTIONS.add(_convention.name, _convention)
+
+_KINDS = {
+    "linear": ("mm", "addmm"),
+    "convolution": ("convolution", "_convolution", "cudnn_convolution", "convolution_overrideable"),
+    "attention": (
+        "bmm",
+        "baddbmm",
+        "_scaled_dot_product_flash_attention",
+        "_scaled_dot_product_flash_attention_for_cpu",
+        "_scaled_dot_product_efficient_attention",
+        "_scaled_dot_product_cudnn_attention",
+        "_scaled_dot_product_fused_attention_overrideable",
+    ),
+    "fft": ("_fft_r2c", "_fft_c2r", "_fft_c2c"),
+    "complex_product": ("mul", "mul_"),
+    "layer_norm": ("native_layer_norm",),
+    "batch_norm": ("_native_batch_norm_legit_no_training", "_native_batch_norm_legit", "native_batch_norm"),
+}
+"""Which operators a table shows under one name; which of them exist depends on the version of torch."""
+
+_KIND_OF = {getattr(aten, name): kind for kind, names in _KINDS.items() for name in names if hasattr(aten, name)}
+
+_BATCHED = {aten.bmm, aten.baddbmm}
+
+_FREE = set(
+    """
+    sum mean amax amin max min var var_mean std linalg_vector_norm cumsum _softmax _safe_softmax _log_softmax logsumexp
+    native_group_norm _fused_rms_norm
+    avg_pool2d max_pool2d max_pool2d_with_indices _adaptive_avg_pool2d adaptive_max_pool2d
+    upsample_nearest2d upsample_bilinear2d upsample_bicubic2d _upsample_bilinear2d_aa _upsample_bicubic2d_aa
+    _unsafe_view _reshape_alias as_strided_ unsafe_split im2col col2im _to_copy copy_
+    cat stack repeat roll flip gather index index_select embedding
+    constant_pad_nd reflection_pad2d replication_pad2d new_zeros new_ones new_full new_empty
+    hardswish bernoulli_ native_dropout
+    """.split()
+)
+"""Operators no convention charges, beside views and elementwise ones, which torch tells us itself."""
+
+
+@dataclass(frozen=True)
+class Count:
+    """What one forward pass costs.
+
+    Attributes:
+        convention: its name in `CONVENTIONS`.
+        unit: `MACs` or `FLOPs` (two for a multiply-add), of all numbers here.
+        operators: kind -> cost, with the kinds `linear`, `convolution`, `attention` (fused or as batched products),
+            `fft`, `complex_product`, `layer_norm`, `batch_norm`; others that torch has rules for under their own name.
+        unruled: operator -> calls, for operators that did arithmetic nobody has a rule for; empty if all is counted.
+    """
+
+    convention: str
+    unit: str
+    operators: dict[str, int]
+    unruled: dict[str, int]
+
+    @property
+    def total(self) -> int:
+        """The sum over operators, in `unit`."""
+        return sum(self.operators.values())
+
+    @property
+    def macs(self) -> int:
+        """The total as multiply-adds, half the FLOPs."""
+        return self.total if self.unit == "MACs" else round(self.total / 2)
+
+
+def count(module: nn.Module, *inputs: Tensor | Sequence[int], convention: str = "authors") -> Count:
+    """The cost of `module(*inputs)`, found on the meta device: nothing is allocated and nothing computed.
+
+    Args:
+        module: on any device, left as it is; build it under `torch.device("meta")` to allocate nothing at all.
+        inputs: tensors, or shapes of float32 ones; their first axis is the batch, so 1 gives the cost of one image.
+        convention: a name in `CONVENTIONS`.
+
+    Raises:
+        UsageError: if there is no such convention.
+        GfnetBenchError: if the module cannot take such inputs.
+    """
+    rule = CONVENTIONS[convention]
+    learned = (*module.named_parameters(), *module.named_buffers())
+    tensors = {name: torch.empty_like(value, device="meta") for name, value in learned}
+    arguments = tuple(
+        given.to("meta") if isinstance(given, Tensor) else torch.empty(tuple(given), device="meta") for given in inputs
+    )
+    counter = FlopCounterMode(display=False)
+    counter.flop_registry.update(_rules(rule))
+    seen = _Seen(set(counter.flop_registry))
+    try:
+        with torch.no_grad(), seen, counter:
+            functional_call(module, tensors, arguments)
+    except (RuntimeError, ValueError, AssertionError, IndexError, TypeError) as error:
+        shapes = " and ".join(str(tuple(argument.shape)) for argument in arguments)
+        name, reason = getattr(module, "name", type(module).__name__), textwrap.shorten(str(error), 300)
+        raise GfnetBenchError(f"{name}: cannot be counted on an input of {shapes}: {reason}") from error
+    flops = _by_kind(module, counter.get_flop_counts())
+    cost = {kind: value * rule.per_mac // 2 for kind, value in flops.items() if value}
+    return Count(rule.name, rule.unit, cost, dict(seen.unruled))
+
+
+def _by_kind(module: nn.Module, counts: dict[str, dict[Any, int]]) -> Counter[str]:
+    """The FLOPs of a module from those of its operators, by the name torch gives its parts."""
+    flops: Counter[str] = Counter()
+    for operator, value in counts.get("Global", {}).items():
+        flops[_KIND_OF.get(operator, str(operator))] += value
+    # Linear layers on transposed tokens run as batched products in some versions of torch.
+    for name, part in module.named_modules(prefix=type(module).__name__):
+        if isinstance(part, nn.Linear):
+            batched = sum(value for operator, value in counts.get(name, {}).items() if operator in _BATCHED)
+            flops["attention"] -= batched
+            flops["linear"] += batched
+    return flops
+
+
+def _rules(rule: Convention) -> dict[Any, Callable[..., int]]:
+    """Our rules by operator, in FLOPs, whatever the unit of the convention, as torch's own are."""
+    per_unit = 2 // rule.per_mac
+
+    def attention(query: Tensor, key: Tensor, value: Tensor, *_: Any, **__: Any) -> int:
+        *batch, queries, width = query.shape
+        return 2 * math.prod(batch) * queries * key.shape[-2] * (width + value.shape[-1])
+
+    def transform(kind: str) -> Callable[..., int]:
+        def cost(x: Tensor, dim: Sequence[int], *_: Any, out_val: Tensor, **__: Any) -> int:
+            seen, out = (math.prod(tensor.shape[axis] for axis in dim) for tensor in (x, out_val))
+            return per_unit * round(rule.transform(Transform(kind, seen, max(seen, out), x.numel() // seen)))
+
+        return cost
+
+    def product(a: Tensor, b: Tensor | complex, *_: Any, out_val: Tensor, **__: Any) -> int:
+        both = isinstance(b, Tensor) and a.is_complex() and b.is_complex()
+        return per_unit * rule.complex_product * out_val.numel() if both else 0
+
+    def norm(per_element: int) -> Callable[..., int]:
+        return lambda x, *_, **__: per_unit * per_element * x.numel()
+
+    rules: dict[str, Callable[..., int]] = {
+        **{name: attention for name in _KINDS["attention"] if name.startswith("_scaled")},
+        **{name: transform(name.removeprefix("_fft_")) for name in _KINDS["fft"]},
+        **{name: product for name in _KINDS["complex_product"]},
+        **{name: norm(rule.layer_norm) for name in _KINDS["layer_norm"]},
+        **{name: norm(rule.batch_norm) for name in _KINDS["batch_norm"]},
+    }
+    return {getattr(aten, name): cost for name, cost in rules.items() if hasattr(aten, name)}
+
+
+class _Seen(TorchDispatchMode):
+    """Notes the operators that made floating-point numbers, are not free and have no rule."""
+
+    def __init__(self, ruled: set[Any]) -> None:
+        super().__init__()
+        self.ruled = ruled
+        self.unruled: Counter[str] = Counter()
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Run the operator, and note it where it belongs."""
+        out = func(*args, **(kwargs or {}))
+        packet = func.overloadpacket
+        free = func.is_view or torch.Tag.pointwise in func.tags or packet.__name__ in _FREE
+        if packet not in self.ruled and not free and _has_numbers(out) and _has_numbers((args, kwargs)):
+            self.unruled[str(packet)] += 1
+        return out
+
+
+def _has_numbers(tree: Any) -> bool:
+    tensors = (leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor))
+    return any(tensor.is_floating_point() or tensor.is_complex() for tensor in tensors)

@@ -1,0 +1,292 @@
+"""Records of the filters study to what its tables and figures show: networks, surgeries, heat maps, and the gaps."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gfnet_bench import metrics, spectra
+from gfnet_bench.catalog import MODELS
+from gfnet_bench.clustering import Clusters, cluster
+from gfnet_bench.errors import MissingError
+from gfnet_bench.records import Record, Store, canonical_json
+from gfnet_bench.reports.scores import Score, Setup
+
+Cutoff = float | tuple[float, float] | None
+
+_NOT_OF_A_ROW = ("measure", "dataset", "perturbation", "kind", "cutoff", "layer", "part")
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """The filters of one layer.
+
+    Attributes:
+        weight: (h, w // 2 + 1, d, 2).
+        grid: (h, w).
+    """
+
+    weight: NDArray[np.floating[Any]]
+    grid: tuple[int, int]
+
+    @cached_property
+    def magnitudes(self) -> NDArray[np.floating[Any]]:
+        """(d, h, w), zero frequency in the middle."""
+        return spectra.spectra(self.weight, self.grid[1])
+
+    @cached_property
+    def kernels(self) -> NDArray[np.floating[Any]]:
+        """(d, h, w), zero displacement in the middle."""
+        return spectra.spatial_kernels(self.weight, self.grid[1])
+
+    @cached_property
+    def energy(self) -> NDArray[np.floating[Any]]:
+        """(h, w), the mean over the channels."""
+        return (self.magnitudes**2).mean(0)
+
+    @cached_property
+    def clusters(self) -> Clusters:
+        """Channels with similar spectra, those of low frequencies first."""
+        found = cluster(spectra.log_profiles(self.magnitudes))
+        energies = [(self.magnitudes[found.labels == k] ** 2).mean(0) for k in range(len(found.centres))]
+        order = np.argsort([float(spectra.centre_of_mass(energy)) for energy in energies])
+        return Clusters(np.argsort(order)[found.labels], found.centres[order], found.silhouette)
+
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    """A network's filters, the first layer at the input.
+
+    Attributes:
+        model: its name.
+        label: with what is not as usual.
+        layers: of one or more token grids.
+        image: (height, width) in pixels.
+    """
+
+    model: str
+    label: str
+    layers: Sequence[Layer]
+    image: tuple[int, int]
+
+    @property
+    def name(self) -> str:
+        """Part of file names."""
+        return _slug(self.label)
+
+
+@dataclass(frozen=True, eq=False)
+class Operated:
+    """One accuracy.
+
+    Attributes:
+        perturbation: what was done to the images, for people.
+        kind: of surgery; None for the filters as learned.
+        cutoff: radius in cycles per token, or two.
+        layer: which was operated on; None for all.
+        right: (n,) whether each image is.
+        ids_sha256: which images.
+    """
+
+    perturbation: str
+    kind: str | None
+    cutoff: Cutoff
+    layer: int | None
+    right: NDArray[np.bool_]
+    ids_sha256: str
+
+    @property
+    def middle(self) -> float:
+        """The cutoff, or the middle between two; 0 for the filters as learned."""
+        return 0.0 if self.cutoff is None else float(np.mean(np.atleast_1d(np.array(self.cutoff))))
+
+    @property
+    def top1(self) -> float:
+        """A fraction."""
+        return float(self.right.mean())
+
+    @property
+    def images(self) -> int:
+        """How many."""
+        return len(self.right)
+
+
+@dataclass(frozen=True, eq=False)
+class Surgery:
+    """All accuracies of one network under equal settings."""
+
+    model: str
+    label: str
+    operated: Sequence[Operated]
+
+    @property
+    def name(self) -> str:
+        """Part of file names."""
+        return _slug(self.label)
+
+    @property
+    def perturbations(self) -> list[str]:
+        """In order of measuring."""
+        return list(dict.fromkeys(o.perturbation for o in self.operated))
+
+    @property
+    def by_layer(self) -> bool:
+        """Whether layers were operated on alone."""
+        return any(o.layer is not None for o in self.operated)
+
+    @property
+    def kinds(self) -> list[str]:
+        """Of surgery."""
+        return list(dict.fromkeys(o.kind for o in self.operated if o.kind is not None))
+
+    def find(self, perturbation: str, kind: str | None, cutoff: Cutoff, layer: int | None) -> Operated | None:
+        """One accuracy, if it was measured."""
+        wanted = perturbation, kind, cutoff, layer
+        return next((o for o in self.operated if (o.perturbation, o.kind, o.cutoff, o.layer) == wanted), None)
+
+
+@dataclass(frozen=True, eq=False)
+class HeatMap:
+    """Errors under Fourier noise.
+
+    Attributes:
+        model: the network.
+        label: with what is not as usual.
+        dataset: whose images.
+        norm: of the noise in each channel.
+        same: equal for maps that may be compared.
+        error: (h', w') fractions, zero frequency in the middle, one cycle per image a step.
+        clean_error: without noise.
+        images: how many.
+    """
+
+    model: str
+    label: str
+    dataset: str
+    norm: float
+    same: str
+    error: NDArray[np.floating[Any]]
+    clean_error: float
+    images: int
+
+    @property
+    def bands(self) -> list[float]:
+        """Mean errors over low, middle and high frequencies: a third of the mapped radius each."""
+        everywhere = np.ones_like(self.error)
+        return list(spectra.band_shares(self.error) * self.error.mean() / spectra.band_shares(everywhere))
+
+
+class Found(NamedTuple):
+    """What the records hold, and a sentence for whatever they lack."""
+
+    networks: list[Network]
+    surgeries: list[Surgery]
+    heatmaps: list[HeatMap]
+    gaps: list[str]
+
+
+def read(records: Sequence[Record], store: Store | None, suite: str | None = None) -> Found:
+    """Sort records by measure and read their arrays; those of another suite are left out."""
+    found = Found([], [], [], [])
+    surgeries: dict[Setup, list[Operated]] = {}
+    maps: dict[str, list[tuple[Record, dict[str, NDArray[Any]]]]] = {}
+    failed: dict[str, list[str]] = {}
+    for record in records:
+        cell = record.cell
+        if suite not in (None, MODELS[cell.model].suite if cell.model in MODELS else "imagenet"):
+            continue
+        measure = cell.settings["measure"]
+        try:
+            if record.error is not None:
+                name, _, text = record.error.partition(": ")
+                raise MissingError(text if name in ("MissingError", "GfnetBenchError") else record.error)
+            if store is None:
+                raise MissingError("expected the folder its arrays are in, found records alone")
+            arrays = store.arrays(record)
+        except MissingError as error:
+            failed.setdefault(str(error).splitlines()[0], []).append(f"{measure} of {cell.model}")
+            continue
+        if measure == "spectra":
+            found.networks.append(_network(record, arrays))
+        elif measure == "surgery":
+            surgeries.setdefault(_setup(record), []).append(_operated(record, arrays))
+        else:
+            whole = {key: value for key, value in cell.settings.items() if key != "part"}
+            maps.setdefault(canonical_json([cell.model, whole]), []).append((record, arrays))
+    for setup, operated in surgeries.items():
+        found.surgeries.append(Surgery(setup.model, setup.label, sorted(operated, key=_order)))
+    for parts in maps.values():
+        record, wanted = parts[0][0], parts[0][0].cell.settings["part"][1]
+        if len(parts) == wanted:
+            found.heatmaps.append(_heat_map(record, [arrays for _, arrays in parts]))
+        else:
+            found.gaps.append(f"heatmap of {record.cell.model}: {len(parts)} of {wanted} parts measured")
+    found.gaps.extend(f"{', '.join(dict.fromkeys(those))}: {reason}" for reason, those in failed.items())
+    return found
+
+
+def _order(o: Operated) -> tuple[Any, ...]:
+    """Clean images, attacks, corruptions; as learned, all layers, one after the other; low cutoffs before high ones."""
+    rank = 0 if o.perturbation == "clean" else 2 if o.perturbation[-1:].isdecimal() and "/" not in o.perturbation else 1
+    kinds = (None, "low_pass", "high_pass", "band_stop")
+    layer = -1 if o.layer is None else o.layer
+    return rank, o.perturbation, o.kind is not None, layer, kinds.index(o.kind), o.middle
+
+
+def _setup(record: Record) -> Setup:
+    settings = {key: value for key, value in record.cell.settings.items() if key not in _NOT_OF_A_ROW}
+    return Setup(record.cell.model, canonical_json(settings))
+
+
+def _network(record: Record, arrays: dict[str, NDArray[Any]]) -> Network:
+    grids = [(int(h), int(w)) for h, w in record.values["grids"]]
+    layers = [Layer(arrays[f"layer_{i:02d}"], grid) for i, grid in enumerate(grids)]
+    height, width = record.values["image"]
+    return Network(record.cell.model, _setup(record).label, layers, (height, width))
+
+
+def _operated(record: Record, arrays: dict[str, NDArray[Any]]) -> Operated:
+    s = record.cell.settings
+    right = metrics.is_correct(arrays["top5"], arrays["labels"])
+    if "real" in arrays:
+        right = arrays["real"][arrays["real"] >= 0] == 1
+    cutoff = tuple(s["cutoff"]) if isinstance(s["cutoff"], list) else s["cutoff"]
+    title = perturbation_title(s["dataset"], s["perturbation"])
+    return Operated(title, s["kind"], cutoff, s["layer"], right, record.provenance["ids_sha256"])
+
+
+def _heat_map(record: Record, parts: Sequence[dict[str, NDArray[Any]]]) -> HeatMap:
+    s, images = record.cell.settings, int(record.values["images"])
+    frequencies = np.concatenate([part["frequencies"] for part in parts]).astype(np.int64)
+    wrong = np.concatenate([part["wrong"] for part in parts])
+    error = spectra.noise_map(wrong / images, frequencies, *record.values["image"])
+    label = _setup(record).label
+    same = canonical_json({key: v for key, v in s.items() if key not in ("part", "img_size", "checkpoint")})
+    return HeatMap(
+        record.cell.model,
+        label,
+        s["dataset"],
+        s["perturbation"]["norm"],
+        same,
+        error,
+        record.values["clean_error"],
+        images,
+    )
+
+
+def perturbation_title(dataset: str, perturbation: dict[str, Any]) -> str:
+    """What was done to the images, for people: `clean`, `PGD 4/255 x5`, `fog 3`."""
+    if "severity" in perturbation:
+        return f"{perturbation['name'].replace('_', ' ')} {perturbation['severity']}"
+    title = Score(dataset, canonical_json(perturbation), "top1").title
+    return title.replace("Top-1", "clean")
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_.-]+", "_", text).strip("_.-")

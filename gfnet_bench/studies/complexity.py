@@ -1,0 +1,334 @@
+"""Complexity: multiply-adds, latency and memory against the number of tokens, Table 1 and Figure 2 of the paper.
+
+The subjects are single blocks that differ in their token mixer, as in the figure, or whole models. `cells` lists what
+to measure; `Bench.measure` measures one. Running out of memory is a result like any other.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from gfnet_bench.errors import GfnetBenchError, UsageError
+from gfnet_bench.records import PROTOCOLS, Cell
+from gfnet_bench.registry import Registry
+from gfnet_bench.runner import Outcome
+
+if TYPE_CHECKING:
+    import torch
+
+    from gfnet_bench.models import Model
+    from gfnet_bench.profiling.workload import Workload
+
+STUDY = "complexity"
+
+PATCH = 16
+"""Pixels of a token: a model asked for n tokens gets images of this times the square root of n."""
+
+HEADS = 6  # of the attention blocks
+
+SEGMENTATION_SIDES = (512, 1024)
+"""Pixels of images that are segmented, in training and where the paper counts operations."""
+
+
+class BlockSpec(NamedTuple):
+    """A curve of Figure 2: its mixer, and whether its filter is our fast layer instead of plain torch.fft."""
+
+    mixer: str
+    fast: bool = False
+
+
+BLOCKS: Registry[BlockSpec] = Registry("mixer")
+for _mixer in ("global_filter", "self_attention", "self_attention_fused", "spatial_mlp", "depthwise_conv"):
+    BLOCKS.add(_mixer, BlockSpec(_mixer))
+BLOCKS.add("global_filter_fast", BlockSpec("global_filter", fast=True))
+
+TABLE1 = ("depthwise_conv", "self_attention", "spatial_mlp", "global_filter")
+TABLE1_SETTINGS = {"measure": "table1", "subject": "mixer", "tokens": 196, "width": 384}
+
+
+class Size(NamedTuple):
+    """A model and the (height, width) of its images."""
+
+    model: str
+    img_size: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Options:
+    """What decides a latency or a memory figure beside the subject and its size: stored in every such cell.
+
+    Attributes:
+        device: see `profiling.devices.device_key`.
+        batch: images at a time.
+        dtype: `float32`, `tf32`, or half precision under autocast: `bfloat16`, `float16`.
+        mode: `forward`, or `forward_backward` (gradients to the weights, and to the input of a block).
+        cuda_graphs: time the replay of a CUDA graph, which no launch can hold up.
+    """
+
+    device: dict[str, Any]
+    batch: int = 32
+    dtype: str = "float32"
+    mode: str = "forward"
+    cuda_graphs: bool = False
+
+
+def count_cells(
+    blocks: Sequence[str], tokens: Sequence[int], width: int, models: Sequence[Size], convention: str | None = None
+) -> list[Cell]:
+    """What is to be counted: each subject at each size, and the operations of Table 1 wherever blocks are asked for.
+
+    Args:
+        blocks: names in `BLOCKS`.
+        tokens: sizes of the blocks.
+        width: features of the blocks.
+        models: models, each with a size.
+        convention: how FFTs and norms are charged; None is the paper's, `table1` for blocks, `authors` for models.
+    """
+    charge = {"measure": "count", "convention": convention or "table1"}
+    found = [Cell(STUDY, PROTOCOLS[STUDY], b, {**charge, **_block(n, width)}) for n in tokens for b in blocks]
+    found += [Cell(STUDY, PROTOCOLS[STUDY], mixer, TABLE1_SETTINGS) for mixer in (TABLE1 if blocks else ())]
+    charge = {"measure": "count", "convention": convention or "authors"}
+    found += [Cell(STUDY, PROTOCOLS[STUDY], m.model, {**charge, **_model(m)}) for m in models]
+    return found
+
+
+def segmentation_cells(backbones: Sequence[str]) -> list[Cell]:
+    """Semantic FPN over each backbone, counted at the size of training crops and at that of the paper's Table 2."""
+    sizes = [Size(name, (side, side)) for name in backbones for side in SEGMENTATION_SIDES]
+    charge = {"measure": "count", "convention": "authors"}
+    settings = [(size.model, {**charge, **_model(size), "subject": "semantic_fpn"}) for size in sizes]
+    return [Cell(STUDY, PROTOCOLS[STUDY], name, chosen) for name, chosen in settings]
+
+
+def timed_cells(
+    blocks: Sequence[str], tokens: Sequence[int], width: int, models: Sequence[Size], options: Options
+) -> list[Cell]:
+    """What is to be measured on a device: memory, then latency, of each subject, small sizes first."""
+    subjects = [(b, _block(n, width)) for n in tokens for b in blocks] + [(m.model, _model(m)) for m in models]
+    how = asdict(options)
+    graphs = how.pop("cuda_graphs")
+    return [
+        Cell(STUDY, PROTOCOLS[STUDY], name, {"measure": measure, **subject, **how, **extra})
+        for name, subject in subjects
+        for measure, extra in (("memory", {}), ("latency", {"cuda_graphs": graphs}))
+    ]
+
+
+def _block(tokens: int, width: int) -> dict[str, Any]:
+    return {"subject": "block", "tokens": tokens, "width": width}
+
+
+def _model(size: Size) -> dict[str, Any]:
+    height, width = size.img_size
+    whole = height % PATCH == 0 and width % PATCH == 0
+    tokens = height // PATCH * (width // PATCH) if whole else None
+    return {"subject": "model", "tokens": tokens, "img_size": list(size.img_size)}
+
+
+def check_width(width: int) -> None:
+    """Raise UsageError if blocks cannot be that wide."""
+    if width % HEADS or not HEADS <= width <= 65536:
+        raise UsageError(f"--width {width}: expected a multiple of {HEADS}, the attention heads, up to 65532.")
+
+
+def sizes(models: Sequence[str], img_sizes: Sequence[tuple[int, int] | None]) -> list[Size]:
+    """Every model at every size, tried on the meta device first.
+
+    Args:
+        models: names.
+        img_sizes: (height, width) in pixels; None is the size of the model's weights.
+
+    Raises:
+        UsageError: if there is no such model, or it cannot take images of a size.
+    """
+    import torch
+
+    found: dict[Size, None] = {}
+    for name in models:
+        for wanted in img_sizes:
+            with torch.device("meta"):
+                model = _load(name, wanted, "meta")
+            size = (model.transform.height, model.transform.width)
+            try:
+                with torch.inference_mode():
+                    model(torch.empty(1, 3, *size, device="meta"))
+            except (RuntimeError, AssertionError, ValueError) as error:
+                raise UsageError(f"{name}: cannot take images of {size[0]} x {size[1]} pixels: {error}") from error
+            found[Size(model.name, size)] = None
+    return list(found)
+
+
+@dataclass
+class Bench:
+    """A machine, and how long to spend on a point.
+
+    Attributes:
+        device: where to compute.
+        budget_s: seconds for each latency, at most; the repeat that has begun is finished.
+    """
+
+    device: str = "cpu"
+    budget_s: float = 3.0
+
+    def measure(self, cell: Cell) -> Outcome:
+        """Measure one cell.
+
+        Raises:
+            GfnetBenchError: with the reason, when it cannot be measured.
+        """
+        what = cell.settings["measure"]
+        if what == "count":
+            return _count(cell)
+        if what == "table1":
+            return _table1(cell)
+        return self._on_device(cell, what)
+
+    def _on_device(self, cell: Cell, what: str) -> Outcome:
+        """Latency or memory; where it does not fit, that is the outcome."""
+        import torch
+
+        from gfnet_bench.evaluate import out_of_memory, precision
+        from gfnet_bench.profiling.devices import device_state
+        from gfnet_bench.profiling.memory import OutOfMemory, require
+
+        device = torch.device(self.device)
+        provenance: dict[str, Any] = {"time_budget_s": self.budget_s, "before": device_state(device)}
+        values: dict[str, Any] = {"out_of_memory": False}
+        arrays: dict[str, Any] = {}
+        try:
+            with _selected(device), precision(cell.settings["dtype"], device):
+                values["predicted_bytes"] = require(partial(build, cell), device)
+                found, arrays = (self._memory if what == "memory" else self._latency)(cell, device)
+                values |= found
+        except (RuntimeError, MemoryError, GfnetBenchError) as error:
+            if not isinstance(error, OutOfMemory) and not out_of_memory(error):
+                raise
+            values = {"out_of_memory": True, "reason": str(error).splitlines()[0]}
+        if device.type == "cuda":
+            torch.cuda.empty_cache()
+        provenance["after"] = device_state(device)
+        return Outcome(values, arrays, provenance)
+
+    def _latency(self, cell: Cell, device: torch.device) -> tuple[dict[str, Any], dict[str, Any]]:
+        import numpy as np
+
+        from gfnet_bench.profiling import latency
+
+        step = build(cell, device).step()
+        if cell.settings["cuda_graphs"]:
+            step = latency.as_graph(step, device)
+        found = latency.measure(step, device, budget_s=self.budget_s)
+        low, high = found.quartiles
+        values = {
+            "latency_s": found.median,
+            "latency_q1_s": low,
+            "latency_q3_s": high,
+            "spread": found.spread,
+            "repeats": len(found.seconds),
+            "calls_per_repeat": found.calls,
+            "stopped": found.stopped,
+            "launch_bound": found.launch_bound,
+        }
+        return values, {"seconds": np.array(found.seconds), "host_seconds": np.array(found.host_seconds)}
+
+    def _memory(self, cell: Cell, device: torch.device) -> tuple[dict[str, Any], dict[str, Any]]:
+        from gfnet_bench.profiling.memory import peak
+
+        return asdict(peak(partial(build, cell), device)), {}
+
+
+def build(cell: Cell, device: torch.device) -> Workload:
+    """The step a cell is about, on `device`, with fresh weights: cost does not depend on them."""
+    import torch
+
+    from gfnet_bench.profiling.workload import Workload
+
+    s = cell.settings
+    backward = s["mode"] == "forward_backward"
+    with torch.device(device):
+        if s["subject"] == "block":
+            module, shape = _build_block(cell), (s["batch"], s["tokens"], s["width"])
+        else:
+            module, shape = _load(cell.model, tuple(s["img_size"]), device), (s["batch"], 3, *s["img_size"])
+    module.eval().requires_grad_(backward)
+    takes_gradient = backward and s["subject"] == "block"  # as one in the middle of a network does
+    half = {"bfloat16": torch.bfloat16, "float16": torch.float16}.get(s["dtype"])
+    return Workload(
+        module,
+        lambda: torch.rand(shape, device=device).requires_grad_(takes_gradient),
+        backward,
+        half if device.type != "meta" else None,
+    )
+
+
+def _build_block(cell: Cell) -> torch.nn.Module:
+    from gfnet_bench.profiling.mixers import block
+
+    spec = BLOCKS[cell.model]
+    size = math.isqrt(cell.settings["tokens"]), cell.settings["width"]
+    if not spec.fast:
+        return block(spec.mixer, *size)
+    from gfnet_bench.models.gfnet import GlobalFilter
+
+    return block(spec.mixer, *size, filter_layer=GlobalFilter)
+
+
+def _load(name: str, size: tuple[int, int] | None, device: torch.device | str) -> Model:
+    from gfnet_bench.models import load_model
+
+    return load_model(name, img_size=size, pretrained=False, device=device)
+
+
+def _count(cell: Cell) -> Outcome:
+    """One image through one subject, counted and, where a closed form is known, derived."""
+    import torch
+
+    from gfnet_bench.models.semantic_fpn import build as semantic_fpn
+    from gfnet_bench.profiling.architectures import model_operators
+    from gfnet_bench.profiling.flops import CONVENTIONS, count
+    from gfnet_bench.profiling.formulas import block_operators
+    from gfnet_bench.profiling.mixers import block
+
+    s, rule = cell.settings, CONVENTIONS[cell.settings["convention"]]
+    formula: dict[str, int] | None
+    with torch.device("meta"):
+        if s["subject"] == "block":
+            mixer = BLOCKS[cell.model].mixer
+            module, shape = block(mixer, math.isqrt(s["tokens"]), s["width"]), (1, s["tokens"], s["width"])
+            formula = block_operators(mixer, s["tokens"], s["width"], rule.name)
+        elif s["subject"] == "semantic_fpn":
+            module, shape, formula = semantic_fpn(cell.model, tuple(s["img_size"])), (1, 3, *s["img_size"]), None
+        else:
+            module, shape = _load(cell.model, tuple(s["img_size"]), "meta"), (1, 3, *s["img_size"])
+            formula = model_operators(cell.model, tuple(s["img_size"]), rule.name)
+    found = count(module, shape, convention=rule.name)
+    values = {
+        "macs": found.macs,
+        "operators": found.operators,
+        "formula_operators": formula,
+        "unruled": found.unruled,
+        "unit": rule.unit,
+        "params": sum(p.numel() for p in module.parameters()),
+        "convention": rule.text,
+    }
+    return Outcome(values)
+
+
+def _table1(cell: Cell) -> Outcome:
+    from gfnet_bench.profiling.formulas import table1
+
+    s = cell.settings
+    (row,) = (row for row in table1(s["tokens"], s["width"]) if row.mixer == cell.model)
+    return Outcome(row._asdict())
+
+
+def _selected(device: torch.device) -> Any:
+    """Make a CUDA device the current one: events and graphs go to that."""
+    import torch
+
+    return torch.cuda.device(device) if device.type == "cuda" else contextlib.nullcontext()

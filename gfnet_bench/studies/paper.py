@@ -1,0 +1,166 @@
+"""The paper's tables and figures: which cells are behind each, and which report shows it.
+
+`ITEMS` is the paper's list of evidence. A plan is made without data, weights or a GPU; what cannot be measured on a
+machine is told with the command that would fill it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
+
+from gfnet_bench.catalog import MCE_NAMES, MODELS
+from gfnet_bench.errors import GfnetBenchError
+from gfnet_bench.published import rows
+from gfnet_bench.records import Cell
+from gfnet_bench.registry import Registry
+from gfnet_bench.studies import complexity, filters, robustness
+from gfnet_bench.studies.robustness import CLEAN, SUITES
+from gfnet_bench.studies.tokens import parse_tokens
+
+WIDTH = 384
+"""Features of the blocks of Figure 2."""
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the evidence is wanted for.
+
+    Attributes:
+        suite: `imagenet`, or `mini`, which replaces its images and networks by small ones of our own.
+        options: of everything that is scored on images.
+        timing: how latency and memory are measured; None counts operations alone.
+        tokens: sizes of Figure 2, as `--tokens` takes them.
+    """
+
+    suite: str = "imagenet"
+    options: robustness.Options = filters.AS_USUAL
+    timing: complexity.Options | None = None
+    tokens: str = "paper"
+
+
+class Item(NamedTuple):
+    """A table or figure of the paper.
+
+    Attributes:
+        title: for people.
+        report: the report that shows it.
+        plan: the cells behind it.
+        fill: the command that measures it, once data and weights are there.
+    """
+
+    title: str
+    report: str
+    plan: Callable[[Wish], list[Cell]]
+    fill: str
+
+
+def named_in(table: str) -> list[str]:
+    """Our names of the models in one of the published tables; rows of weights nobody has are left out."""
+    titles = {MODELS[name].title: name for name in MODELS}
+    timm = {MODELS[name].timm_name: name for name in MODELS}
+    found = (
+        titles.get(row.get("model") or row.get("backbone", "")) or timm.get(row.get("crosscheck_model", ""))
+        for row in rows(table)
+    )
+    return [name for name in dict.fromkeys(found) if name is not None]
+
+
+def _table1(wish: Wish) -> list[Cell]:
+    counted = complexity.count_cells(list(complexity.TABLE1), [196], WIDTH, [])
+    return [cell for cell in counted if cell.settings["measure"] == "table1"]
+
+
+def _table2(wish: Wish) -> list[Cell]:
+    return complexity.segmentation_cells(named_in("table2_ade20k"))
+
+
+def _table3(wish: Wish) -> list[Cell]:
+    from gfnet_bench.attacks import make_attack, settings
+
+    suite = SUITES[wish.suite]
+    attacks = [settings(make_attack(name, epsilon=suite.epsilon)) for name in ("fgsm", "pgd")]
+    models = list(suite.models) if wish.suite == "mini" else named_in("table3_robustness")
+    datasets = [(suite.main, [CLEAN, *attacks]), *((name, [CLEAN]) for name in suite.others)]
+    return robustness.cells(models, datasets=datasets, corruptions=MCE_NAMES, options=wish.options)
+
+
+def _figure2(wish: Wish) -> list[Cell]:
+    tokens, blocks = parse_tokens(wish.tokens), list(complexity.BLOCKS)
+    counted = complexity.count_cells(blocks, parse_tokens("paper"), WIDTH, [])
+    counted = [cell for cell in counted if cell.settings["measure"] == "count"]
+    return counted + (complexity.timed_cells(blocks, tokens, WIDTH, [], wish.timing) if wish.timing else [])
+
+
+def _accuracy(table: str, finer: Sequence[str] = ()) -> Callable[[Wish], list[Cell]]:
+    def plan(wish: Wish) -> list[Cell]:
+        models = named_in(table)
+        sizes = [complexity.Size(name, (224, 224)) for name in models]
+        sizes += [complexity.Size(name, (384, 384)) for name in finer]
+        counted = complexity.count_cells([], [], WIDTH, sizes)
+        if wish.suite == "mini":  # costs are the same for everybody; accuracies need ImageNet
+            return counted
+        return (
+            robustness.cells(models, datasets=[("imagenet", [CLEAN])], corruptions=(), options=wish.options) + counted
+        )
+
+    return plan
+
+
+def _figure5(wish: Wish) -> list[Cell]:
+    if wish.suite == "imagenet":
+        return filters.spectra_cells(["gfnet_xs"], wish.options)
+    from gfnet_bench.attacks import make_attack, settings
+
+    pgd = settings(make_attack("pgd", epsilon=SUITES["mini"].epsilon))
+    networks, usual = list(SUITES["mini"].models), filters.DEFAULTS["mini"]
+    depths = {name: depth for name in networks if (depth := filters.depth(name))}
+    limited = replace(wish.options, limit=wish.options.limit or usual.surgery_limit)
+    few = replace(wish.options, limit=wish.options.limit or usual.heatmap_limit)
+    return [
+        *filters.spectra_cells(depths, wish.options),
+        *filters.surgery_cells(depths, perturbations=filters.perturbations("mini", [pgd]), options=limited),
+        *filters.heatmap_cells(networks, dataset="mini", norm=usual.norm, frequencies=usual.frequencies, options=few),
+    ]
+
+
+ITEMS: Registry[Item] = Registry("item of the paper")
+for _name, _item in {
+    "table1": Item("Table 1, complexity of operations", "complexity", _table1, "gfnet-bench paper table1"),
+    "figure2": Item("Figure 2, cost against tokens", "complexity", _figure2, "gfnet-bench paper figure2 --device cuda"),
+    "figure3": Item(
+        "Figure 3, accuracy of transformer-style models",
+        "accuracy",
+        _accuracy("fig3_transformer_style", ("gfnet_xs", "gfnet_s", "gfnet_b")),
+        "gfnet-bench paper figure3 --data-dir DATA",
+    ),
+    "figure4": Item(
+        "Figure 4, accuracy of hierarchical models",
+        "accuracy",
+        _accuracy("fig4_hierarchical"),
+        "gfnet-bench paper figure4 --data-dir DATA",
+    ),
+    "table2": Item("Table 2, semantic segmentation", "segmentation", _table2, "gfnet-bench paper table2"),
+    "table3": Item(
+        "Table 3, robustness and generalisation", "robustness", _table3, "gfnet-bench paper table3 --data-dir DATA"
+    ),
+    "figure5": Item("Figure 5, learned filters", "filters", _figure5, "gfnet-bench paper figure5"),
+    "ablation": Item("Ablation of the token mixer", "ablation", lambda wish: [], ""),
+    "transfer": Item("Transfer learning", "transfer", lambda wish: [], ""),
+}.items():
+    ITEMS.add(_name, _item)
+
+
+def absent(cells: Sequence[Cell], data_dirs: Sequence[Path]) -> dict[str, str]:
+    """The data sets of these cells that are not on this machine, each with the sentence that says how to get it."""
+    from gfnet_bench.datasets import DATASETS
+
+    found = {}
+    for name in dict.fromkeys(cell.settings["dataset"] for cell in cells if "dataset" in cell.settings):
+        try:
+            DATASETS[name].locate(data_dirs)
+        except GfnetBenchError as error:
+            found[name] = str(error)
+    return found

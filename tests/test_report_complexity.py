@@ -1,0 +1,302 @@
+"""The complexity report: its tables against a golden file, the figure by what it holds, fits by hand."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+from pathlib import Path
+
+import matplotlib
+import pytest
+from matplotlib.text import Text
+
+from gfnet_bench.errors import MissingError
+from gfnet_bench.published import rows as published_rows
+from gfnet_bench.records import Cell, Record, Store
+from gfnet_bench.reports import figures
+from gfnet_bench.reports.base import REPORTS
+from gfnet_bench.reports.complexity import complexity
+from gfnet_bench.reports.figures import Label, name_curves, new_figure, spread_out
+from gfnet_bench.reports.growth import growth
+
+GOLDEN = Path(__file__).parent / "golden"
+GPU = {"kind": "cuda", "name": "NVIDIA H200"}
+SIDES = (14, 28, 56, 84, 112)
+MIXERS = ("global_filter", "self_attention", "self_attention_fused", "spatial_mlp", "depthwise_conv")
+PER_TOKEN = {"global_filter": 1.2e6, "depthwise_conv": 1.21e6, "spatial_mlp": 1.5e6}
+NO_MEMORY = {"out_of_memory": True, "reason": "CUDA out of memory."}
+
+
+def cell(name: str, measure: str, tokens: int, **settings) -> Cell:
+    return Cell(
+        "complexity", 1, name, {"measure": measure, "subject": "block", "tokens": tokens, "width": 384, **settings}
+    )
+
+
+def macs(name: str, tokens: int) -> int:
+    return round(PER_TOKEN.get(name, 1.8e6) * tokens + (768 * tokens**2 if "attention" in name else 0))
+
+
+def count(name: str, tokens: int) -> Record:
+    values = {
+        "macs": macs(name, tokens), "operators": {"linear": macs(name, tokens) - 7, "fft": 7},
+        "formula_operators": {"linear": macs(name, tokens) - 7, "fft": 5}, "unruled": {}, "unit": "MACs",
+        "params": 1_000_000, "convention": "C N ceil(log2 N) for rfft2",
+    }  # fmt: skip
+    return Record(cell(name, "count", tokens, convention="table1"), values)
+
+
+def point(name: str, tokens: int, **how) -> list[Record]:
+    """Materialised attention takes 1 ns and 1 kB per pair of tokens and has room up to 56 x 56 of them."""
+    quadratic = name == "self_attention"
+    seconds = 1e-6 * (tokens**2 / 1000 if quadratic else tokens)
+    size = 1e4 * (tokens**2 / 10 if quadratic else tokens)
+    settings = {"device": GPU, "batch": 32, "dtype": "float32", "mode": "forward", **how}
+    latency = {
+        "out_of_memory": False, "latency_s": seconds, "latency_q1_s": 0.99 * seconds, "latency_q3_s": 1.01 * seconds,
+        "spread": 0.02, "repeats": 20, "calls_per_repeat": 1, "stopped": "budget" if tokens == 784 else "spread",
+        "launch_bound": tokens == 196,
+    }  # fmt: skip
+    memory = {
+        "out_of_memory": False, "peak_bytes": round(size), "reserved_bytes": round(1.1 * size), "weights_bytes": 9,
+        "mode": "allocated",
+    }  # fmt: skip
+    fits = not quadratic or tokens <= 3136
+    return [
+        Record(cell(name, "memory", tokens, **settings), memory if fits else NO_MEMORY),
+        Record(cell(name, "latency", tokens, cuda_graphs=False, **settings), latency if fits else NO_MEMORY),
+    ]
+
+
+def table1(name: str, formula: str, value: int) -> Record:
+    values = {
+        "mixer": name, "complexity": formula, "params": "4 D^2", "formula_macs": value, "counted_macs": value,
+        "formula_params": 589_824, "counted_params": 589_824,
+    }  # fmt: skip
+    settings = {"measure": "table1", "subject": "mixer", "tokens": 196, "width": 384}
+    return Record(Cell("complexity", 1, name, settings), values)
+
+
+def sweep() -> list[Record]:
+    every = [r for side in SIDES for name in MIXERS for r in (count(name, side**2), *point(name, side**2))]
+    return [*every, table1("self_attention", "4 HWD^2 + 2 H^2 W^2 D", 145_108_992)]
+
+
+@pytest.fixture(scope="module")
+def report():
+    return complexity(sweep(), published=True)
+
+
+@pytest.fixture(scope="module")
+def drawn(report):
+    with matplotlib.rc_context(figures.STYLE):
+        return {figure.name.endswith("loglog"): figure.draw() for figure in report.figures}
+
+
+def test_tables_for_people(report):
+    assert report.render("text") == (GOLDEN / "complexity.txt").read_text(encoding="utf-8")
+
+
+def test_a_row_of_data_by_hand(report):
+    (row,) = [r for r in report.data.rows if (r["name"], r["tokens"]) == ("spatial_mlp", 784)]
+    assert row == {
+        "subject": "block", "name": "spatial_mlp", "tokens": 784, "img_size": None, "width": 384,
+        "macs": 1_176_000_000, "params": 1_000_000, "convention": "table1", "uncounted": None,
+        "device": "NVIDIA H200", "threads": None, "batch": 32, "dtype": "float32", "mode": "forward",
+        "cuda_graphs": False, "latency": "measured", "latency_s": 784e-6, "latency_q1_s": 0.99 * 784e-6,
+        "latency_q3_s": 1.01 * 784e-6, "repeats": 20, "spread": 0.02, "stopped": "budget", "launch_bound": False,
+        "memory": "measured", "peak_memory_bytes": 7_840_000, "reserved_memory_bytes": 8_624_000, "weights_bytes": 9,
+        "memory_mode": "allocated", "reason": None,
+    }  # fmt: skip
+
+
+def test_estimates_are_never_data(report):
+    (row,) = [r for r in report.data.rows if (r["name"], r["tokens"]) == ("self_attention", 84**2)]
+    assert (row["latency"], row["latency_s"], row["peak_memory_bytes"]) == ("out of memory", None, None)
+    assert row["reason"] == "memory: CUDA out of memory.; latency: CUDA out of memory."
+
+
+def test_growth_by_hand():
+    found = growth([100, 200, 400, 800, 1600], [5.0, 5.0, 400**1.5, 800**1.5, 1600**1.5])
+    assert found.tokens == (400, 800, 1600)
+    assert (found.exponent, found.factor, found.r2) == pytest.approx((1.5, 1.0, 1.0))
+    assert found.at(3200) == pytest.approx(3200**1.5)
+    assert growth([100, 200], [1.0, 2.0]) is None
+    noisy = growth([1, 10, 100], [1.0, 20.0, 100.0])
+    assert 0.9 < noisy.r2 < 1
+
+
+def test_figure_has_three_panels_with_units(drawn):
+    for log, figure in drawn.items():
+        assert [axes.get_title(loc="left") for axes in figure.axes] == [
+            "(a) Multiply-adds of one image", "(b) Latency of one batch", "(c) Peak memory without weights",
+        ]  # fmt: skip
+        assert {axes.get_xlabel() for axes in figure.axes} == {"number of tokens"}
+        assert [axes.get_ylabel() for axes in figure.axes] == ["MACs (G)", "latency (ms)", "memory (GB)"]
+        assert {axes.get_xscale() for axes in figure.axes} == {"log" if log else "linear"}
+
+
+def solid(axes, colour):
+    return [
+        line
+        for line in axes.lines
+        if line.get_color() == colour and line.get_linestyle() == "-" and len(line.get_xdata()) > 1
+    ]
+
+
+def test_every_series_is_drawn_as_measured(drawn):
+    tokens = [side**2 for side in SIDES]
+    a, b, c = drawn[False].axes
+    (line,) = solid(a, figures.look("global_filter").colour)
+    assert list(line.get_xdata()) == tokens
+    assert list(line.get_ydata()) == pytest.approx([n * 1.2e-3 for n in tokens])
+    (line,) = solid(b, figures.look("spatial_mlp").colour)
+    assert list(line.get_ydata()) == pytest.approx([n * 1e-3 for n in tokens])  # milliseconds
+    (line,) = solid(c, figures.look("self_attention").colour)
+    assert list(line.get_ydata()) == pytest.approx([n**2 * 1e-6 for n in tokens[:3]])  # gigabytes
+    assert not solid(a, figures.look("self_attention_fused").colour)  # the same operations as self-attention
+    assert len({figures.look(name).colour for name in MIXERS}) == len({figures.look(n).marker for n in MIXERS}) == 5
+
+
+def test_estimate_is_dotted_and_says_what_it_is(drawn):
+    for log, figure in drawn.items():
+        (dotted,) = [line for line in figure.axes[1].lines if line.get_linestyle() == ":"]
+        x, y = dotted.get_xdata(), dotted.get_ydata()
+        assert x[0] == pytest.approx(3136) and y[-1] == pytest.approx(1e-6 * x[-1] ** 2)
+        assert (x[-1] == pytest.approx(112**2)) == log  # linear axes end where the measured points do
+        texts = [text.get_text() for text in figure.axes[1].texts]
+        assert "self-attention\nestimate $N^{2.00}$\n($R^2$ = 1.0000)" in texts
+        assert not [line for line in figure.axes[0].lines if line.get_linestyle() == ":"]
+        assert "Dotted: out of memory, an estimate" in figure.texts[0].get_text()
+
+
+def test_log_log_names_the_exponents(drawn):
+    assert "spatial MLP $N^{1.00}$" in [text.get_text() for text in drawn[True].axes[1].texts]
+    assert "spatial MLP" in [text.get_text() for text in drawn[False].axes[1].texts]
+
+
+def test_launch_bound_points_are_hollow(drawn):
+    hollow = [line for line in drawn[False].axes[1].lines if line.get_markerfacecolor() == "white"]
+    assert [line.get_xdata()[0] for line in hollow] == [196] * len(MIXERS)
+    assert not [line for line in drawn[False].axes[2].lines if line.get_markerfacecolor() == "white"]
+
+
+def test_no_text_lies_on_another_or_outside(drawn):
+    for figure in drawn.values():
+        figure.canvas.draw()
+        renderer = figure.canvas.get_renderer()
+        texts = [text for axes in figure.axes for text in (*axes.texts, axes.xaxis.label, axes.yaxis.label)]
+        for axes in figure.axes:
+            for axis, (low, high) in ((axes.xaxis, axes.get_xlim()), (axes.yaxis, axes.get_ylim())):
+                ticks = zip(axis.get_majorticklocs(), axis.get_ticklabels(), strict=True)
+                texts += [label for at, label in ticks if low <= at <= high]
+        texts += figure.texts
+        # An Annotation's own extent would include its line to the curve.
+        boxes = [Text.get_window_extent(text, renderer) for text in texts if text.get_text()]
+        assert len(boxes) > 30
+        for box in boxes:
+            assert figure.bbox.x0 <= box.x0 and box.x1 <= figure.bbox.x1 + 1
+            assert figure.bbox.y0 <= box.y0 and box.y1 <= figure.bbox.y1 + 1
+        for one, other in itertools.combinations(boxes, 2):
+            width = min(one.x1, other.x1) - max(one.x0, other.x0)
+            height = min(one.y1, other.y1) - max(one.y0, other.y0)
+            assert width <= 1 or height <= 2.5  # line spacing overlaps by less than descenders take
+
+
+def test_paper_is_drawn_when_asked(drawn):
+    greys = [line for line in drawn[True].axes[1].lines if line.get_color() == figures.GREY]
+    assert len(greys) == 3
+    expected = [
+        1e3 * float(r["latency_s_read"])
+        for r in published_rows("fig2_efficiency")
+        if r["model"] == "GFNet" and int(r["tokens"]) <= 112**2 and float(r["latency_s_read"]) >= 0.008
+    ]
+    assert list(greys[0].get_ydata()) == pytest.approx(expected)
+    plain = complexity(sweep()).figures[0]
+    with matplotlib.rc_context(figures.STYLE):
+        assert figures.GREY not in {line.get_color() for axes in plain.draw().axes for line in axes.lines}
+    assert {row["kind"] for row in plain.data.rows} == {"counted", "measured", "estimate"}
+
+
+def test_files_are_the_same_twice(report, tmp_path):
+    report.figures[1].write(tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    name = "complexity_block_nvidia_h200_batch32_loglog"
+    assert sorted(before) == [f"{name}.csv", f"{name}.pdf", f"{name}.png"]
+    report.figures[1].write(tmp_path)
+    assert before == {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    rows = list(csv.DictReader(before[f"{name}.csv"].decode().splitlines()))
+    assert {row["kind"] for row in rows} == {"counted", "measured", "estimate", "published"}
+    (estimate,) = [r for r in rows if (r["measure"], r["kind"], r["tokens"]) == ("memory", "estimate", "7056")]
+    assert (float(estimate["value"]), estimate["note"]) == (
+        pytest.approx(1000 * 7056**2, rel=1e-4),
+        "N^2.00, R² 1.0000",
+    )
+
+
+def test_setups_never_share_a_table_or_a_figure():
+    others = [
+        {},
+        {"batch": 1},
+        {"dtype": "bfloat16"},
+        {"mode": "forward_backward"},
+        {"device": {"kind": "cpu", "name": "X", "threads": 2}},
+    ]
+    records = [r for how in others for side in SIDES[:3] for r in point("spatial_mlp", side**2, **how)]
+    graphs = [r for r in point("spatial_mlp", 196) if r.cell.settings["measure"] == "latency"]
+    settings = {**graphs[0].cell.settings, "cuda_graphs": True}
+    records.append(Record(Cell("complexity", 1, "spatial_mlp", settings), {**graphs[0].values, "latency_s": 1e-5}))
+    found = complexity(records)
+    assert len(found.tables) == len({t.name for t in found.tables}) == 6
+    assert len({figure.name for figure in found.figures}) == 10  # one point is no curve
+    (replayed,) = [r for r in found.data.rows if r["cuda_graphs"]]
+    assert (replayed["latency_s"], replayed["peak_memory_bytes"]) == (
+        1e-5,
+        1_960_000,
+    )  # memory is that of the eager run
+
+
+def test_failures_and_uncounted_operators_have_a_reason():
+    failed = [Record(r.cell, error="RuntimeError: no kernel\nmore") for r in point("spatial_mlp", 196)]
+    counted = count("spatial_mlp", 196)
+    counted = Record(counted.cell, {**counted.values, "unruled": {"aten.magic": 2}})
+    report = complexity([counted, *failed])
+    assert "Failed: latency of spatial_mlp at 196, memory of spatial_mlp at 196: RuntimeError: no kernel" in (
+        report.tables[0].notes
+    )
+    assert "Not in the MACs of spatial_mlp, for want of a rule: aten.magic (2 calls)." in report.tables[0].notes
+    assert report.data.rows[0]["latency"] == "failed"
+    assert [r["difference"] for r in report.details[0].rows] == [0, 2]
+
+
+def test_counts_alone_make_a_table(tmp_path):
+    found = complexity([count("spatial_mlp", 196)])
+    assert [t.name for t in found.tables] == ["complexity_block"]
+    assert [c.key for c in found.tables[0].columns] == ["name", "tokens", "macs"]
+    assert found.figures == []
+
+
+def test_from_a_store_and_by_name(tmp_path):
+    with pytest.raises(MissingError, match="start with: gfnet-bench complexity"):
+        REPORTS["complexity"](Store(tmp_path))
+    store = Store(tmp_path)
+    for record in (count("spatial_mlp", 196), count("global_filter", 196)):
+        store.save(record)
+    assert [r["name"] for r in complexity(store, models=["global_filter"]).data.rows] == ["global_filter"]
+
+
+def test_boxes_are_moved_apart_as_little_as_needed():
+    assert spread_out([0.1, 0.5, 0.9], [0.1] * 3, 0, 1) == pytest.approx([0.1, 0.5, 0.9])
+    assert spread_out([0.5, 0.5], [0.2, 0.2], 0, 1) == pytest.approx([0.4, 0.6])
+    assert spread_out([0.0, 0.0], [0.2, 0.4], 0, 1) == pytest.approx([0.1, 0.4])
+    assert spread_out([0.3, 0.95, 1.0], [0.1, 0.2, 0.2], 0, 1) == pytest.approx([0.3, 0.7, 0.9])
+
+
+def test_names_stand_at_the_ends_of_curves():
+    figure = new_figure(3, 2)
+    axes = figure.add_axes((0.1, 0.1, 0.5, 0.8))
+    axes.set(xlim=(0, 10), ylim=(0, 1))
+    name_curves(axes, [Label(10, 0.25, "low", "black"), Label(10, 0.75, "high", "red")])
+    assert [(t.get_text(), t.get_color(), round(t.xyann[1], 6)) for t in axes.texts] == [
+        ("low", "black", 0.25), ("high", "red", 0.75),
+    ]  # fmt: skip

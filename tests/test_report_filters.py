@@ -1,0 +1,255 @@
+"""The filters report from records whose numbers are known, without torch."""
+
+import csv
+import itertools
+import subprocess
+import sys
+from unittest import mock
+
+import numpy as np
+import pytest
+from matplotlib import rc_context
+from matplotlib.text import Text
+
+from gfnet_bench import metrics
+from gfnet_bench.errors import MissingError, UsageError
+from gfnet_bench.records import Cell, Record, Store
+from gfnet_bench.reports.base import REPORTS
+from gfnet_bench.reports.figures import STYLE
+from gfnet_bench.reports.filters import filters
+from gfnet_bench.spectra import noise_frequencies
+
+USUAL = {"transform": "paper", "img_size": None, "checkpoint": None, "limit": 40, "seed": 0, "dtype": "float32"}
+PGD = {"name": "pgd", "norm": "linf", "epsilon": 1 / 255, "relative_step": 0.5, "steps": 5, "random_start": True}
+IMAGES = 40
+
+
+def cell(model, measure, **settings):
+    return Cell("filters", 1, model, {"measure": measure, **settings})
+
+
+def spectra_record(model, grids, image):
+    """Even layers keep zero frequency alone, odd ones the horizontal Nyquist frequency or the highest below it."""
+    arrays = {}
+    for i, (h, w) in enumerate(grids):
+        weight = np.random.default_rng(i).normal(size=(h, w // 2 + 1, 26, 2)).astype(np.float32) * 1e-4
+        weight[0, (i % 2) * (w // 2), :, 0] = 1
+        arrays[f"layer_{i:02d}"] = weight
+    values = {"layers": len(grids), "grids": [list(grid) for grid in grids], "image": list(image)}
+    return Record(cell(model, "spectra", img_size=None, checkpoint=None), values), arrays
+
+
+def surgery_record(model, dataset, perturbation, kind, cutoff, layer, right):
+    settings = {**USUAL, "dataset": dataset, "perturbation": perturbation, "kind": kind, "cutoff": cutoff}
+    labels = np.zeros(IMAGES, dtype=np.int16)
+    top5 = np.tile(np.arange(1, 6, dtype=np.int16), (IMAGES, 1))
+    top5[:right, 0] = 0
+    values = {"top1": right / IMAGES, "images": IMAGES}
+    record = Record(cell(model, "surgery", layer=layer, **settings), values, provenance={"ids_sha256": "the same"})
+    return record, {"top5": top5, "labels": labels}
+
+
+def heatmap_record(model, error, part=(0, 1)):
+    frequencies = noise_frequencies(8, 8)
+    chosen = np.array_split(np.arange(len(frequencies)), part[1])[part[0]]
+    wrong = np.array([round(20 * error(*k)) for k in frequencies[chosen]])
+    settings = {**USUAL, "dataset": "mini", "perturbation": {"name": "fourier", "norm": 4.0, "frequencies": None}}
+    values = {"images": 20, "image": [8, 8], "clean_error": 0.1, "mean_error": float(wrong.mean() / 20)}
+    record = Record(cell(model, "heatmap", part=list(part), **settings), values)
+    return record, {"frequencies": frequencies[chosen].astype(np.int16), "wrong": wrong.astype(np.int32)}
+
+
+def surgery_records():
+    fog = {"name": "fog", "severity": 3, "recipe": "cifar_c"}
+    for dataset, perturbation, best in (("mini", {"name": "clean"}, 36), ("mini", PGD, 20), ("mini_c", fog, 12)):
+        yield surgery_record("gfnet_mini", dataset, perturbation, None, None, None, best)
+        for kind in ("low_pass", "high_pass"):
+            for step, cutoff in enumerate((0.0, 0.15, 0.3)):
+                kept = step if kind == "low_pass" else 2 - step
+                for layer in (None, 0, 1, 2):
+                    yield surgery_record("gfnet_mini", dataset, perturbation, kind, cutoff, layer, best - 6 + 3 * kept)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    store = Store(tmp_path_factory.mktemp("results"))
+    records = [
+        spectra_record("gfnet_mini", [(4, 4)] * 3, (8, 8)),
+        spectra_record("gfnet_h_ti", [(8, 8), (4, 4), (3, 5)], (32, 32)),
+        *surgery_records(),
+        *(heatmap_record("gfnet_mini", lambda v, h: 1.0 if (v, h) == (0, 0) else 0.5, (p, 2)) for p in (0, 1)),
+        heatmap_record("vit_mini", lambda v, h: 0.2 if max(abs(v), abs(h)) < 4 else 0.6),
+        heatmap_record("resnet_mini", lambda v, h: 0.3, part=(0, 2)),
+        (Record(cell("gfnet_ti", "spectra", img_size=None, checkpoint=None), error="MissingError: no weights."), {}),
+    ]
+    with mock.patch("os.fsync"):
+        for record, arrays in records:
+            store.save(record, arrays)
+    return store
+
+
+@pytest.fixture(scope="module")
+def report(store):
+    return REPORTS["filters"](store)
+
+
+@pytest.fixture(scope="module")
+def drawn(report):
+    with rc_context(STYLE):
+        return {figure.name: figure.draw() for figure in report.figures}
+
+
+def table(report, name):
+    return next(t for t in (*report.tables, *report.details) if t.name == name)
+
+
+def test_layers_by_hand(report):
+    rows = {(row["model"], row["layer"]): row for row in table(report, "filters_layers").rows}
+    low, high = rows["gfnet_mini", 0], rows["gfnet_mini", 1]
+    assert low["centre"] == pytest.approx(0, abs=1e-4) and high["centre"] == pytest.approx(0.5, abs=1e-4)
+    assert [low[b] for b in ("low", "middle", "high")] == pytest.approx([100, 0, 0], abs=1e-3)
+    assert [high[b] for b in ("low", "middle", "high")] == pytest.approx([0, 0, 100], abs=1e-3)
+    assert high["angle"] % 180 == pytest.approx(0, abs=0.1) and high["coherence"] == pytest.approx(1, abs=1e-3)
+    # 16 equal energies: within a radius of root 2 lie 9 of them, within 2 one on either axis more, 11; within root 5
+    # two for each of those, 15.
+    assert low["erf50"] == pytest.approx(np.sqrt(2)) and low["erf90"] == pytest.approx(np.sqrt(5))
+    assert [rows["gfnet_h_ti", i]["grid"] for i in range(3)] == ["8 x 8", "4 x 4", "3 x 5"]
+
+
+def test_a_failed_cell_and_a_map_with_a_gap_are_told(report):
+    notes = " ".join(table(report, "filters_layers").notes)
+    assert "spectra of gfnet_ti: no weights." in notes and "heatmap of resnet_mini: 1 of 2 parts measured" in notes
+
+
+def test_surgery_beside_the_filters_as_learned(report):
+    shown = table(report, "filters_surgery_gfnet_mini_limit_40")
+    assert [column.key for column in shown.columns] == ["operation", "clean", "PGD", "fog 3"]
+    operations = ["as learned", *(f"{kind} {c}" for kind in ("low-pass", "high-pass") for c in ("0", "0.15", "0.3"))]
+    assert [row["operation"] for row in shown.rows] == operations
+    assert [row["clean"].split()[0] for row in shown.rows] == ["90.0", "75.0", "82.5", "90.0", "90.0", "82.5", "75.0"]
+    paired = table(report, "filters_surgery_gfnet_mini_limit_40_paired")
+    (row,) = [r for r in paired.rows if (r["perturbation"], r["operation"], r["layer"]) == ("PGD", "low-pass 0", "1")]
+    right = np.arange(IMAGES)
+    expected = metrics.compare(right < 14, right < 20)
+    assert row["difference"] == pytest.approx(-15) and row["p"] == pytest.approx(expected.p)
+    assert (row["low"], row["high"]) == pytest.approx([100 * end for end in expected.interval])
+
+
+def test_heat_map_by_hand(report):
+    rows = {row["model"]: row for row in table(report, "filters_heatmap").rows}
+    vit = rows["vit_mini, limit 40"]
+    assert (vit["clean"], vit["worst"], vit["low"]) == pytest.approx((10, 60, 20))
+    gfnet = rows["gfnet_mini, limit 40"]
+    # Low are frequencies within 8 / 6 of zero: zero itself, where all are wrong, and its four neighbours.
+    assert gfnet["low"] == pytest.approx(100 * (1 + 4 * 0.5) / 5) and gfnet["high"] == pytest.approx(50)
+
+
+def test_data_holds_every_number(report):
+    rows = list(csv.DictReader(report.render("csv").splitlines()))
+    kinds = {measure: sum(row["measure"] == measure for row in rows) for measure in ("spectra", "surgery", "heatmap")}
+    assert kinds == {"spectra": 6 * 10, "surgery": 3 * (1 + 2 * 3 * 4), "heatmap": 2 * 4}
+
+
+def test_suites_models_layers_and_channels_narrow_the_report(store):
+    assert filters(store, suite="imagenet").figures[0].name == "figure5_gfnet_h_ti"
+    one = filters(store, models=["gfnet_mini"], layers=[2, 0], channels=[25, 1])
+    rows = [row for row in one.figures[0].data.rows if row["panel"] == "a"]
+    assert [(row["layer"], row["channel"]) for row in rows] == [(2, 25), (2, 1), (0, 25), (0, 1)]
+    with pytest.raises(UsageError, match="gfnet_mini: expected layers from 0 to 2, found 3"):
+        filters(store, models=["gfnet_mini"], layers=[3])
+    with pytest.raises(UsageError, match="expected channels from 0 to 25, found 26"):
+        filters(store, models=["gfnet_mini"], channels=[26])
+
+
+def test_without_records(tmp_path):
+    with pytest.raises(MissingError, match="found none; start with: gfnet-bench filters --model gfnet_mini"):
+        filters(Store(tmp_path))
+
+
+def test_figure_5_has_a_tile_for_every_layer_and_channel(report, drawn):
+    in_frequency, in_space, _ = drawn["figure5_gfnet_mini"].axes
+    assert in_frequency.get_title("left") == "(a) frequency domain" and in_frequency.get_ylabel() == "layer"
+    assert len(in_frequency.images) == 3 * 24 and len(in_space.images) == 3 * 6
+    assert {image.get_clim() for image in in_frequency.images} == {in_frequency.images[0].get_clim()}
+    first = in_frequency.images[0]
+    assert first.get_cmap().name == "YlGnBu" and first.get_array()[2, 2] == pytest.approx(1, abs=1e-3)
+    peak = in_space.images[7].get_clim()
+    assert peak[0] == -peak[1] == pytest.approx(-np.abs(in_space.images[7].get_array()).max())
+    labels = [label.get_text() for label in drawn["figure5_gfnet_h_ti"].axes[0].get_yticklabels()]
+    assert labels == ["0 (8)", "1 (4)", "2 (3)"]
+    data = next(figure for figure in report.figures if figure.name == "figure5_gfnet_mini").data.rows
+    assert np.allclose(np.array(data[0]["values"].split(), dtype=float).reshape(4, 4), first.get_array(), atol=1e-3)
+
+
+def test_surgery_curves_have_bands_and_reference_lines(drawn):
+    low, high = drawn["filters_surgery_gfnet_mini_limit_40"].axes
+    assert (low.get_title("left"), high.get_title("left")) == ("low-pass, all layers", "high-pass, all layers")
+    assert low.get_ylabel() == "top-1 accuracy (%)" and "cycles/token" in low.get_xlabel()
+    curves = [line for line in low.lines if len(line.get_xdata()) == 3]
+    assert [line.get_ydata()[0] for line in curves] == pytest.approx([75, 35, 15]) and len(low.collections) == 3
+    assert sorted(line.get_ydata()[0] for line in low.lines if line not in curves) == pytest.approx([30, 50, 90])
+    assert {text.get_text() for text in high.texts} == {"clean", "PGD", "fog 3"}
+
+
+def test_layers_and_cutoffs_as_a_map(drawn):
+    panels = drawn["filters_surgery_gfnet_mini_limit_40_layers"].axes[:6]
+    assert [axes.get_title("left") for axes in panels][::3] == ["low-pass, clean", "high-pass, clean"]
+    assert panels[0].images[0].get_array().tolist() == pytest.approx(np.array([[-15, -7.5, 0]] * 3))
+
+
+def test_heat_maps_stand_beside_the_filters(drawn):
+    (name,) = [name for name in drawn if name.startswith("filters_heatmap")]
+    titles = [axes.get_title("left") for axes in drawn[name].axes]
+    assert titles[:3] == ["gfnet_mini", "vit_mini", "mean filter spectrum"]
+    assert "error by frequency" in titles and "filters of gfnet_mini, by layer" in titles
+    gfnet, vit, spectrum = (axes.images[0] for axes in drawn[name].axes[:3])
+    assert gfnet.get_array()[4, 4] == 100 and gfnet.get_clim() == vit.get_clim() == (0, 100)
+    assert spectrum.get_array().shape == (4, 4)
+
+
+def overlaps(figure):
+    """Pairs of words that are printed over one another."""
+    figure.draw_without_rendering()
+    renderer = figure.canvas.get_renderer()
+    page = figure.bbox
+    boxes = []
+    unseen = set()  # what is never drawn: ticks beyond the limits, and all those of axes that are switched off
+    for axes, axis in ((panel, axis) for panel in figure.axes for axis in (panel.xaxis, panel.yaxis)):
+        low, high = sorted(axis.get_view_interval())
+        beyond = [tick for tick in axis.get_major_ticks() if not low <= tick.get_loc() <= high]
+        hidden = beyond if axes.axison else [axis]
+        unseen |= {id(text) for artist in hidden for text in artist.findobj(Text)}
+    for text in figure.findobj(lambda artist: isinstance(artist, Text) and id(artist) not in unseen):
+        box = Text.get_window_extent(text, renderer) if text.get_visible() and text.get_text().strip() else None
+        if box is not None and box.width and page.overlaps(box):
+            boxes.append((text.get_text(), box.padded(-0.5)))
+    return [(a, b) for (a, first), (b, second) in itertools.combinations(boxes, 2) if first.overlaps(second)]
+
+
+def test_no_words_overlap_and_none_leave_the_page(drawn):
+    for name, figure in drawn.items():
+        shown = [pair for pair in overlaps(figure) if len(set(pair)) == 2]
+        assert shown == [], name
+        for axes in figure.axes:
+            for text in (axes.title, axes._left_title, axes.xaxis.label, axes.yaxis.label, *axes.texts):
+                if text.get_text() and text.get_visible():
+                    box = Text.get_window_extent(text)  # without the arrow of an annotation
+                    assert box.x0 >= -1 and box.y0 >= -1, (name, text.get_text())
+                    assert box.x1 <= figure.bbox.x1 + 1 and box.y1 <= figure.bbox.y1 + 1, (name, text.get_text())
+
+
+def test_files_repeat_to_the_byte(store, tmp_path):
+    written = []
+    for folder in (tmp_path / "one", tmp_path / "two"):
+        folder.mkdir()
+        figure = filters(store, models=["gfnet_mini"], channels=[0, 1]).figures[0]
+        written.append([path.read_bytes() for path in figure.write(folder)])
+    assert written[0] == written[1] and len(written[0]) == 3
+
+
+def test_the_report_needs_no_torch(store):
+    code = (
+        "import sys; from gfnet_bench.records import Store; from gfnet_bench.reports import REPORTS;"
+        f"REPORTS['filters'](Store({str(store.folder)!r})); sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
