@@ -16,6 +16,8 @@ from timm.layers import DropPath, Mlp, to_2tuple, trunc_normal_
 from timm.models._features import feature_take_indices
 from torch import Tensor, nn
 
+from gfnet_bench.models.global_filter import global_filter
+
 LayerNorm = partial(nn.LayerNorm, eps=1e-6)
 ImageSize = int | tuple[int, int]
 
@@ -35,10 +37,8 @@ class GlobalFilter(nn.Module):
         self.complex_weight = nn.Parameter(torch.randn(height, width // 2 + 1, dim, 2) * 0.02)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(b, h, w, d) to (b, h, w, d); computed in float32, since half precision has no FFT for such sides."""
-        spectrum = torch.fft.rfft2(x.float(), dim=(1, 2), norm="ortho")
-        spectrum = spectrum * torch.view_as_complex(self.complex_weight.float())
-        return torch.fft.irfft2(spectrum, s=self.grid, dim=(1, 2), norm="ortho").to(x.dtype)
+        """(b, h, w, d) to (b, h, w, d); computed in float32, as the authors do under mixed precision too."""
+        return global_filter(x, self.complex_weight)
 
 
 class Block(nn.Module):

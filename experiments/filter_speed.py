@@ -1,0 +1,199 @@
+"""How much faster than torch.fft is our global filter, and what is that worth to a whole network?
+
+Run:      python experiments/filter_speed.py                    (about 5 minutes on one CPU core)
+          python experiments/filter_speed.py --device cuda      (about 4 minutes, mostly compiling kernels)
+Result:   results/tables/filter_speed.md, results/tables/filter_speed_cuda.md
+Outcome:  CPU: see the table. CUDA: not run yet; goals are 4 times torch.fft at 14 and 28, 3 at 56, 1.5 from 112 on,
+          at most twice the time of a copy up to 56, and 1.5 for a whole GFNet-S.
+
+The layer as the authors write it (`reference`: channel-last torch.fft, result made contiguous) against our ways, batch
+8 on a CPU and 32 on a GPU, 384 channels; then whole networks, authors' formulation and ours, in the same precision.
+The ways take turns, so that a busy minute hits all of them, and each turn gives one ratio. On a GPU every call is
+captured in a CUDA graph first, so that launches cost nothing on either side, and a copy of the input is timed with
+them: no layer can be faster. (Small inputs stay in the L2 cache, for the copy as for the rest.)
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from torch import Tensor
+
+import gfnet_bench.models  # noqa: F401  (registers GFNet with timm)
+from gfnet_bench.models.global_filter import TRITON_SIDES, filter_way, global_filter, with_torch_fft
+
+CHANNELS = 384
+REPLAYS = 20
+TABLES = Path(__file__).parents[1] / "results" / "tables"
+LAYER_HEAD = (
+    "| side | pass | way | best, ms | times faster than torch.fft, median | of the bests | times a copy | error |"
+)
+NETWORK_HEAD = "| network | batch | precision | torch.fft, best ms | ours, best ms | times faster, median of rounds |"
+Call = Callable[[], object]
+
+
+def timer(call: Call, device: str, threads: int) -> Callable[[], float]:
+    """What times one call, in seconds: processor time of a single CPU thread, which other jobs disturb less."""
+    if device == "cuda":
+        return graph_timer(call)
+    clock = time.process_time if threads == 1 else time.perf_counter
+
+    def timed() -> float:
+        start = clock()
+        call()
+        return clock() - start
+
+    call()
+    return timed
+
+
+def graph_timer(call: Call) -> Callable[[], float]:
+    """The call captured in a CUDA graph, timed by device events over several replays."""
+    stream = torch.cuda.Stream()
+    with torch.cuda.stream(stream):
+        for _ in range(3):
+            call()
+    torch.cuda.synchronize()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        call()
+    start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+
+    def timed() -> float:
+        graph.replay()
+        start.record()
+        for _ in range(REPLAYS):
+            graph.replay()
+        end.record()
+        torch.cuda.synchronize()
+        return start.elapsed_time(end) / 1e3 / REPLAYS
+
+    timed()
+    return timed
+
+
+def take_turns(calls: dict[str, Call], rounds: int, device: str, threads: int) -> dict[str, list[float]]:
+    """Seconds of every call in every round."""
+    timers = {name: timer(call, device, threads) for name, call in calls.items()}
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    for _ in range(rounds):
+        for name, timed in timers.items():
+            times[name].append(timed())
+    return times
+
+
+def speedup(reference: list[float], ours: list[float]) -> float:
+    """Median over rounds of how many times faster."""
+    return statistics.median(x / y for x, y in zip(reference, ours, strict=True))
+
+
+def largest_error(side: int, way: str, device: str) -> float:
+    """Largest difference from torch.fft in float64 over the largest value; one image, 32 channels."""
+    x = torch.randn(1, side, side, 32, device=device)
+    weight = torch.randn(side, side // 2 + 1, 32, 2, device=device)
+    truth = with_torch_fft(x.double(), weight.double())
+    return float((global_filter(x, weight, way) - truth).abs().max() / truth.abs().max())
+
+
+def layer_rows(side: int, batch: int, rounds: int, device: str, threads: int) -> list[str]:
+    """Markdown rows of one grid: every way, forward alone and with both gradients."""
+    ways = ["reference", "fft", "dense", "auto"]
+    if device == "cuda" and side <= TRITON_SIDES:
+        ways += ["triton_tf32", "triton_bf16"]
+    x = torch.randn(batch, side, side, CHANNELS, device=device)
+    weight = torch.randn(side, side // 2 + 1, CHANNELS, 2, device=device)
+    grad = torch.randn_like(x)
+    copied = torch.empty_like(x)
+
+    def forward(way: str) -> Tensor:
+        with torch.no_grad():
+            return global_filter(x, weight, way).contiguous()
+
+    def both(way: str) -> tuple[Tensor, ...]:
+        inputs = x.detach().requires_grad_(), weight.detach().requires_grad_()
+        return torch.autograd.grad(global_filter(*inputs, way).contiguous(), inputs, grad)
+
+    lines = []
+    for title, run in (("forward", forward), ("forward and backward", both)):
+        calls: dict[str, Call] = {way: lambda way=way, run=run: run(way) for way in ways}  # type: ignore[misc]
+        times = take_turns({"copy": lambda: copied.copy_(x), **calls}, rounds, device, threads)
+        for way in ways:
+            best, base = min(times[way]), times["reference"]
+            lines.append(
+                f"| {side} | {title} | {way} | {best * 1e3:.3f} | {speedup(base, times[way]):.2f} "
+                f"| {min(base) / best:.2f} | {best / min(times['copy']):.1f} | {largest_error(side, way, device):.1e} |"
+            )
+    return lines
+
+
+def network_row(name: str, batch: int, precision: str, rounds: int, device: str, threads: int) -> str:
+    """One Markdown row: a whole forward pass in both formulations."""
+    torch.manual_seed(0)
+    net = timm.create_model(name).eval().requires_grad_(False).to(device)
+    described: Any = net  # timm notes more on a network than nn.Module declares
+    images = torch.rand(batch, *described.pretrained_cfg["input_size"], device=device)
+
+    def forward(way: str) -> Tensor:
+        half = precision == "bfloat16 autocast"
+        with (
+            filter_way(way),
+            torch.no_grad(),
+            torch.autocast(device, torch.bfloat16, enabled=half, cache_enabled=False),
+        ):
+            return net(images)
+
+    torch.backends.cuda.matmul.allow_tf32 = precision == "tf32 products"
+    times = take_turns({way: lambda way=way: forward(way) for way in ("reference", "auto")}, rounds, device, threads)  # type: ignore[misc]
+    torch.backends.cuda.matmul.allow_tf32 = False
+    best = {way: f"{min(found) * 1e3:.2f}" for way, found in times.items()}
+    ratio = speedup(times["reference"], times["auto"])
+    return f"| {name} | {batch} | {precision} | {best['reference']} | {best['auto']} | {ratio:.2f} |"
+
+
+def main() -> None:
+    """Time every way on every grid, then whole networks, and write the table as it grows."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--sides", type=int, nargs="+", default=[8, 14, 28, 56, 112], metavar="SIDE")
+    parser.add_argument("--batch-size", type=int, help="default: 8 on a CPU, 32 on a GPU")
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--output", type=Path, help="default: results/tables/filter_speed[_cuda].md")
+    arguments = parser.parse_args()
+    device, rounds, threads = arguments.device, arguments.rounds, arguments.threads
+    torch.set_num_threads(threads)
+    batch = arguments.batch_size or (8 if device == "cpu" else 32)
+    output = arguments.output or TABLES / f"filter_speed{'_cuda' if device == 'cuda' else ''}.md"
+    where = torch.cuda.get_device_name() if device == "cuda" else f"{platform.machine()} CPU, {threads} thread(s)"
+    lines = [
+        "# Speed of the global filter",
+        "",
+        f"{where}; torch {torch.__version__}, float32, batch {batch}, {CHANNELS} channels, {rounds} rounds taken in "
+        "turns. Made by `experiments/filter_speed.py`.",
+        "",
+        LAYER_HEAD,
+        "| --- " * 8 + "|",
+    ]
+    for side in arguments.sides:
+        lines += layer_rows(side, batch, rounds, device, threads)
+        output.write_text("\n".join(lines) + "\n")
+    lines += ["", "Whole networks, forward, random weights.", "", NETWORK_HEAD, "| --- " * 6 + "|"]
+    networks = {"cpu": {"gfnet_mini": 64, "gfnet_s": 8}, "cuda": {"gfnet_mini": 256, "gfnet_s": 128}}[device]
+    precisions = ["float32"] if device == "cpu" else ["float32", "tf32 products", "bfloat16 autocast"]
+    for name, images in networks.items():
+        for precision in precisions:
+            lines.append(network_row(name, images, precision, rounds, device, threads))
+            output.write_text("\n".join(lines) + "\n")
+    print("\n".join(lines))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,400 @@
+"""The global filter as one fused kernel for NVIDIA GPUs: it reads its input once and writes its result once.
+
+A program holds all tokens of one image for a few channels and transforms them by products with small real matrices,
+padded to powers of two. Both spectra are packed so that padding wastes nothing more, as much as there are tokens:
+
+- along w, slot v of the planes (real, imaginary) holds frequency v; slot 0 of the imaginary plane, always zero for
+  real input, holds the real column of frequency w / 2 where w is even;
+- along h, slot u of the planes (cosine, sine) holds that coefficient; slot 0 of the sine plane holds frequency h / 2.
+
+With C and S the coefficients of a column at u, filtering by W(u) and W(-u) gives E C - O S and O C + E S, where
+E = W(u) + W(-u) and O = i (W(u) - W(-u)); see `global_filter._dense`. In real columns only real parts of E and O act.
+
+The kernels were checked in Triton's interpreter, which runs them on a CPU (set TRITON_INTERPRET=1 before the first
+import), and compiled for sm_80 and sm_90, on the latter with at most 200 bytes of registers spilled. They have not run
+on a GPU yet.
+"""
+
+# mypy: disable-error-code="no-untyped-def"
+# (the compiler of the kernels reads annotations in its own way)
+
+from __future__ import annotations
+
+import math
+import os
+import warnings
+from functools import lru_cache
+from typing import NamedTuple
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from gfnet_bench.errors import UsageError
+from gfnet_bench.models.global_filter import TRITON_GRADIENT_SIDES, TRITON_SIDES, with_torch_fft
+
+# "tf32x3" splits each factor into two tf32 numbers and keeps three of their four products: as exact as float32.
+PRECISIONS = {"triton": "tf32x3", "triton_tf32": "tf32", "triton_bf16": "bf16"}
+INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
+# Images whose gradients for the weight one program adds up.
+IMAGES = 8
+
+
+@triton.jit
+def _dot(a, b, PRECISION: tl.constexpr):
+    if PRECISION == "bf16":
+        product = tl.dot(a.to(tl.bfloat16), b.to(tl.bfloat16))
+    else:
+        product = tl.dot(a, b, input_precision=PRECISION)
+    return product
+
+
+@triton.jit
+def _matrix(pointer, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
+    return tl.load(pointer + tl.arange(0, ROWS)[:, None] * COLUMNS + tl.arange(0, COLUMNS)[None, :])
+
+
+@triton.jit
+def _transposed(pointer, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
+    return tl.load(pointer + tl.arange(0, ROWS)[None, :] * COLUMNS + tl.arange(0, COLUMNS)[:, None])
+
+
+@triton.jit
+def _swapped(tile, BC: tl.constexpr, M: tl.constexpr, N: tl.constexpr):
+    """(BC * M, N) to (BC * N, M)."""
+    return tile.reshape(BC, M, N).permute(0, 2, 1).reshape(BC * N, M)
+
+
+@triton.jit
+def _token_offsets(h: tl.constexpr, w: tl.constexpr, c, HP: tl.constexpr, WP: tl.constexpr, BC: tl.constexpr):
+    """Where the tokens of an image lie from its first, (BC, HP, WP), and which of the padded tile exist."""
+    channel = (tl.program_id(0) * BC + tl.arange(0, BC))[:, None, None]
+    y = tl.arange(0, HP)[None, :, None]
+    x = tl.arange(0, WP)[None, None, :]
+    return (y * w + x) * c + channel, (y < h) & (x < w) & (channel < c)
+
+
+@triton.jit
+def _spectrum(
+    pointer,
+    along_h,
+    along_w,
+    h: tl.constexpr,
+    w: tl.constexpr,
+    c,
+    HP: tl.constexpr,
+    WP: tl.constexpr,
+    BC: tl.constexpr,
+    PRECISION: tl.constexpr,
+):
+    """Cosine and sine coefficients along h of the real and imaginary planes along w: four of (BC * WP / 2, HP / 2)."""
+    U: tl.constexpr = HP // 2
+    V: tl.constexpr = WP // 2
+    offsets, inside = _token_offsets(h, w, c, HP, WP, BC)
+    tile = tl.load(pointer + offsets, mask=inside, other=0.0).to(tl.float32).reshape(BC * HP, WP)
+    real = _swapped(_dot(tile, _matrix(along_w, WP, V), PRECISION), BC, HP, V)
+    imag = _swapped(_dot(tile, _matrix(along_w + WP * V, WP, V), PRECISION), BC, HP, V)
+    cosine, sine = _matrix(along_h, HP, U), _matrix(along_h + HP * U, HP, U)
+    return (
+        _dot(real, cosine, PRECISION),
+        _dot(imag, cosine, PRECISION),
+        _dot(real, sine, PRECISION),
+        _dot(imag, sine, PRECISION),
+    )
+
+
+@triton.jit
+def _slots(BC: tl.constexpr, U: tl.constexpr, V: tl.constexpr):
+    """Channel, u and v of every place of a plane, (BC, V, U)."""
+    channel = (tl.program_id(0) * BC + tl.arange(0, BC))[:, None, None]
+    return channel, tl.arange(0, U)[None, None, :], tl.arange(0, V)[None, :, None]
+
+
+@triton.jit
+def _complex_weights(pointer, row, column, channel, exists, half: tl.constexpr, c):
+    """One load of 8 bytes for real and imaginary part, so that channels are read side by side."""
+    bits = tl.load(pointer + (row * half + column) * c + channel, mask=exists, other=0)
+    real = (bits & 0xFFFFFFFF).to(tl.int32).to(tl.float32, bitcast=True)
+    return real, (bits >> 32).to(tl.int32).to(tl.float32, bitcast=True)
+
+
+@triton.jit
+def _coefficients(weight, v, c, h: tl.constexpr, w: tl.constexpr, BC: tl.constexpr, U: tl.constexpr, V: tl.constexpr):
+    """E of the cosine plane, E of the sine plane and O, real and imaginary, each (BC * V, U); `v` is (1, V, 1)."""
+    half: tl.constexpr = w // 2 + 1
+    channel, u, _ = _slots(BC, U, V)
+    exists = (2 * u < h) & (v < half) & (channel < c)
+    pr, pi = _complex_weights(weight, u, v, channel, exists, half, c)
+    mr, mi = _complex_weights(weight, tl.where(u == 0, h // 2, h - u), v, channel, exists, half, c)
+    alone = u == 0  # slot 0 holds two frequencies without a partner
+    er, ei = tl.where(alone, pr, pr + mr), tl.where(alone, pi, pi + mi)
+    sr, si = tl.where(alone, mr, pr + mr), tl.where(alone, mi, pi + mi)
+    odd_r, odd_i = tl.where(alone, 0.0, mi - pi), tl.where(alone, 0.0, pr - mr)
+    R: tl.constexpr = BC * V
+    return (
+        er.reshape(R, U),
+        ei.reshape(R, U),
+        sr.reshape(R, U),
+        si.reshape(R, U),
+        odd_r.reshape(R, U),
+        odd_i.reshape(R, U),
+    )
+
+
+@triton.jit
+def _filter_kernel(
+    x,
+    weight,
+    out,
+    along_h,
+    along_w,
+    c,
+    h: tl.constexpr,
+    w: tl.constexpr,
+    HP: tl.constexpr,
+    WP: tl.constexpr,
+    BC: tl.constexpr,
+    PRECISION: tl.constexpr,
+):
+    U: tl.constexpr = HP // 2
+    V: tl.constexpr = WP // 2
+    image = tl.program_id(1).to(tl.int64) * (h * w * c)
+    cr, ci, sr, si = _spectrum(x + image, along_h, along_w, h, w, c, HP, WP, BC, PRECISION)
+
+    v = tl.arange(0, V)[None, :, None]
+    er, ei, fr, fi, o_r, o_i = _coefficients(weight, v, c, h, w, BC, U, V)
+    # The imaginary plane of slot 0 is another real column; elsewhere both planes share their coefficients.
+    v_of_imag = tl.where(v == 0, (w // 2) * (1 - w % 2), v)
+    er2, _, fr2, _, o_r2, _ = _coefficients(weight, v_of_imag, c, h, w, BC, U, V)
+    pairs = (tl.arange(0, BC * V) % V != 0)[:, None]
+    ei, fi, o_i = tl.where(pairs, ei, 0.0), tl.where(pairs, fi, 0.0), tl.where(pairs, o_i, 0.0)
+
+    new_cr = er * cr - ei * ci - o_r * sr + o_i * si
+    new_ci = er2 * ci + ei * cr - o_r2 * si - o_i * sr
+    new_sr = fr * sr - fi * si + o_r * cr - o_i * ci
+    new_si = fr2 * si + fi * sr + o_r2 * ci + o_i * cr
+
+    cosine, sine = _transposed(along_h, HP, U), _transposed(along_h + HP * U, HP, U)
+    real = _dot(new_cr, cosine, PRECISION) + _dot(new_sr, sine, PRECISION)
+    imag = _dot(new_ci, cosine, PRECISION) + _dot(new_si, sine, PRECISION)
+    counts = tl.where(tl.arange(0, V) == 0, 1.0, 2.0)[:, None]  # all but real columns stand for their mirror images too
+    tile = _dot(_swapped(real, BC, V, HP), _transposed(along_w, WP, V) * counts, PRECISION)
+    tile += _dot(_swapped(imag, BC, V, HP), _transposed(along_w + WP * V, WP, V) * counts, PRECISION)
+    offsets, inside = _token_offsets(h, w, c, HP, WP, BC)
+    tl.store(out + image + offsets, tile.reshape(BC, HP, WP), mask=inside)
+
+
+@triton.jit
+def _store_pair(out, plus, minus, u, exists, h: tl.constexpr, er, ei, fr, fi, o_r, o_i):
+    """Gradients of E and O to those of W(u) = (E - iO) and W(-u) = (E + iO), by their places in complex numbers."""
+    alone = u == 0
+    tl.store(out + 2 * plus, tl.where(alone, er, er + fr + o_i), mask=exists)
+    tl.store(out + 2 * plus + 1, tl.where(alone, ei, ei + fi - o_r), mask=exists)
+    partner = exists & ((u > 0) | (h % 2 == 0))
+    tl.store(out + 2 * minus, tl.where(alone, fr, er + fr - o_i), mask=partner)
+    tl.store(out + 2 * minus + 1, tl.where(alone, fi, ei + fi + o_r), mask=partner)
+
+
+@triton.jit
+def _weight_gradient_kernel(
+    x,
+    grad,
+    out,
+    along_h,
+    along_w,
+    b,
+    c,
+    h: tl.constexpr,
+    w: tl.constexpr,
+    HP: tl.constexpr,
+    WP: tl.constexpr,
+    BC: tl.constexpr,
+    IMAGES: tl.constexpr,
+    PRECISION: tl.constexpr,
+):
+    U: tl.constexpr = HP // 2
+    V: tl.constexpr = WP // 2
+    half: tl.constexpr = w // 2 + 1
+    real_column = (tl.arange(0, BC * V) % V == 0)[:, None]
+    er = tl.zeros((BC * V, U), tl.float32)
+    ei, fr, fi, o_r, o_i = er, er, er, er, er
+    first = tl.program_id(1) * IMAGES
+    x += first.to(tl.int64) * (h * w * c)
+    grad += first.to(tl.int64) * (h * w * c)
+    for _ in range(min(b - first, IMAGES)):
+        cr, ci, sr, si = _spectrum(x, along_h, along_w, h, w, c, HP, WP, BC, PRECISION)
+        gcr, gci, gsr, gsi = _spectrum(grad, along_h, along_w, h, w, c, HP, WP, BC, PRECISION)
+        x += h * w * c
+        grad += h * w * c
+        # In slot 0 the planes are two real columns, whose gradients stay apart in the real and imaginary sums.
+        er += cr * gcr + tl.where(real_column, 0.0, ci * gci)
+        ei += tl.where(real_column, ci * gci, cr * gci - ci * gcr)
+        fr += sr * gsr + tl.where(real_column, 0.0, si * gsi)
+        fi += tl.where(real_column, si * gsi, sr * gsi - si * gsr)
+        o_r += cr * gsr - sr * gcr + tl.where(real_column, 0.0, ci * gsi - si * gci)
+        o_i += tl.where(real_column, ci * gsi - si * gci, cr * gsi - ci * gsr - sr * gci + si * gcr)
+
+    channel, u, v = _slots(BC, U, V)
+    counts = tl.where(v == 0, 1.0, 2.0)
+    er, ei = er.reshape(BC, V, U) * counts, ei.reshape(BC, V, U) * counts
+    fr, fi = fr.reshape(BC, V, U) * counts, fi.reshape(BC, V, U) * counts
+    o_r, o_i = o_r.reshape(BC, V, U) * counts, o_i.reshape(BC, V, U) * counts
+    out += tl.program_id(1).to(tl.int64) * (2 * h * half * c)
+    plus = (u * half + v) * c + channel
+    minus = (tl.where(u == 0, h // 2, h - u) * half + v) * c + channel
+    exists = (2 * u < h) & (2 * v < w) & (channel < c)
+    complex_column = v != 0
+    _store_pair(
+        out,
+        plus,
+        minus,
+        u,
+        exists,
+        h,
+        er,
+        tl.where(complex_column, ei, 0.0),
+        fr,
+        tl.where(complex_column, fi, 0.0),
+        o_r,
+        tl.where(complex_column, o_i, 0.0),
+    )
+    if w % 2 == 0:
+        last: tl.constexpr = w // 2
+        zero = tl.zeros_like(er)
+        mask = exists & (v == 0)
+        _store_pair(out, plus + last * c, minus + last * c, u, mask, h, ei, zero, fi, zero, o_i, zero)
+
+
+@lru_cache(maxsize=64)
+def _bases(n: int, padded: int, device: torch.device) -> Tensor:
+    """(2, padded, padded / 2) float32: cosines, then sines with frequency n / 2 in slot 0, zero where padded."""
+    slots = torch.arange((n + 1) // 2)
+    angle = (torch.arange(n)[:, None] * slots % n).double() * (2 * math.pi / n)
+    planes = torch.zeros(2, padded, padded // 2, dtype=torch.float64)
+    planes[:, :n, : len(slots)] = torch.stack((angle.cos(), angle.sin())) / math.sqrt(n)
+    if n % 2 == 0:
+        planes[1, :n, 0] = (1 - 2 * (torch.arange(n) % 2)) / math.sqrt(n)
+    return planes.float().to(device)
+
+
+@lru_cache(maxsize=64)
+def _half_bases(n: int, padded: int, device: torch.device) -> Tensor:
+    """The same for a half spectrum, whose imaginary part is minus the sine coefficient."""
+    planes = _bases(n, padded, device).clone()
+    planes[1, :, 1:].neg_()
+    return planes
+
+
+class _Plan(NamedTuple):
+    """How one grid is cut: padded sides, channels of a program, warps."""
+
+    height: int
+    width: int
+    channels: int
+    warps: int
+
+
+def plan(h: int, w: int, way: str) -> _Plan:
+    """Tiles of 16 to 64 KB, the largest whose registers hardly spill when compiled for sm_90."""
+    least = 32 if way == "triton_bf16" else 16  # products of bfloat16 take at least 16 terms, half a side
+    height, width = (max(least, triton.next_power_of_2(side)) for side in (h, w))
+    channels = 1 << (16 - (height * width - 1).bit_length()) // 2
+    return _Plan(height, width, channels, 4 if channels * height * width <= 2**13 else 8)
+
+
+def global_filter(x: Tensor, weight: Tensor, way: str = "triton") -> Tensor:
+    """(b, h, w, c) contiguous float32 to the same; weight (h, w // 2 + 1, c, 2); `way` names the precision."""
+    _check(x)
+    b, h, w, c = x.shape
+    out = torch.empty_like(x)
+    tile = plan(h, w, way)
+    with torch.cuda.device_of(x):
+        _filter_kernel[triton.cdiv(c, tile.channels), b](
+            x,
+            weight.view(torch.int64),
+            out,
+            _bases(h, tile.height, x.device),
+            _half_bases(w, tile.width, x.device),
+            c,
+            h,
+            w,
+            tile.height,
+            tile.width,
+            tile.channels,
+            PRECISIONS[way],
+            num_warps=tile.warps,
+            num_stages=1,
+            enable_fp_fusion=True,
+        )
+    return out
+
+
+def weight_gradient(x: Tensor, grad: Tensor, way: str = "triton") -> Tensor:
+    """Gradient for the weight, (h, w // 2 + 1, c, 2), from input and output gradient, (b, h, w, c) float32."""
+    _check(x)
+    b, h, w, c = x.shape
+    tile = plan(h, w, way)
+    chunks = triton.cdiv(b, IMAGES)
+    # Summed in a second pass rather than by atomics, whose order would change the last digits from run to run.
+    parts = x.new_empty(chunks, h, w // 2 + 1, c, 2)
+    with torch.cuda.device_of(x):
+        _weight_gradient_kernel[triton.cdiv(c, tile.channels), chunks](
+            x,
+            grad,
+            parts,
+            _bases(h, tile.height, x.device),
+            _half_bases(w, tile.width, x.device),
+            b,
+            c,
+            h,
+            w,
+            tile.height,
+            tile.width,
+            tile.channels,
+            IMAGES,
+            PRECISIONS[way],
+            num_warps=8,  # it holds two transforms at once
+            num_stages=1,
+            enable_fp_fusion=True,
+        )
+    return parts.sum(0)
+
+
+def _check(x: Tensor) -> None:
+    if x.dtype != torch.float32 or not (x.is_cuda or INTERPRETED):
+        raise UsageError(
+            f"way triton: expected float32 on a CUDA device, found {x.dtype} on {x.device}; take way auto."
+        )
+    if max(x.shape[1:3]) > TRITON_SIDES:
+        raise UsageError(
+            f"way triton: expected sides to {TRITON_SIDES}, found {x.shape[1]} x {x.shape[2]}; take way auto."
+        )
+
+
+@lru_cache(maxsize=64)
+def works(h: int, w: int, device: torch.device) -> bool:
+    """Whether both kernels build on this device and give the result of torch.fft; asked once a grid.
+
+    A compiler that fails, or a result that is wrong, costs speed here, never a number in a table.
+    """
+    with torch.inference_mode(False), torch.enable_grad():
+        generator = torch.Generator(device).manual_seed(0)
+        x, grad = torch.randn(2, 1, h, w, 48, device=device, generator=generator)
+        weight = torch.randn(h, w // 2 + 1, 48, 2, device=device, generator=generator)
+        exact = x.double().requires_grad_(), weight.double().requires_grad_()
+        expected = with_torch_fft(*exact)
+        (expected_gradient,) = torch.autograd.grad(expected, exact[1], grad.double())
+    try:
+        found = [global_filter(x, weight)]
+        if max(h, w) <= TRITON_GRADIENT_SIDES:
+            found.append(weight_gradient(x, grad))
+    except Exception as error:  # whatever a compiler for a device unknown here may raise
+        reason = f"does not run on {device}: {error}"
+    else:
+        pairs = zip(found, (expected.detach(), expected_gradient), strict=False)
+        if all(bool((y - truth).abs().max() <= 1e-5 * truth.abs().max()) for y, truth in pairs):
+            return True
+        reason = f"gives wrong numbers on {device}"
+    warnings.warn(f"global filter: the fused kernel for {h} x {w} {reason}; using torch.fft", stacklevel=2)
+    return False
