@@ -97,12 +97,19 @@ def bold(name: str, *cells: str) -> str:
     return "| " + " | ".join(f"**{cell}**" if cell else "" for cell in (name, *cells)) + " |"
 
 
-def on_one_core(pixels: Pixels, rounds: int) -> list[str]:
-    """Ours against imagecorruptions, each pinned to one core with one thread."""
+def one_thread() -> None:
+    """For this process, which has a core to itself."""
     import cv2
 
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
+
+
+def on_one_core(pixels: Pixels, rounds: int) -> list[str]:
+    """Ours against imagecorruptions, each pinned to one core with one thread."""
+    import cv2
+
+    one_thread()
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     batch = torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
@@ -165,7 +172,7 @@ def on_a_gpu(pixels: Pixels, rounds: int, device: str, compiled: bool, share: in
     times: dict[str, Times] = {
         way: {name: [[] for _ in SEVERITIES] for name in CORRUPTIONS} for way in (*ways, "theirs")
     }
-    with pool(PROCESSES) as processes:
+    with pool(PROCESSES, one_thread) as processes:
         chunk = pixels[:share]
         list(processes.map(reference_of, ["fog"] * PROCESSES, [[1]] * PROCESSES, [chunk] * PROCESSES))  # they start
         for name in CORRUPTIONS:
@@ -234,6 +241,7 @@ def _way(way: str, batch: Tensor, name: str, severity: int, seeds: Tensor) -> Ca
     if way != "compiled":
         return run
     torch.compiler.reset()
+    torch._dynamo.config.trace_numpy = False  # NumPy makes tables, to the last bit: nothing to compile
     return torch.compile(lambda: corrupt(batch, name, severity, recipe=recipe, seeds=seeds), dynamic=False)
 
 

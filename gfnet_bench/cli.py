@@ -10,15 +10,26 @@ import sys
 from collections.abc import Sequence
 
 from gfnet_bench import __version__
-from gfnet_bench.commands import attack_check, complexity, corrupt, data, doctor, filters, listing, report, robustness
+from gfnet_bench.commands import (
+    attack_check,
+    complexity,
+    corrupt,
+    data,
+    doctor,
+    filters,
+    listing,
+    paper,
+    report,
+    robustness,
+)
 from gfnet_bench.commands.options import with_config
 from gfnet_bench.errors import GfnetBenchError, UsageError
 
-COMMANDS = (robustness, complexity, filters, attack_check, corrupt, report, data, doctor, listing)
+COMMANDS = (paper, robustness, complexity, filters, attack_check, corrupt, report, data, doctor, listing)
 
 EXAMPLES = """\
 examples:
-  gfnet-bench robustness --suite mini              a complete result in minutes; needs no data, no GPU, no network
+  gfnet-bench paper --suite mini                   the whole report in minutes; needs no data, no GPU, no network
   gfnet-bench robustness --model gfnet_s --data-dir DATA
   gfnet-bench data status --data-dir DATA
 """

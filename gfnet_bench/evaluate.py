@@ -50,10 +50,11 @@ def precision(dtype: str, device: torch.device) -> Iterator[Callable[[], context
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether an exception says that memory ran out, on whichever device."""
+    """Whether an exception says that memory ran out, on whichever device and in whichever of its libraries."""
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return True
-    return isinstance(error, RuntimeError) and ("out of memory" in str(error) or "can't allocate memory" in str(error))
+    signs = ("out of memory", "can't allocate memory", "_ALLOC_FAILED")  # the last of cuBLAS, cuFFT and cuDNN
+    return isinstance(error, RuntimeError) and any(sign in str(error) for sign in signs)
 
 
 def to_pixels(images: NDArray[np.uint8] | Tensor, device: torch.device) -> Tensor:

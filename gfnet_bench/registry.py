@@ -11,6 +11,9 @@ from gfnet_bench.errors import UsageError
 
 T = TypeVar("T")
 
+FEW = 12
+"""So many names are listed when none is near; for more there is a command."""
+
 
 class Registry(Generic[T]):
     """An ordered table of named things that forgives `-` for `_` and capital letters."""
@@ -57,10 +60,12 @@ class Registry(Generic[T]):
         return self._things[found]
 
     def suggestion(self, name: str) -> str:
-        """The end of an error message: near names, or how to see them all."""
+        """The end of an error message: near names, else all of them if they are few, or how to see them."""
         near = difflib.get_close_matches(name.lower().replace("-", "_"), self._things, n=3, cutoff=0.6)
         if near:
             return f"did you mean {' or '.join(near)}?"
+        if len(self._things) <= FEW:
+            return f"expected one of {', '.join(self._things)}."
         return f"`gfnet-bench list` shows the {self.noun}s there are."
 
     def __contains__(self, name: str) -> bool:

@@ -24,7 +24,17 @@ from gfnet_bench.records import Cell, Record, Store
 OVERWRITE = ("never", "failed", "always")
 
 # What a number may depend on beside our own code.
-LIBRARIES = ("torch", "torchvision", "timm", "numpy", "pillow", "simplejpeg", "torchattacks", "imagecorruptions")
+LIBRARIES = (
+    "torch",
+    "triton",
+    "torchvision",
+    "timm",
+    "numpy",
+    "pillow",
+    "simplejpeg",
+    "torchattacks",
+    "imagecorruptions",
+)
 
 
 @dataclass

@@ -7,6 +7,7 @@ from reference_draws import NumpyDraws
 
 from gfnet_bench.corruptions import CORRUPTIONS, RECIPES, SEVERITIES, corrupt
 from gfnet_bench.corruptions.base import apply
+from gfnet_bench.corruptions.draws import CounterDraws
 from gfnet_bench.corruptions.reference import corrupt_reference
 from gfnet_bench.errors import GfnetBenchError, UsageError
 
@@ -148,6 +149,12 @@ def test_capitals_and_dashes_are_forgiven():
         ({"images": IMAGES / 255 - 0.5}, GfnetBenchError, "found values from -0.5 to"),
         ({"images": torch.full((3, 3, 40, 48), torch.nan)}, GfnetBenchError, "found values from nan to nan"),
         ({"seeds": SEEDS[:2]}, GfnetBenchError, r"expected 3 integer seeds, one an image, found \(2,\)"),
+        ({"seeds": 7}, GfnetBenchError, r"expected 3 integer seeds, one an image, found int"),
+        ({"seeds": [0.5, 1, 2]}, GfnetBenchError, "expected 3 integer seeds, one an image, found list .*'float'"),
+        ({"seeds": [2**64, 1, 2]}, GfnetBenchError, "expected 3 integer seeds, one an image, found list"),
+        ({"images": IMAGES.numpy()}, GfnetBenchError, "as a tensor, found ndarray"),
+        ({"severity": 3.0}, UsageError, "severity: expected 1, 2, 3, 4 or 5, found 3.0"),
+        ({"severity": "3"}, UsageError, "severity: expected 1, 2, 3, 4 or 5, found '3'"),
         ({"seeds": torch.rand(3)}, GfnetBenchError, "expected 3 integer seeds, one an image, found .* torch.float32"),
     ],
     ids=str,
@@ -157,6 +164,38 @@ def test_what_it_cannot_take_is_described(change, error, message):
     images, name, severity = (arguments.pop(key) for key in ("images", "name", "severity"))
     with pytest.raises(error, match=message):
         corrupt(images, name, severity, **arguments)
+
+
+@pytest.mark.parametrize("recipe", ["imagenet_c", "imagecorruptions"])
+@pytest.mark.parametrize("name", list(CORRUPTIONS))
+def test_no_byte_hangs_on_how_cuda_divides_by_a_number(name, recipe, monkeypatch):
+    # CUDA multiplies by the reciprocal of a plain number, so whole levels would come out one lower, flat areas at once.
+    greys = torch.arange(256, dtype=torch.uint8).view(4, 1, 8, 8).expand(-1, 3, -1, -1)
+    images = torch.cat([greys.repeat_interleave(8, 2).repeat_interleave(8, 3), pictures(2, 64, 64)])
+    draws = [CounterDraws(torch.arange(len(images))) for _ in SEVERITIES + SEVERITIES]
+    expected = [apply(images, name, s, recipe=recipe, draws=draws.pop()) for s in SEVERITIES]
+    divide = torch.Tensor.div_
+
+    def reciprocal(x, by, **options):
+        if isinstance(by, torch.Tensor) or options or not x.is_floating_point():
+            return divide(x, by, **options)
+        return x.mul_((1 / torch.tensor(by, dtype=x.dtype)).item())
+
+    monkeypatch.setattr(torch.Tensor, "div_", reciprocal)
+    for severity, wanted in zip(SEVERITIES, expected, strict=True):
+        assert torch.equal(apply(images, name, severity, recipe=recipe, draws=draws.pop()), wanted)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("recipe", list(RECIPES))
+@pytest.mark.parametrize("name", list(CORRUPTIONS))
+def test_a_gpu_makes_the_bytes_of_the_cpu(name, recipe):
+    images = torch.cat([pictures(2, 64, 64), torch.full((1, 3, 64, 64), 85, dtype=torch.uint8)])
+    for severity in SEVERITIES:
+        here = corrupt(images, name, severity, recipe=recipe, seeds=SEEDS)
+        there = corrupt(images.cuda(), name, severity, recipe=recipe, seeds=SEEDS).cpu()
+        # Normal numbers may differ in their last bits, and sums in double precision; a JPEG spreads what differs.
+        assert (here == there).float().mean() > 0.99
 
 
 @pytest.mark.gpu

@@ -5,8 +5,8 @@ import warnings
 import numpy as np
 import pytest
 
+from gfnet_bench.catalog import CORRUPTION_GROUPS, CORRUPTIONS, MCE_NAMES, SEVERITIES
 from gfnet_bench.corruptions import reference
-from gfnet_bench.corruptions.base import CORRUPTIONS, GROUPS, MCE_NAMES, SEVERITIES
 from gfnet_bench.corruptions.reference import corrupt_reference
 from gfnet_bench.errors import GfnetBenchError, MissingError, UsageError
 
@@ -42,7 +42,7 @@ def test_names_are_those_of_mce_then_the_extra_ones(package):
     assert list(CORRUPTIONS) == package.get_corruption_names("all")
     assert list(MCE_NAMES) == package.get_corruption_names("common")
     for group in ("noise", "blur", "weather", "digital"):
-        assert list(GROUPS[group]) == package.get_corruption_names(group)
+        assert list(CORRUPTION_GROUPS[group]) == package.get_corruption_names(group)
 
 
 @pytest.mark.parametrize("severity", [1, 3, 5])
@@ -184,6 +184,6 @@ def test_another_version_is_refused(monkeypatch):
 
 
 def test_names_are_known_without_numpy():
-    code = "import sys, gfnet_bench.corruptions.base as b; print(len(b.CORRUPTIONS), 'numpy' in sys.modules)"
+    code = "import sys, gfnet_bench.catalog as c; print(len(c.CORRUPTIONS), 'numpy' in sys.modules)"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout == "19 False\n"

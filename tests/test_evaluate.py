@@ -6,7 +6,7 @@ import torch
 
 from gfnet_bench.attacks.pgd import PGD
 from gfnet_bench.errors import GfnetBenchError
-from gfnet_bench.evaluate import evaluate, evaluate_all, precision, to_pixels
+from gfnet_bench.evaluate import evaluate, evaluate_all, out_of_memory, precision, to_pixels
 
 N, SIDE, CLASSES = 13, 8, 7
 
@@ -86,6 +86,12 @@ def test_out_of_memory_halves_the_batch_and_loses_nothing(images, network):
     predictions, used = evaluate(hungry, images, LABELS, IDS, batch_size=12)
     np.testing.assert_array_equal(predictions.top5, expected.top5)
     assert used == 3 and sizes[:3] == [12, 6, 3]
+
+
+def test_libraries_say_in_their_own_words_that_memory_ran_out():
+    for text in ("CUBLAS_STATUS_ALLOC_FAILED when calling", "cuFFT error: CUFFT_ALLOC_FAILED", "CUDA out of memory."):
+        assert out_of_memory(RuntimeError(text))
+    assert not out_of_memory(RuntimeError("CUBLAS_STATUS_EXECUTION_FAILED")) and not out_of_memory(ValueError("x"))
 
 
 def test_one_image_too_many_is_an_error(images):

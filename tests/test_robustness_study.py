@@ -181,12 +181,17 @@ def test_a_model_that_fails_does_not_keep_the_others_from_being_measured(data, t
         def forward(self, images):
             return super().forward(images) * float("nan")
 
+    class Broken(Oracle):
+        def forward(self, images):
+            raise RuntimeError("a kernel is not there")
+
     wide, few = Oracle(), Oracle()
     wide.transform, few.num_classes = paper_transform(384, 384), 10
-    models = {"oracle": Oracle(), "sick": Sick(), "wide": wide, "few": few}
+    models = {"oracle": Oracle(), "sick": Sick(), "broken": Broken(), "wide": wide, "few": few}
     records = generated(monkeypatch, models, data, tmp_path)
     assert records["oracle", "fog"].error is None
     assert "12 of 12 images are not finite" in records["sick", "fog"].error
+    assert records["broken", "fog"].error == "RuntimeError: a kernel is not there"
     assert "recipe imagenet_c makes images of 224 x 224 pixels, but wide takes 384" in records["wide", "fog"].error
     assert "expected logits for the 1000 classes" in records["few", "fog"].error
 

@@ -65,7 +65,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     how.add_argument(
         "--cuda-graphs", action="store_true", help="time replayed CUDA graphs, which launches cannot hold up"
     )
-    how.add_argument("--time-budget", type=_seconds, default=3.0, metavar="S", help="seconds a latency, at most (3)")
+    how.add_argument(
+        "--time-budget", type=options.seconds, default=3.0, metavar="S", help="seconds a latency, at most (3)"
+    )
 
     out = parser.add_argument_group("results")
     options.add_result_options(out)
@@ -142,6 +144,8 @@ def _cells(
     device = torch.device(options.device(arguments))
     if arguments.cuda_graphs and device.type != "cuda":
         raise UsageError(f"--cuda-graphs: expected --device cuda, found {device.type}.")
+    if arguments.dtype == "tf32" and device.type != "cuda":
+        raise UsageError(f"--dtype tf32: expected --device cuda, found {device.type}, which has no TF32.")
     for mode in ("forward", "forward_backward") if arguments.backward else ("forward",):
         how = study.Options(
             device_key(device), arguments.batch_size or BATCH[device.type], arguments.dtype, mode, arguments.cuda_graphs
@@ -194,14 +198,3 @@ def _dry_run(cells: Sequence[Cell], store: Store, arguments: argparse.Namespace)
     print(render(rows, [Column(key, key) for key in rows[0]], arguments.format), end="")
     options.note(f"{len(cells)} cells, {len(to_do)} to do")
     return 0
-
-
-def _seconds(text: str) -> float:
-    """Seconds of more than nothing, as an argparse type."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 < value < 1e6:
-        raise argparse.ArgumentTypeError(f"expected a number of seconds above 0, found {text!r}")
-    return value

@@ -30,14 +30,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", type=Path, metavar="SRC", help="folder of images; with --preview, one image")
     parser.add_argument("target", type=Path, nargs="?", metavar="DST", help="folder; with --preview: preview.png")
     parser.add_argument("--preview", action="store_true", help="draw one image under all corruptions, and stop")
-    parser.add_argument(
-        "--corruption",
-        nargs="+",
-        action="extend",
-        metavar="NAME",
-        help="default: the 15 of mCE; `all`: all 19",
-    )
-    parser.add_argument("--severity", nargs="+", type=severities, metavar="S", help="1..5 (default), 3, or 1 3 5")
+    options.add_corruption_options(parser)
     parser.add_argument(
         "--recipe",
         default="imagenet_c",
@@ -55,18 +48,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-progress", action="store_true", help="no bar on stderr")
 
 
-def severities(text: str) -> list[int]:
-    """`3`, or `2..4` for 2, 3, 4, as an argparse type."""
-    first, dots, last = text.partition("..")
-    ends = first, last if dots else first
-    if not all(end in ("1", "2", "3", "4", "5") for end in ends) or ends[0] > ends[1]:
-        raise argparse.ArgumentTypeError(f"expected 1 to 5, or a range such as 1..5, found {text!r}")
-    return list(range(int(ends[0]), int(ends[1]) + 1))
-
-
 def run(arguments: argparse.Namespace) -> int:
     """Write the files or the sheet; exit status 1 if an image was bad."""
-    from gfnet_bench.catalog import SEVERITIES
     from gfnet_bench.corruptions import RECIPES
     from gfnet_bench.studies.corrupted_folder import Folder, corrupt_folder
 
@@ -74,6 +57,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.preview:
         from gfnet_bench.studies.contact_sheet import draw
 
+        if arguments.corruption or arguments.severity or arguments.no_resize:
+            raise UsageError("--preview draws all 19 corruptions at 5 severities; leave out what chooses among them")
         file = arguments.target or Path("preview.png")
         draw(arguments.source, file, recipe=recipe, seed=arguments.seed)
         options.note(f"wrote {file}")
@@ -82,11 +67,13 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError("corrupt needs SRC and DST, `gfnet-bench corrupt val imagenet-c`; or --preview and one image")
 
     folder = Folder(arguments.source, arguments.target, recipe, arguments.seed, not arguments.no_resize)
-    names = _corruptions(arguments)
-    levels = sorted({level for part in arguments.severity or [SEVERITIES] for level in part})
+    names = options.corruptions(arguments)
+    levels = options.levels(arguments)
     if arguments.dry_run:
         return _dry_run(folder, names, levels)
     device = options.device(arguments)
+    if device.startswith("mps"):  # it has no float64, which corruptions need
+        device = "cpu"
     written, bad = corrupt_folder(
         folder,
         names,
@@ -100,13 +87,6 @@ def run(arguments: argparse.Namespace) -> int:
     skipped = f"; {len(bad)} bad images skipped, see above" if bad else ""
     options.note(f"{folder.target}: wrote {written:,} files{skipped}")
     return 1 if bad else 0
-
-
-def _corruptions(arguments: argparse.Namespace) -> list[str]:
-    from gfnet_bench.catalog import CORRUPTIONS, MCE_NAMES
-
-    names = arguments.corruption or MCE_NAMES
-    return list(CORRUPTIONS) if "all" in names else [CORRUPTIONS[name].name for name in dict.fromkeys(names)]
 
 
 def _dry_run(folder: Folder, names: list[str], levels: list[int]) -> int:

@@ -59,12 +59,13 @@ def device(arguments: argparse.Namespace) -> str:
     """
     import torch
 
-    present = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    counts = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
     if arguments.device is None:
-        return next(kind for kind in ("cuda", "mps", "cpu") if present[kind])
+        return next(kind for kind in ("cuda", "mps", "cpu") if counts[kind])
     kind = arguments.device.partition(":")[0]
-    if not present.get(kind, False):
-        found = ", ".join(kind for kind, there in present.items() if there)
+    names = {kind, *(f"{kind}:{i}" for i in range(counts.get(kind, 0)))}
+    if not counts.get(kind, 0) or arguments.device not in names:
+        found = ", ".join(f"{kind}:{i}" if count > 1 else kind for kind, count in counts.items() for i in range(count))
         raise UsageError(f"--device {arguments.device}: not on this machine, which has {found}")
     return arguments.device
 
@@ -113,9 +114,54 @@ def checkpoint_sha256(arguments: argparse.Namespace) -> str | None:
     return sha256_of(file)
 
 
+def add_corruption_options(parser: argparse._ActionsContainer) -> None:
+    """Which corruptions, how strong."""
+    parser.add_argument(
+        "--corruption",
+        nargs="+",
+        action="extend",
+        metavar="NAME",
+        help="default: the 15 of mCE; `all` adds the other 4",
+    )
+    parser.add_argument("--severity", nargs="+", type=severities, metavar="S", help="1..5 (default), 3, or 1 3 5")
+
+
+def corruptions(arguments: argparse.Namespace) -> list[str]:
+    """The names that were given, those of mCE otherwise."""
+    from gfnet_bench.catalog import CORRUPTIONS, MCE_NAMES
+
+    names = arguments.corruption or MCE_NAMES
+    return list(CORRUPTIONS) if "all" in names else [CORRUPTIONS[name].name for name in dict.fromkeys(names)]
+
+
+def levels(arguments: argparse.Namespace) -> list[int]:
+    """The severities that were given, all five otherwise; growing."""
+    return sorted({level for part in arguments.severity or [range(1, 6)] for level in part})
+
+
+def severities(text: str) -> list[int]:
+    """`3`, or `2..4` for 2, 3, 4, as an argparse type."""
+    first, dots, last = text.partition("..")
+    ends = first, last if dots else first
+    if not all(end in ("1", "2", "3", "4", "5") for end in ends) or ends[0] > ends[1]:
+        raise argparse.ArgumentTypeError(f"expected 1 to 5, or a range such as 1..5, found {text!r}")
+    return list(range(int(ends[0]), int(ends[1]) + 1))
+
+
 def positive(text: str) -> int:
     """A whole number from 1 up, as an argparse type."""
     return _whole(text, 1)
+
+
+def seconds(text: str) -> float:
+    """Seconds of more than nothing, as an argparse type."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 < value < 1e6:
+        raise argparse.ArgumentTypeError(f"expected a number of seconds above 0, found {text!r}")
+    return value
 
 
 def natural(text: str) -> int:

@@ -45,7 +45,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--dtype", choices=("float32", "tf32", "bfloat16", "float16"), default="float32")
     what.add_argument("--tokens", metavar="T", help=f"sizes of Figure 2 (default: paper; on a CPU {CPU_TOKENS})")
     what.add_argument("--count-only", action="store_true", help="time nothing: Figure 2 without latency and memory")
-    what.add_argument("--time-budget", type=float, default=3.0, metavar="S", help="seconds a latency, at most (3)")
+    what.add_argument(
+        "--time-budget", type=options.seconds, default=3.0, metavar="S", help="seconds a latency, at most (3)"
+    )
 
     how = parser.add_argument_group("how")
     options.add_data_options(how)
@@ -168,8 +170,11 @@ def _write(items: dict[str, Item], store: Store, arguments: argparse.Namespace) 
 
 def _report(name: str, store: Store, suite: str) -> Report:
     from gfnet_bench.reports import REPORTS
+    from gfnet_bench.studies.paper import named_in
 
-    extra = {"published": True} if name == "complexity" else {}
+    extra: dict[str, Any] = {"published": True} if name == "complexity" else {}
+    if name == "robustness" and suite == "imagenet":
+        extra = {"planned": named_in("table3_robustness")}
     return REPORTS[name](store, suite=suite, **extra)
 
 

@@ -1,24 +1,40 @@
-"""`gfnet-bench report`: tables again, from records alone; needs neither torch nor the data sets."""
+"""`gfnet-bench report`: tables, figures and a page again, from records alone; needs neither torch nor the data sets."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gfnet_bench.commands import options
+from gfnet_bench.errors import MissingError, UsageError
+
+if TYPE_CHECKING:
+    from gfnet_bench.records import Store
+    from gfnet_bench.reports.base import Report
 
 NAME = "report"
-HELP = "draw tables from the records on disk, without torch or data"
+HELP = "draw tables, figures and an HTML page from the records on disk, without torch or data"
 EXAMPLES = """\
 examples:
   gfnet-bench report robustness
   gfnet-bench report robustness --model gfnet_s deit_small --format md --details
-  gfnet-bench report robustness --write md csv latex      files under <output-dir>/tables
+  gfnet-bench report robustness --write md csv latex      files under <output-dir>/tables and figures
+  gfnet-bench report --html report.html                   everything, one page that works from a file
+  gfnet-bench report --compare results other/results      two runs; status 1 if they differ
+  gfnet-bench report --bibtex > references.bib            what the numbers rest on
 """
+
+ORDER = ("robustness", "accuracy", "complexity", "filters")
+"""Reports that a page begins with."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Which report, of which records."""
-    parser.add_argument("report", nargs="?", default="robustness", metavar="REPORT", help="default: robustness")
+    """Which reports, of which records, to where."""
+    parser.add_argument(
+        "report", nargs="*", metavar="REPORT", help="names, or `all` (default: robustness; with --html all)"
+    )
     parser.add_argument("-m", "--model", nargs="+", action="extend", metavar="NAME", help="these alone, in this order")
     parser.add_argument("--suite", choices=("imagenet", "mini"), help="this alone")
     parser.add_argument("--details", action="store_true", help="also the long tables: models compared in pairs")
@@ -26,16 +42,84 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--write", nargs="+", choices=options.FORMATS, metavar="FORMAT", help="also save tables in these formats"
     )
+    parser.add_argument("--html", type=Path, metavar="FILE", help="write a page instead of printing")
+    parser.add_argument("--compare", type=Path, nargs=2, metavar=("A", "B"), help="two results folders, cell by cell")
+    parser.add_argument("--bibtex", action="store_true", help="print BibTeX of what the records rest on, and stop")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print the report, and save it if asked."""
+    """Print or write the reports."""
     from gfnet_bench.records import Store
+
+    if arguments.compare:
+        return _compare(arguments)
+    store = Store(arguments.output_dir)
+    if arguments.bibtex:
+        from gfnet_bench.reports.bibliography import bibtex
+
+        print(bibtex(store), end="")
+        return 0
+    reports = _draw(arguments, store)
+    if arguments.html:
+        from gfnet_bench.reports.page import write_page
+
+        options.note(f"wrote {write_page(reports, store, arguments.html)}")
+    else:
+        _print(reports, arguments)
+    for report in reports.values():
+        for path in report.write(arguments.output_dir, arguments.write) if arguments.write else ():
+            options.note(f"wrote {path}")
+    return 0
+
+
+def _draw(arguments: argparse.Namespace, store: Store) -> dict[str, Report]:
+    """The reports that were asked for; of all of them those that have records.
+
+    Raises:
+        MissingError: if one that was named has none, or none has.
+    """
     from gfnet_bench.reports import REPORTS
 
-    draw = REPORTS[arguments.report]
-    report = draw(Store(arguments.output_dir), suite=arguments.suite, models=arguments.model)
-    print(report.render(arguments.format, details=arguments.details), end="")
-    for path in report.write(arguments.output_dir, arguments.write) if arguments.write else ():
-        options.note(f"wrote {path}")
-    return 0
+    named = arguments.report or (["all"] if arguments.html else ["robustness"])
+    everything = named == ["all"]
+    names = sorted(REPORTS, key=_place) if everything else [str(REPORTS.canonical(n) or n) for n in named]
+    found = {}
+    reasons = []
+    for name in dict.fromkeys(names):
+        try:
+            found[name] = REPORTS[name](store, suite=arguments.suite, models=arguments.model)
+        except MissingError as error:
+            if not everything:
+                raise
+            reasons.append(str(error))
+    if not found:
+        raise MissingError("\n".join(reasons))
+    return found
+
+
+def _place(name: str) -> tuple[int, str]:
+    return (ORDER.index(name) if name in ORDER else len(ORDER)), name
+
+
+def _print(reports: dict[str, Report], arguments: argparse.Namespace) -> None:
+    if len(reports) > 1 and arguments.format in ("csv", "json"):
+        raise UsageError(f"--format {arguments.format} prints one report at a time; name one of {', '.join(reports)}")
+    texts: Sequence[str] = [r.render(arguments.format, details=arguments.details) for r in reports.values()]
+    print("\n".join(texts), end="")
+
+
+def _compare(arguments: argparse.Namespace) -> int:
+    """Like `diff`: status 0 if the runs are the same, 1 if they differ."""
+    from gfnet_bench.records import Store
+    from gfnet_bench.reports.compare import compare
+
+    first, second = arguments.compare
+    found = compare(Store(first), Store(second))
+    if arguments.html:
+        from gfnet_bench.reports.page import write_page
+
+        title = f"{first} and {second} compared"
+        options.note(f"wrote {write_page({'comparison': found.report}, found.records, arguments.html, title=title)}")
+    else:
+        print(found.report.render(arguments.format), end="")
+    return 0 if found.same else 1

@@ -54,13 +54,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--steps", type=options.positive, help="gradient steps of an attack (default: 5)")
     what.add_argument("--relative-step", type=float, metavar="R", help="step as a share of epsilon (default: 0.5)")
     what.add_argument("--no-random-start", action="store_true", help="start attacks at the image itself")
-    what.add_argument("--corruption", nargs="+", metavar="NAME", help="default: the 15 of mCE; `all` adds the other 4")
-    what.add_argument("--severity", nargs="+", type=int, choices=range(1, 6), metavar="S", help="default: 1 2 3 4 5")
+    options.add_corruption_options(what)
 
     what.add_argument(
         "--recipe",
-        choices=("imagenet_c", "imagecorruptions", "cifar_c", "tiny_imagenet_c"),
-        help="how imagenet_c_generated (default: imagenet_c) and mini_c (default: cifar_c) are made",
+        metavar="NAME",
+        help="how corrupted sets are generated: imagenet_c (default), imagecorruptions, cifar_c (default of mini_c), "
+        "tiny_imagenet_c",
     )
 
     how = parser.add_argument_group("how")
@@ -114,9 +114,9 @@ def run(arguments: argparse.Namespace) -> int:
     cells = study.cells(
         models,
         datasets=datasets,
-        corruptions=_corruptions(arguments),
-        severities=arguments.severity or study.SEVERITIES,
-        recipe=arguments.recipe,
+        corruptions=options.corruptions(arguments),
+        severities=options.levels(arguments),
+        recipe=_recipe(arguments),
         options=settings,
     )
     store = Store(arguments.output_dir)
@@ -194,11 +194,12 @@ def _attacks(arguments: argparse.Namespace, epsilon: float) -> list[dict[str, An
     return found
 
 
-def _corruptions(arguments: argparse.Namespace) -> list[str]:
-    from gfnet_bench.catalog import CORRUPTIONS, MCE_NAMES
+def _recipe(arguments: argparse.Namespace) -> str | None:
+    if arguments.recipe is None:
+        return None
+    from gfnet_bench.corruptions import RECIPES
 
-    names = arguments.corruption or MCE_NAMES
-    return list(CORRUPTIONS) if list(names) == ["all"] else [CORRUPTIONS[name].name for name in names]
+    return RECIPES[arguments.recipe].name
 
 
 def _dry_run(cells: Sequence[Cell], store: Store, arguments: argparse.Namespace) -> int:

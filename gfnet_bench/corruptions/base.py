@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from numbers import Integral
+from operator import index
 from typing import Any, Protocol, TypeVar
 
 import torch
@@ -23,6 +25,7 @@ from gfnet_bench.registry import Registry
 
 SMALLEST = 32  # pixels; below, some of the blurs have no room for their kernels
 BLOCK = 224 * 224  # pixels corrupted at a time on a CPU, where what fits the cache is worth more than a large batch
+GPU_BLOCK = 256 * BLOCK  # elsewhere, where a large batch pays: 0.3 GB in double precision, of which some need several
 
 
 class Draws(Protocol):
@@ -98,14 +101,22 @@ def apply(images: Tensor, name: str, severity: int, *, recipe: str, draws: Draws
     return function(images, constants[severity - 1], draws)
 
 
+def divided(x: Tensor, by: float) -> Tensor:
+    """`x.div_(by)` as it is rounded on a CPU; CUDA would multiply by 1 / `by`, and be off by the last bit.
+
+    Where levels are truncated to bytes at the end, whole ones come out a level lower by that.
+    """
+    return x.div_(torch.full((), by, dtype=x.dtype, device=x.device))
+
+
 def check_severity(severity: int) -> None:
     """Refuse a severity there is not.
 
     Raises:
         UsageError: if it is not 1, 2, 3, 4 or 5.
     """
-    if severity not in SEVERITIES:
-        raise UsageError(f"severity: expected 1, 2, 3, 4 or 5, found {severity}")
+    if not isinstance(severity, Integral) or severity not in SEVERITIES:
+        raise UsageError(f"severity: expected 1, 2, 3, 4 or 5, found {severity!r}")
 
 
 def corrupt(
@@ -137,7 +148,9 @@ def corrupt(
     corrupted = uncoded(images, name, severity, recipe=recipe, seeds=seeds)
     if quality is not None and len(images):
         corrupted = jpeg(corrupted, quality)
-    return corrupted if images.dtype == torch.uint8 else corrupted.to(images.dtype) / 255
+    if images.dtype != torch.uint8:
+        corrupted = divided(corrupted.to(images.dtype), 255)
+    return corrupted.to(images.device)
 
 
 def uncoded(images: Tensor, name: str, severity: int, *, recipe: str, seeds: Sequence[int] | Tensor) -> Tensor:
@@ -147,13 +160,16 @@ def uncoded(images: Tensor, name: str, severity: int, *, recipe: str, seeds: Seq
     name, recipe = CORRUPTIONS[name].name, RECIPES[recipe].name
     check_severity(severity)
     pixels = _bytes(images, name)
-    streams = _streams(seeds, len(images), name, severity).to(images.device)
-    if not len(images):
+    if pixels.device.type == "mps":  # it has no float64: the CPU does it, where the result stays
+        pixels = pixels.cpu()
+    streams = _streams(seeds, len(pixels), name, int(severity)).to(pixels.device)
+    if not len(pixels):
         return pixels
-    size = max(1, BLOCK // (pixels.shape[2] * pixels.shape[3])) if pixels.device.type == "cpu" else len(pixels)
+    block = BLOCK if pixels.device.type == "cpu" else GPU_BLOCK
+    size = max(1, block // (pixels.shape[2] * pixels.shape[3]))
     blocks = [
-        apply(block, name, severity, recipe=recipe, draws=CounterDraws(keys))
-        for block, keys in zip(pixels.split(size), streams.split(size), strict=True)
+        apply(part, name, severity, recipe=recipe, draws=CounterDraws(keys))
+        for part, keys in zip(pixels.split(size), streams.split(size), strict=True)
     ]
     return torch.cat(blocks)
 
@@ -161,6 +177,8 @@ def uncoded(images: Tensor, name: str, severity: int, *, recipe: str, seeds: Seq
 def _bytes(images: Tensor, name: str) -> Tensor:
     """The images as uint8, or what is wrong with them."""
     wanted = f"{name}: expected images (b, 3, h, w), uint8 or float in [0, 1], with sides of {SMALLEST} pixels or more"
+    if not isinstance(images, Tensor):
+        raise GfnetBenchError(f"{wanted}, as a tensor, found {type(images).__name__}. Convert them first.")
     if images.ndim != 4 or images.shape[1] != 3 or min(images.shape[2:]) < SMALLEST:
         hint = "Convert grey or transparent images to RGB, and resize small ones."
         raise GfnetBenchError(f"{wanted}, found {tuple(images.shape)}. {hint}")
@@ -176,9 +194,11 @@ def _bytes(images: Tensor, name: str) -> Tensor:
 
 def _streams(seeds: Sequence[int] | Tensor, count: int, name: str, severity: int) -> Tensor:
     """One key an image: its seed, changed by the corruption's name and severity."""
-    given = seeds if isinstance(seeds, Tensor) else torch.tensor([int(s) for s in seeds], dtype=torch.int64)
+    wanted = f"{name}: expected {count} integer seeds, one an image"
+    try:
+        given = seeds if isinstance(seeds, Tensor) else torch.tensor([index(s) for s in seeds], dtype=torch.int64)
+    except (TypeError, ValueError, OverflowError, RuntimeError) as error:  # no sequence, no integers, beyond 64 bits
+        raise GfnetBenchError(f"{wanted}, found {type(seeds).__name__} ({error})") from None
     if given.shape != (count,) or given.dtype.is_floating_point:
-        raise GfnetBenchError(
-            f"{name}: expected {count} integer seeds, one an image, found {tuple(given.shape)} {given.dtype}"
-        )
+        raise GfnetBenchError(f"{wanted}, found {tuple(given.shape)} {given.dtype}")
     return given.to(torch.int64) ^ image_seeds([name], severity).to(given.device)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gfnet_bench.corruptions.base import Draws, corruption
+from gfnet_bench.corruptions.base import Draws, corruption, divided
 
 ROUGHNESS = 100  # of the coarsest level; only its ratio to the finer ones shows, as the map is scaled to [0, 1]
 
@@ -25,9 +25,9 @@ def fog(images: Tensor, constant: tuple[float, float], draws: Draws) -> Tensor:
     density, decay = constant
     height, width = images.shape[2:]
     thickness = plasma(max(height, width), decay, draws)[:, None, :height, :width] * density
-    brightest = images.amax((1, 2, 3), keepdim=True).to(torch.float64).div_(255)
+    brightest = divided(images.amax((1, 2, 3), keepdim=True).to(torch.float64), 255)
     # float64 and the scripts' order of operations: then every byte is theirs.
-    total = images.contiguous().to(torch.float64).div_(255)
+    total = divided(images.contiguous().to(torch.float64), 255)
     total.add_(thickness).mul_(brightest).div_(brightest + density)
     return total.clamp_(max=1).mul_(255).to(torch.int32).to(torch.uint8)  # twice as fast as in one step
 

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gfnet_bench.corruptions.base import Draws, corruption
+from gfnet_bench.corruptions.base import Draws, corruption, divided
 
 SHIFT = 1e-12  # grey levels: above the rounding of a blur (1e-13), below the least weight a pixel has in one (1e-11)
 BAND = 48  # pixels of one matrix product: fewer skip more of the zeros, more run faster
@@ -114,7 +114,7 @@ def gaussian_as_scipy_sums(images: Tensor, sigma: float) -> Tensor:
 def _shifted_levels(sigma: float, device: torch.device) -> Tensor:
     """(256,) float64: the grey levels, each shifted to the side on which the reference ends on a flat area."""
     levels = torch.arange(256, dtype=torch.float64, device=device)
-    flat = gaussian_as_scipy_sums((levels / 255).view(-1, 1, 1, 1), sigma).view(-1)
+    flat = gaussian_as_scipy_sums(divided(levels.clone(), 255).view(-1, 1, 1, 1), sigma).view(-1)
     ends_below = (flat * 255).clamp_(max=255).floor() < levels
     return levels + SHIFT - 2 * SHIFT * ends_below
 

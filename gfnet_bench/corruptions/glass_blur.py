@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from gfnet_bench.corruptions.base import Draws, corruption
+from gfnet_bench.corruptions.base import Draws, corruption, divided
 from gfnet_bench.corruptions.gaussian_blur import gaussian_as_scipy_sums
 
 DOUBLINGS = 6  # chains of up to 2**6 copies; a step is taken with probability below 0.43, so no image has a longer one
@@ -53,5 +53,5 @@ def glass_blur(images: Tensor, constants: tuple[float, int, int], draws: Draws) 
 
 def _blurred(images: Tensor, sigma: float) -> Tensor:
     """(b, h, w, 3) uint8 in and out. To the last bit: one byte in doubt would be seen again wherever it is moved to."""
-    levels = images.to(torch.float64, memory_format=torch.contiguous_format).div_(255)
+    levels = divided(images.to(torch.float64, memory_format=torch.contiguous_format), 255)
     return gaussian_as_scipy_sums(levels, sigma).mul_(255).clamp_(max=255).to(torch.int16).to(torch.uint8)

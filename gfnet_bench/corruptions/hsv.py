@@ -14,7 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from gfnet_bench.corruptions.base import Draws, corruption
+from gfnet_bench.corruptions.base import Draws, corruption, divided
 
 
 @corruption(
@@ -52,7 +52,7 @@ class _Tables(NamedTuple):
 
 @lru_cache(maxsize=16)
 def _tables(lift: float, factor: float, term: float, device: torch.device) -> _Tables:
-    levels = torch.arange(256, dtype=torch.float64, device=device) / 255
+    levels = divided(torch.arange(256, dtype=torch.float64, device=device), 255)
     largest, smallest = (pair.flatten() for pair in torch.meshgrid(levels, levels, indexing="ij"))
     spread = largest - smallest
     saturation = torch.where(spread == 0, spread, spread / largest)
@@ -75,9 +75,9 @@ def _recolour(images: Tensor, tables: _Tables) -> Tensor:
     down = ((red == largest) & (blue == middle)) | ((green == largest) & (red == middle))
     down |= (blue == largest) & (green == middle)
     direction = 1 - 2 * down.view(torch.int8)
-    low, mid, high = (levels.to(torch.float64).div_(255) for levels in (smallest, middle, largest))
+    low, mid, high = (divided(levels.to(torch.float64), 255) for levels in (smallest, middle, largest))
     hue = mid.sub_(low).div_(high.sub_(low)).mul_(direction).add_(from_red)
-    hue = hue.div_(6).remainder_(1).mul_(6)  # looks idle, and is part of the rounding
+    hue = divided(hue, 6).remainder_(1).mul_(6)  # looks idle, and is part of the rounding
     hue -= hue.floor()
     share = hue.mul_(-direction).add_(~down)  # of the saturation that the middle channel gets
     between = _bytes(value * (1 - share * saturation))

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from gfnet_bench.corruptions.base import Draws, corruption
+from gfnet_bench.corruptions.base import Draws, corruption, divided
 from gfnet_bench.corruptions.motion_blur import UNIT, line_of, magick_blur, smear
 
 FINE = 1 << 23  # steps of unrounded snow from 0 to 1, where whole numbers are summed
@@ -76,7 +76,7 @@ def _flakes(height: int, width: int, constant: Constant, draws: Draws) -> Tensor
 def _fallen(images: Tensor, layer: Tensor, mix: float) -> Tensor:
     """Images (b, 3, h, w) made paler, under snow (b, 1, h, w) uint8 and the same upside down."""
     # float32 in the scripts' order of operations: where an image stays as it was, a byte hangs on their rounding.
-    levels = images.contiguous().to(torch.float32).div_(255)
+    levels = divided(images.contiguous().to(torch.float32), 255)
     red, green, blue = levels.split(1, 1)
     grey = (red * 0.299).add_(green * 0.587).add_(blue * 0.114)
     pale = torch.maximum(levels, grey.mul_(1.5).add_(0.5)).mul_(1 - mix)

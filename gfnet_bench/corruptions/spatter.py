@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gfnet_bench.corruptions.base import Draws, corruption
+from gfnet_bench.corruptions.base import Draws, corruption, divided
 from gfnet_bench.corruptions.gaussian_blur import gaussian
 
 WATER = (175 / 255, 238 / 255, 238 / 255)  # pale turquoise, RGB
@@ -73,7 +73,7 @@ def _spatter(images: Tensor, constant: Constant, draws: Draws, mud: torch.dtype)
     mean, deviation, blur, least, opacity, muddy = constant
     liquid = draws.normal(images.shape[2:]).to(torch.float64).mul_(deviation).add_(mean)
     liquid = gaussian(liquid[:, None], blur)[:, 0]
-    levels = images.contiguous().to(torch.float32).div_(255)
+    levels = divided(images.contiguous().to(torch.float32), 255)
     if muddy:
         # scipy filters a float32 one axis at a time, and what is 0.8 hangs on the last bit of either.
         splashes = (liquid > least).to(torch.float32)[:, None]

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gfnet_bench.corruptions.base import Draws, corruption
+from gfnet_bench.corruptions.base import Draws, corruption, divided
 
 
 def clipped_zoom(planes: Tensor, factor: float, *, centred: bool) -> Tensor:
@@ -72,11 +72,11 @@ _SMALL = _factors((1.06, 0.01), (1.11, 0.01), (1.16, 0.01), (1.21, 0.01), (1.26,
 
 def _zoom_blur(images: Tensor, factors: tuple[float, ...], centred: bool) -> Tensor:
     # float32, one layer after the other, as in the scripts: on flat areas the byte hangs on their rounding.
-    levels = images.mT.to(torch.float32, memory_format=torch.contiguous_format).div_(255).mT
+    levels = divided(images.mT.to(torch.float32, memory_format=torch.contiguous_format), 255).mT
     total = clipped_zoom(levels, factors[0], centred=centred)
     for factor in factors[1:]:
         total += clipped_zoom(levels, factor, centred=centred)
-    mean = total.add_(levels).div_(len(factors) + 1)
+    mean = divided(total.add_(levels), len(factors) + 1)
     return mean.clamp_(0, 1).mul_(255).to(torch.int16).to(torch.uint8)
 
 

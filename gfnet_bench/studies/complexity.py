@@ -208,7 +208,8 @@ class Bench:
         except (RuntimeError, MemoryError, GfnetBenchError) as error:
             if not isinstance(error, OutOfMemory) and not out_of_memory(error):
                 raise
-            values = {"out_of_memory": True, "reason": str(error).splitlines()[0]}
+            reason = str(error) or type(error).__name__
+            values = {"out_of_memory": True, "reason": reason.splitlines()[0]}
         if device.type == "cuda":
             torch.cuda.empty_cache()
         provenance["after"] = device_state(device)

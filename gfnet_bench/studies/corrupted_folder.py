@@ -117,16 +117,17 @@ class Folder:
         if self.target.resolve().is_relative_to(self.source.resolve()):
             raise UsageError(f"expected DST outside of SRC, found {self.target} in {self.source}; choose another")
         images = _images(self.source)
-        twice = [name for name, count in Counter(map(self.name, images)).items() if count > 1]
+        names = {image: self.name(image) for image in images}
+        twice = [name for name, count in Counter(names.values()).items() if count > 1]
         if twice:
-            both = " and ".join(image for image in images if self.name(image) == twice[0])
+            both = " and ".join(image for image in images if names[image] == twice[0])
             raise GfnetBenchError(f"{self.source}: {both} would both be written as {twice[0]}; rename one")
         self._check_manifest()
         todo: Todo = {image: [] for image in images}
         for cell in dict.fromkeys(cells):
             there = set(_walk(self.target / cell.folder))
             for image, missing in todo.items():
-                if self.name(image) not in there:
+                if names[image] not in there:
                     missing.append(cell)
         return todo
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from gfnet_bench.catalog import SEVERITIES, Transform
-from gfnet_bench.errors import GfnetBenchError, UsageError
+from gfnet_bench.errors import GfnetBenchError, MissingError, UsageError
 from gfnet_bench.records import PROTOCOLS, Cell, canonical_json
 from gfnet_bench.runner import Outcome
 
@@ -232,8 +232,11 @@ class Bench:
         for alike in shown.values():
             try:
                 found.update(zip(alike, self._measure(alike, [models[cell] for cell in alike]), strict=True))
-            except Exception as problem:
+            except MissingError as problem:
                 found.update(dict.fromkeys(alike, problem))
+            except Exception as problem:  # perhaps of one model: each by itself, to see of which
+                by_themselves = [problem] if len(alike) == 1 else [self.measure([cell])[0] for cell in alike]
+                found.update(zip(alike, by_themselves, strict=True))
         return [found[cell] for cell in cells]
 
     def _fitting_model(self, cell: Cell) -> Model:
