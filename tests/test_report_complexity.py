@@ -170,6 +170,21 @@ def test_estimate_is_dotted_and_says_what_it_is(drawn):
         assert "Dotted: out of memory, an estimate" in figure.texts[0].get_text()
 
 
+def test_a_bad_fit_does_not_keep_a_figure_from_being_drawn():
+    # The power law through 1, 10 and 10 is 14.7 at the last of them: above the axis, which ends at 12.5.
+    shown = [r for r in sweep() if r.cell.model == "self_attention" and r.cell.settings["measure"] == "latency"]
+    odd = [
+        Record(r.cell, {**r.values, **dict.fromkeys(("latency_s", "latency_q1_s", "latency_q3_s"), seconds)})
+        if seconds
+        else r
+        for r, seconds in zip(shown, (1, 10, 10, None, None), strict=True)
+    ]
+    with matplotlib.rc_context(figures.STYLE):
+        (panel,) = complexity(odd).figures[0].draw().axes
+    (label,) = panel.texts
+    assert "estimate" in label.get_text() and panel.get_ylim()[1] >= 14.6
+
+
 def test_log_log_names_the_exponents(drawn):
     assert "spatial MLP $N^{1.00}$" in [text.get_text() for text in drawn[True].axes[1].texts]
     assert "spatial MLP" in [text.get_text() for text in drawn[False].axes[1].texts]

@@ -167,14 +167,15 @@ def test_without_records(tmp_path):
 
 
 def test_figure_5_has_a_tile_for_every_layer_and_channel(report, drawn):
-    in_frequency, in_space, _ = drawn["figure5_gfnet_mini"].axes
+    in_frequency, in_space, magnitude, peak = drawn["figure5_gfnet_mini"].axes
     assert in_frequency.get_title("left") == "(a) frequency domain" and in_frequency.get_ylabel() == "layer"
     assert len(in_frequency.images) == 3 * 24 and len(in_space.images) == 3 * 6
     assert {image.get_clim() for image in in_frequency.images} == {in_frequency.images[0].get_clim()}
     first = in_frequency.images[0]
     assert first.get_cmap().name == "YlGnBu" and first.get_array()[2, 2] == pytest.approx(1, abs=1e-3)
-    peak = in_space.images[7].get_clim()
-    assert peak[0] == -peak[1] == pytest.approx(-np.abs(in_space.images[7].get_array()).max())
+    assert {image.get_clim() for image in in_space.images} == {(-1, 1)}  # each kernel in parts of its own peak
+    assert all(np.abs(image.get_array()).max() == pytest.approx(1) for image in in_space.images)
+    assert (magnitude.get_xlabel(), peak.get_xlabel()) == ("magnitude", "of its peak")
     labels = [label.get_text() for label in drawn["figure5_gfnet_h_ti"].axes[0].get_yticklabels()]
     assert labels == ["0 (8)", "1 (4)", "2 (3)"]
     data = next(figure for figure in report.figures if figure.name == "figure5_gfnet_mini").data.rows

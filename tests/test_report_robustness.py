@@ -130,7 +130,10 @@ def test_suites_never_share_a_table(both):
         "robustness_imagenet", "robustness_imagenet_published", "robustness_imagenet_c",
         "robustness_mini", "robustness_mini_c_cifar_c",
     ]  # fmt: skip
-    assert [t.name for t in report.details] == ["robustness_imagenet_paired", "robustness_mini_paired"]
+    assert [t.name for t in report.details] == [
+        "robustness_imagenet_c_severities", "robustness_imagenet_paired",
+        "robustness_mini_c_cifar_c_severities", "robustness_mini_paired",
+    ]  # fmt: skip
     for table in (*report.tables, *report.details):
         is_mini = "mini" in table.name
         assert ("mini (Fashion-MNIST, not ImageNet)" in table.title) == is_mini
@@ -243,6 +246,26 @@ def test_what_differs_in_kind_never_shares_a_column(tmp_path):
     assert long_row(report, "gfnet_s", "IN-C generated mCE")["ours"] > long_row(report, "gfnet_s", "IN-C mCE")["ours"]
 
 
+def test_a_partial_run_shows_what_it_measured(tmp_path):
+    some = [r for r in corrupted("gfnet_s", "imagenet_c", 25) if r[0].cell.settings["perturbation"]["name"] == "fog"]
+    (table,) = [t for t in robustness(fill(tmp_path, some[1:])).details if t.name.endswith("_severities")]
+    (row,) = table.rows
+    assert row["corruption"] == "fog" and "1" not in row
+    shown = {int(key): value for key, value in row.items() if key.isdecimal()}
+    assert shown == {
+        r.cell.settings["perturbation"]["severity"]: pytest.approx(100 * r.values["top1"]) for r, _ in some[1:]
+    }
+
+
+def test_what_is_planned_has_a_row_before_anything_is_measured():
+    report = robustness([], planned=["gfnet_s", "resnet50"])
+    rows = {row["model"]: row for row in report.tables[0].rows}
+    assert list(rows) == ["gfnet_s", "resnet50"]
+    assert rows["gfnet_s"]["PGD"] == "- (21.0†)"
+    with pytest.raises(MissingError):
+        robustness([])
+
+
 def test_what_differs_in_the_model_or_the_sample_never_shares_a_row():
     one = cell("gfnet_s", "imagenet", CLEAN)
     others = {
@@ -323,7 +346,7 @@ def test_files_do_not_depend_on_the_order_or_the_time_of_measuring(both, tmp_pat
     formats = ["text", "md", "csv", "latex", "json", "html"]
     first = robustness(both).write(tmp_path / "a", formats)
     second = robustness(fill(tmp_path / "b", later)).write(tmp_path / "b", formats)
-    assert len(first) == 8 * len(formats)
+    assert len(first) == 10 * len(formats)
     for a, b in zip(first, second, strict=True):
         assert a.name == b.name
         assert a.read_bytes() == b.read_bytes()

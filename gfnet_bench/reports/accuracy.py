@@ -9,10 +9,10 @@ from gfnet_bench.catalog import MODELS
 from gfnet_bench.published import is_verified, rows
 from gfnet_bench.records import Record, Store
 from gfnet_bench.reports.base import REPORTS, Report
-from gfnet_bench.reports.figures import COLUMN, Drawing, Label, look, name_curves, new_figure
+from gfnet_bench.reports.figures import COLUMN, Drawing, look, new_figure
 from gfnet_bench.reports.outcomes import MARKS, Outcome, Results
 from gfnet_bench.reports.scores import CLEAN, Score
-from gfnet_bench.reports.tables import Column, Table
+from gfnet_bench.reports.tables import RECORDS, Column, Table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,6 +25,9 @@ FIGURES = {
 """By name: the published figures, and the title."""
 
 _TOP1 = Score("imagenet", CLEAN, "top1")
+
+_SIDE = 224  # pixels, of all weights that were published
+_NO_WEIGHTS = "weights that anybody can load were never published"
 
 _COLUMNS = [
     Column("model", "Model"),
@@ -90,7 +93,9 @@ def _row(published: dict[str, str], measured: Results, counts: dict[Any, Record]
     title, _, side = published["model"].partition("@")
     size = int(side or published["resolution"])
     spec = next((MODELS[name] for name in MODELS if MODELS[name].title == title), None)
+    behind: dict[str, tuple[str, ...]] = {}
     row: dict[str, Any] = {
+        RECORDS: behind,
         "model": published["model"],
         "name": spec.name if spec else None,
         "family": spec.family if spec else title.rpartition("-")[0],
@@ -99,17 +104,21 @@ def _row(published: dict[str, str], measured: Results, counts: dict[Any, Record]
         "gmacs_published": float(published["flops_g"]),
         "published": float(published["top1"]),
         "verified": is_verified(published, "top1"),
-        "reason": "weights that anybody can load were never published" if spec is None else "not measured",
+        "reason": _NO_WEIGHTS if spec is None or size != _SIDE else "not measured",
     }
     count = counts.get((spec.name, (size, size))) if spec else None
     if count is not None:
         row |= {"params": count.values["params"] / 1e6, "gmacs": count.values["macs"] / 1e9}
-    ours = _measured(measured, spec.name, size) if spec else None
+        behind |= dict.fromkeys(("params_text", "gmacs_text"), (count.cell.sha256,))
+    ours = _measured(measured, spec.name) if spec and size == _SIDE else None
     if ours is not None:
         row["reason"] = ours.reason
+        behind["top1_text"] = tuple(r.cell.sha256 for r in measured.records(ours.setup, _TOP1))
     if ours is not None and ours.value is not None and ours.interval is not None:
         row |= {"top1": ours.value, "low": ours.interval.low, "high": ours.interval.high}
-        if ours.published is not None:  # of other weights than ours nothing can be said
+        if ours.published is None:
+            row["reason"] = "no difference: the published figure is of other weights, which were never released"
+        else:
             row["difference"] = ours.value - row["published"]
     return row | _texts(row)
 
@@ -125,30 +134,35 @@ def _texts(row: dict[str, Any]) -> dict[str, str]:
     }
 
 
-def _measured(results: Results, model: str, side: int) -> Outcome | None:
+def _measured(results: Results, model: str) -> Outcome | None:
     """The accuracy under the paper's protocol: its transform, its weights, all images, float32."""
     usual = {"transform": "paper", "checkpoint": None, "limit": None, "dtype": "float32"}
+    found = []
     for setup in results.setups:
         own = setup.settings
-        sides = (None, [224, 224]) if side == 224 else ([side, side],)
-        same = all(own.get(key) == value for key, value in usual.items()) and own.get("img_size") in sides
+        same = all(own.get(key) == value for key, value in usual.items())
+        same = same and own.get("img_size") in (None, [_SIDE, _SIDE])
         if setup.model == model and same and results.records(setup, _TOP1):
-            return results.outcome(setup, _TOP1)
-    return None
+            found.append(results.outcome(setup, _TOP1))
+    return max(found, key=lambda outcome: outcome.value is not None, default=None)
 
 
 def _notes(lines: Sequence[dict[str, Any]]) -> list[str]:
     notes = [
-        "Ours, and in brackets what was published. GMACs: a multiply-add counts once; N C ceil(log2 N) for each FFT "
-        "and 5 per LayerNorm element are charged."
+        "Ours, and in brackets what was published. GMACs: a multiply-add counts once; charged are N C ceil(log2 N) for "
+        "each FFT, 5 per element of a LayerNorm, 2 of a batch norm."
     ]
     if not all(line["verified"] for line in lines):
         notes.append(f"†: {MARKS['†']}.")
-    missing = [line["name"] for line in lines if line["name"] and line.get("top1") is None]
+    missing = [line["name"] for line in lines if line.get("top1") is None and line["reason"] != _NO_WEIGHTS]
     if missing:
         some = " ".join(dict.fromkeys(missing))
         notes.append(f"Not measured here; with ImageNet at hand: gfnet-bench paper figure3 figure4, or: -m {some}")
-    notes += [f"{line['model']}: {line['reason']}." for line in lines if line["name"] is None]
+    explained: dict[str, list[str]] = {}
+    for line in lines:
+        if line["reason"] not in ("", "not measured"):
+            explained.setdefault(line["reason"], []).append(line["model"])
+    notes += [f"{', '.join(of)}: {reason}." for reason, of in explained.items()]
     return notes
 
 
@@ -156,14 +170,15 @@ def _drawn(table: Table) -> Any:
     """A function that draws one figure from its rows."""
 
     def draw() -> Figure:
-        figure = new_figure(COLUMN * 1.35, COLUMN)
+        figure = new_figure(COLUMN, COLUMN)
         axes = figure.add_subplot()
-        figure.subplots_adjust(left=0.12, right=0.8, bottom=0.14, top=0.93)
+        figure.subplots_adjust(left=0.13, right=0.97, bottom=0.12, top=0.93)
         lines: dict[tuple[str, int], list[dict[str, Any]]] = {}
         for row in table.rows:
             lines.setdefault((row["family"], row["side"]), []).append(dict(row))
-        for (family, _), points in lines.items():
-            _curve(axes, family, sorted(points, key=lambda p: p["gmacs_published"]))
+        best_first = sorted(lines.items(), key=lambda item: -max(p["published"] for p in item[1]))
+        for (family, side), points in best_first:
+            _curve(axes, family, side, sorted(points, key=lambda p: p["gmacs_published"]))
         axes.set_xscale("log")
         axes.set_xlabel("multiply-adds of one image (G, log scale)")
         axes.set_ylabel("ImageNet top-1 (%)")
@@ -173,25 +188,21 @@ def _drawn(table: Table) -> Any:
         axes.minorticks_off()
         axes.set_xlim(low / 1.15, high * 1.15)
         axes.set_title("hollow: published; filled: measured here, 95 % interval")
-        name_curves(axes, [_label(family, side, points) for (family, side), points in lines.items()])
+        axes.legend(loc="lower right")  # curves cross and end anywhere: names at their ends would be guesswork
         return figure
 
     return draw
 
 
-def _curve(axes: Axes, family: str, points: Sequence[dict[str, Any]]) -> None:
+def _curve(axes: Axes, family: str, side: int, points: Sequence[dict[str, Any]]) -> None:
     """What was published as hollow marks on a line, ours as filled ones with their interval."""
     colour, marker = look(family)
     x, y = [p["gmacs_published"] for p in points], [p["published"] for p in points]
-    axes.plot(x, y, color=colour, marker=marker, markerfacecolor="white", linewidth=0.8, markeredgewidth=0.9)
+    name, line = (family, "-") if side == _SIDE else (f"{family}, {side} px", "--")
+    hollow: dict[str, Any] = {"markerfacecolor": "white", "markeredgewidth": 0.8, "markersize": 4}
+    axes.plot(x, y, line, color=colour, marker=marker, linewidth=0.8, label=name, **hollow)
     for p in points:
         if p.get("top1") is not None:
             at = p.get("gmacs", p["gmacs_published"])
             axes.plot([at, at], [p["low"], p["high"]], color=colour, linewidth=0.8)
             axes.plot([at], [p["top1"]], color=colour, marker=marker, linestyle="")
-
-
-def _label(family: str, side: int, points: Sequence[dict[str, Any]]) -> Label:
-    last = max(points, key=lambda p: p["gmacs_published"])
-    name = family if side == 224 else f"{family}, {side} px"
-    return Label(last["gmacs_published"], last["published"], name, look(family).colour)

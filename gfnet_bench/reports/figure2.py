@@ -161,12 +161,13 @@ def _panel(axes: Axes, measure: str, found: Sequence[Curve], last: int, log: boo
         if measure == "latency":
             low, high = ([q / scale for q in ends] for ends in zip(*(p.quartiles for p in curve.points), strict=True))
             axes.vlines(curve.tokens, low, high, look.colour, linewidth=0.9, zorder=3)
+            top = max(top, min(max(high) * scale, 1.25 * highest))
         end, text = (curve.tokens[-1], y[-1]), TITLES.get(curve.name, curve.name)
         if log and curve.fit:
             text += f" $N^{{{curve.fit.exponent:.2f}}}$"
         if curve.beyond and curve.fit:
             there = np.geomspace(curve.tokens[-1], curve.beyond[-1], 50)
-            there = there[curve.fit.at(there) <= ceiling]
+            there = there[(curve.fit.at(there) <= ceiling) | (there == there[0])]
             axes.plot(there, curve.fit.at(there) / scale, color=look.colour, linestyle=":", zorder=3)
             end = (there[-1], curve.fit.at(there[-1]) / scale)
             top = max(top, end[1] * scale)
@@ -203,8 +204,8 @@ def _scales(axes: Axes, found: Sequence[Curve], last: int, log: bool, top: float
     else:
         axes.set_xlim(0, last * 1.03)
         axes.set_ylim(0, top)
-        axes.xaxis.set_major_locator(MaxNLocator(2))
-        axes.yaxis.set_major_locator(MaxNLocator(5))
+        axes.xaxis.set_major_locator(MaxNLocator(2, steps=[1, 2, 5, 10]))
+        axes.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
         axes.yaxis.set_major_formatter(plain)
     axes.xaxis.set_major_formatter(plain)
 

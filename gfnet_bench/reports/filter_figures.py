@@ -23,6 +23,9 @@ KERNEL_COLUMNS = 6
 DEPTH = "viridis"
 """Colours from the first layer to the last."""
 
+PALEST = 0.9
+"""The part of those colours that is dark enough for a line on white."""
+
 
 def table(name: str, title: str, rows: Sequence[Row]) -> Table:
     """Rows as the data of a figure, a column for each of their keys."""
@@ -52,7 +55,7 @@ def figure5(network: Network, layers: Sequence[int] | None, channels: Sequence[i
     ]
 
     def draw() -> Figure:
-        left, between, right, top, bottom = 0.42, 0.2, 0.08, 0.22, 0.72
+        left, between, right, top, bottom = 0.42, 0.2, 0.08, 0.22, 0.82
         if len({layer.grid for layer in network.layers}) > 1:
             left += 0.2  # for the sides of the grids
         tile = min(0.5, (PAGE - left - between - right) / (len(channels) + len(first)))
@@ -61,20 +64,22 @@ def figure5(network: Network, layers: Sequence[int] | None, channels: Sequence[i
         in_frequency = inches(figure, left, bottom, tile * len(channels), tile * len(chosen))
         in_space = inches(figure, left + tile * len(channels) + between, bottom, tile * len(first), tile * len(chosen))
         largest = max(float(network.layers[i].magnitudes[list(channels)].max()) for i in chosen)
-        image = None
+        magnitudes = kernels = None
         for row, i in enumerate(chosen):
             layer = network.layers[i]
             for column, c in enumerate(channels):
-                image = _tile(in_frequency, layer.magnitudes[c], column, row, "YlGnBu", (0, largest))
+                magnitudes = _tile(in_frequency, layer.magnitudes[c], column, row, "YlGnBu", (0, largest))
             for column, c in enumerate(first):
                 peak = float(np.abs(layer.kernels[c]).max()) or 1.0
-                _tile(in_space, layer.kernels[c], column, row, "RdBu_r", (-peak, peak))
+                kernels = _tile(in_space, layer.kernels[c] / peak, column, row, "RdBu_r", (-1, 1))
         _label_tiles(in_frequency, "(a) frequency domain", channels, _layer_names(network, chosen))
         _label_tiles(in_space, "(b) spatial domain", first, [])
         in_frequency.set_ylabel("layer")
-        assert image is not None
-        figure.colorbar(image, cax=inches(figure, left, 0.27, 1.5, 0.07), orientation="horizontal")
-        figure.text((left + 1.58) / figure.get_figwidth(), 0.3 / figure.get_figheight(), "magnitude", va="center")
+        assert magnitudes is not None and kernels is not None
+        bar = inches(figure, left, 0.4, min(1.5, tile * len(channels)), 0.07)
+        figure.colorbar(magnitudes, cax=bar, orientation="horizontal", label="magnitude")
+        bar = inches(figure, left + tile * len(channels) + between, 0.4, tile * len(first), 0.07)
+        figure.colorbar(kernels, cax=bar, orientation="horizontal", label="of its peak", ticks=(-1, 0, 1))
         return figure
 
     title = f"Filters of {network.label}: a magnitudes, b spatial kernels, each grid row by row"
@@ -139,13 +144,14 @@ def profiles(network: Network) -> Drawing:
     def draw() -> Figure:
         import matplotlib
         from matplotlib.cm import ScalarMappable
-        from matplotlib.colors import Normalize
+        from matplotlib.colors import ListedColormap, Normalize
         from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
         figure = new_figure(PAGE, 3.7)
         room = {"left": 0.075, "right": 0.885, "bottom": 0.115, "top": 0.935, "wspace": 0.6, "hspace": 0.55}
         grid = figure.subplots(2, 2, gridspec_kw=room)
-        colours: Any = ScalarMappable(Normalize(0, max(1, len(depth) - 1)), matplotlib.colormaps[DEPTH])
+        shades = ListedColormap(matplotlib.colormaps[DEPTH](np.linspace(0, PALEST, 256)))
+        colours: Any = ScalarMappable(Normalize(0, max(1, len(depth) - 1)), shades)
         for i in depth.tolist():
             grid[0, 0].plot(*radial[i], color=colours.to_rgba(i))
             # The first sector again at 180 degrees: directions go round.
@@ -169,7 +175,8 @@ def profiles(network: Network) -> Drawing:
         labels = _bands(grid[1, 0], depth, {"channels": quartiles["centre of mass"]}, {"all energy": pooled})
         grid[1, 0].set(title="(c) centre of mass of the spectrum", xlabel="layer", ylabel="radius (cycles/token)")
         fields = _bands(grid[1, 1], depth, {k[4:]: v for k, v in quartiles.items() if k.startswith("ERF")}, {})
-        grid[1, 1].set(title="(d) effective receptive field", xlabel="layer", ylabel="radius (tokens)", ylim=(0, None))
+        grid[1, 1].set(title="(d) effective receptive field", xlabel="layer", ylabel="radius (tokens)")
+        grid[1, 1].set_ylim(0, 1.08 * max(float(q.max()) for key, q in quartiles.items() if key.startswith("ERF")))
         for axes in grid[1]:
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         figure.draw_without_rendering()  # settles the limits

@@ -104,7 +104,7 @@ class Results:
 
     def params(self, setup: Setup) -> int | None:
         """The model's number of parameters, which every measured record knows."""
-        found = (r.provenance.get("params") for rs in self._records[setup].values() for r in rs)
+        found = (r.provenance.get("params") for rs in self._records.get(setup, {}).values() for r in rs)
         return next((p for p in found if p is not None), None)
 
     def outcome(self, setup: Setup, score: Score) -> Outcome:

@@ -15,9 +15,10 @@ from gfnet_bench.errors import MissingError
 from gfnet_bench.published import corruptions
 from gfnet_bench.records import Record, Store
 from gfnet_bench.reports.base import REPORTS, Report
+from gfnet_bench.reports.differences import EXPLAINED, explained
 from gfnet_bench.reports.outcomes import MARKS, MINI_REFERENCE, Outcome, Results
-from gfnet_bench.reports.scores import STANDARD, Score, Setup, scores_of, setup_of
-from gfnet_bench.reports.tables import Column, Row, Table
+from gfnet_bench.reports.scores import SEVERITIES, STANDARD, Score, Setup, scores_of, setup_of
+from gfnet_bench.reports.tables import RECORDS, Column, Row, Table
 
 TITLES = {"imagenet": "ImageNet", "mini": "mini (Fashion-MNIST, not ImageNet)"}
 
@@ -37,6 +38,7 @@ def robustness(
     store: Store | None = None,
     suite: str | None = None,
     models: Sequence[str] | None = None,
+    planned: Sequence[str] = (),
 ) -> Report:
     """The paper's Table 3 for every model measured: accuracy, attacks, ImageNet-C, -A, -V2, ReaL.
 
@@ -45,16 +47,17 @@ def robustness(
         store: where arrays lie, and records that others are relative to; not needed beside a store.
         suite: `imagenet` or `mini` alone.
         models: these alone, in this order.
+        planned: models that have a row even where nothing of them is measured, with what was published.
 
     Raises:
-        MissingError: if nothing of the kind is measured.
+        MissingError: if nothing of the kind is measured, nor planned.
     """
     if isinstance(records, Store):
         store = records
     loaded, problems = store.load() if store else ([], [])
     shown = loaded if isinstance(records, Store) else list(records)
     shown = [r for r in shown if r.cell.study == "robustness" and (models is None or r.cell.model in models)]
-    if not shown:
+    if not shown and not planned:
         where = f" in {store.folder}" if store else ""
         start = "start with: gfnet-bench robustness --suite mini"
         raise MissingError(f"robustness: expected records{where}, found none; {start}")
@@ -66,16 +69,19 @@ def robustness(
     outcomes: list[Outcome] = []
     for one in TITLES:
         of_suite = [(setup_of(r.cell), score) for r in shown for score in scores_of(r.cell) if score.suite == one]
-        if not of_suite or suite not in (None, one):
+        blank = [name for name in planned if Setup.usual(name).suite == one]
+        if not (of_suite or blank) or suite not in (None, one):
             continue
         setups = [setup for setup in results.setups if setup in {s for s, _ in of_suite}]
+        setups += [Setup.usual(name) for name in blank if name not in {setup.model for setup in setups}]
         setups.sort(key=lambda s: models.index(s.model) if models else 0)
         columns = sorted({*STANDARD[one], *(score for _, score in of_suite)}, key=lambda s: s.order)
         found = [results.outcome(setup, score) for setup in setups for score in columns]
         outcomes += found
         tables.append(_wide(one, results, setups, columns, found, problems))
-        tables.append(_beside(one, found))
+        tables.append(_beside(one, results, found))
         tables += [_corruptions(results, setups, score) for score in columns if score.metric == "mce"]
+        paired += [_severities(results, setups, score) for score in columns if score.metric == "mce"]
         paired.append(_paired(one, results, setups, columns))
     tables, paired = ([t for t in found if t.rows or t.notes] for found in (tables, paired))
     return Report(tables, _long(outcomes, problems), details=paired)
@@ -96,11 +102,22 @@ def _wide(
     for setup in setups:
         params = results.params(setup)
         millions = {"params": None if params is None else params / 1e6}
-        rows.append({"model": setup.label, **millions, **{s.title: text[setup, s] for s in shown}})
+        cells = {s.title: text[setup, s] for s in shown}
+        behind = {s.title: _behind(results, setup, s) for s in shown}
+        rows.append({"model": setup.label, **millions, **cells, RECORDS: behind})
     heads = [Column("model", "Model"), Column("params", "Params", "M", align="right")]
     heads += [Column(score.title, score.title, align="right") for score in shown]
     notes = [*_explanations(suite, outcomes), *_gaps(outcomes), *problems]
     return Table(f"robustness_{suite}", f"Robustness and generalisation, {TITLES[suite]}, %", heads, rows, notes)
+
+
+def _behind(results: Results, setup: Setup, score: Score, name: str | None = None) -> tuple[str, ...]:
+    """Identities of the records behind a number, or of those about one corruption alone."""
+    wanted = corruptions() if name is None else (name,)
+    found = results.records(setup, score)
+    if score.over_corruptions:
+        found = [r for r in found if r.cell.settings["perturbation"]["name"] in wanted]
+    return tuple(record.cell.sha256 for record in found)
 
 
 _BESIDE = [
@@ -113,12 +130,13 @@ _BESIDE = [
     Column("published", "Published", align="right"),
     Column("difference", "Difference", "points", align="right"),
     Column("mark", ""),
+    Column("explained", "Explained by"),
 ]
 
 
-def _beside(suite: str, outcomes: Sequence[Outcome]) -> Table:
+def _beside(suite: str, results: Results, outcomes: Sequence[Outcome]) -> Table:
     """What was published beside what was measured, with difference and interval."""
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "model": o.setup.label,
             "column": o.score.title,
@@ -129,12 +147,16 @@ def _beside(suite: str, outcomes: Sequence[Outcome]) -> Table:
             "published": o.published.value,
             "difference": o.value - o.published.value,
             "mark": o.mark,
+            "explained": explained(o.value - o.published.value, o.setup.settings, o.published, o.score.metric),
+            RECORDS: dict.fromkeys(("ours", "difference"), _behind(results, o.setup, o.score)),
         }
         for o in outcomes
         if o.published is not None and o.value is not None
     ]
     title = f"Published beside measured, {TITLES[suite]}, %"
     notes = [f"{mark} {meaning}" for mark, meaning in MARKS.items() if any(row["mark"] == mark for row in rows)]
+    words = {word for row in rows for word in row["explained"].split(", ")}
+    notes += [f"{word}: {meaning}" for word, meaning in EXPLAINED.items() if word in words]
     return Table(f"robustness_{suite}_published", title, _BESIDE, rows, notes)
 
 
@@ -178,19 +200,45 @@ def _corruptions(results: Results, setups: Sequence[Setup], score: Score) -> Tab
         names += [name for name in errors if name not in names and name in reference]
         ce = {c: metrics.corruption_error(e, reference[c]) for c, e in errors.items() if c in reference}
         overall = {m: results.outcome(setup, replace(score, metric=m)).value for m in ("mce", "relative_mce")}
-        rows.append({"model": setup.label, **overall, **ce})
+        behind = dict.fromkeys(("mce", "relative_mce"), _behind(results, setup, score))
+        behind |= {name: _behind(results, setup, score, name) for name in ce}
+        rows.append({"model": setup.label, **overall, **ce, RECORDS: behind})
     heads = [
         Column("model", "Model"),
         Column("mce", "mCE", align="right"),
         Column("relative_mce", "rel.", align="right"),
     ]
     heads += [Column(n, _SHORT.get(n, n.split("_")[0].capitalize()), align="right") for n in names]
-    recipe = "_".join(str(value) for value in score.settings.values())
-    name = f"robustness_{score.dataset}" + (f"_{recipe}" if recipe else "")
+    name = f"robustness_{score.dataset}{_recipe(score)}"
     against = "AlexNet's" if score.suite == "imagenet" else f"{MINI_REFERENCE}'s"
     title = f"Corruption errors, {score.title.removesuffix(' mCE')}, {TITLES[score.suite]}, % of {against}"
     note = "mCE is the mean of the first fifteen; rel. is relative mCE, what corruption adds to the clean error."
     return Table(name, title, heads, rows, [note] if rows else [])
+
+
+def _severities(results: Results, setups: Sequence[Setup], score: Score) -> Table:
+    """Accuracy under every corruption at every severity, as far as it is measured."""
+    rows = []
+    for setup in setups:
+        of: dict[str, list[Record]] = {}
+        for record in results.records(setup, score):
+            if record.error is None:
+                of.setdefault(record.cell.settings["perturbation"]["name"], []).append(record)
+        for name, records in sorted(of.items()):
+            by = {str(r.cell.settings["perturbation"]["severity"]): r for r in records}
+            row: dict[str, Any] = {severity: 100 * r.values["top1"] for severity, r in by.items()}
+            behind = {severity: (r.cell.sha256,) for severity, r in by.items()}
+            rows.append({"model": setup.label, "corruption": name, **row, RECORDS: behind})
+    heads = [Column("model", "Model"), Column("corruption", "Corruption")]
+    heads += [Column(str(severity), f"Severity {severity}", align="right") for severity in SEVERITIES]
+    name = f"robustness_{score.dataset}{_recipe(score)}_severities"
+    title = f"Top-1 by corruption and severity, {score.title.removesuffix(' mCE')}, {TITLES[score.suite]}, %"
+    return Table(name, title, heads, rows)
+
+
+def _recipe(score: Score) -> str:
+    """The recipe of a generated set, as a part of a name."""
+    return "".join(f"_{value}" for value in score.settings.values())
 
 
 _PAIRED = [
@@ -227,7 +275,9 @@ def _paired(suite: str, results: Results, setups: Sequence[Setup], columns: Sequ
                 left_out.append(f"{score.title} of {first.label} and {second.label} (different images)")
             else:
                 names = {"column": score.title, "first": first.label, "second": second.label, "images": len(a.values)}
-                rows.append({**names, **_difference(a.values, b.values, score)})
+                both = _behind(results, first, score) + _behind(results, second, score)
+                behind = dict.fromkeys(("difference", "p"), both)
+                rows.append({**names, **_difference(a.values, b.values, score), RECORDS: behind})
     notes = [_PAIRED_NOTE] if rows else []
     notes += [f"Not compared: {', '.join(left_out)}."] if left_out else []
     title = f"Paired comparisons on the same images, {TITLES[suite]}"

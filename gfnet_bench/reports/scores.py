@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+from gfnet_bench.catalog import MODELS
 from gfnet_bench.records import Cell, canonical_json
 
 CLEAN = canonical_json({"name": "clean"})
@@ -88,7 +89,7 @@ class Score:
         parts = [_DATASETS.get(self.dataset, self.dataset)]
         if self.over_corruptions:
             recipe = self.settings.get("recipe")
-            parts += [_METRICS[self.metric], "" if recipe in (None, *_USUAL_RECIPES) else recipe]
+            parts += [_METRICS[self.metric], "" if recipe in (None, _USUAL_RECIPES.get(self.dataset)) else recipe]
         elif self.settings["name"] != "clean":
             parts += [_attack_title(self.settings), "" if self.metric in ("top1", "real") else _METRICS[self.metric]]
         elif not parts[0] or self.metric == "top5":
@@ -151,6 +152,17 @@ class Setup:
         unusual = {k: v for k, v in self.settings.items() if v != usual.get(k)}
         return ", ".join([self.model, *(_setting(key, value) for key, value in unusual.items())])
 
+    @classmethod
+    def usual(cls, model: str) -> Setup:
+        """The row of a model under the paper's protocol, measured or not."""
+        nothing = dict.fromkeys(("img_size", "checkpoint", "limit"))
+        return cls(model, canonical_json({"transform": "paper", "seed": 0, "dtype": "float32", **nothing}))
+
+    @property
+    def suite(self) -> str:
+        """Of a model of the catalogue; all others are for ImageNet."""
+        return MODELS[self.model].suite if self.model in MODELS else "imagenet"
+
     def of(self, model: str) -> Setup:
         """The same for another model and its published weights."""
         return replace(self, model=model, rest=canonical_json({**self.settings, "checkpoint": None}))
@@ -188,7 +200,7 @@ def _standard(suite: str, fgsm: dict[str, Any], pgd: dict[str, Any], recipe: dic
     )
 
 
-_USUAL_RECIPES = ("imagenet_c", "cifar_c")  # of the generated sets: the published constants for their sizes
+_USUAL_RECIPES = {"imagenet_c_generated": "imagenet_c", "mini_c": "cifar_c"}  # the published constants for their sizes
 _STRONGER = {"epsilon": 4 / 255}  # on 32 px images of clothes 1/255 hardly moves an accuracy
 
 STANDARD = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from gfnet_bench.catalog import MODELS
@@ -10,7 +10,7 @@ from gfnet_bench.published import is_verified, rows
 from gfnet_bench.records import Record, Store
 from gfnet_bench.reports.base import REPORTS, Report
 from gfnet_bench.reports.outcomes import MARKS
-from gfnet_bench.reports.tables import Column, Table
+from gfnet_bench.reports.tables import RECORDS, Column, Table
 
 SUBJECT = "semantic_fpn"
 SIDE = 1024  # pixels, of the paper's operation counts
@@ -30,10 +30,12 @@ _DATA = [
 ]  # fmt: skip
 _NOTES = [
     "Ours, and in brackets what was published: backbone, pyramid and head, without the classifier that pre-training "
-    "leaves behind. A multiply-add counts once; N C ceil(log2 N) for each FFT and 5 per LayerNorm element are charged.",
-    "Why they differ: the published counter leaves out PVT's attention products (a fifth of its total) and charges "
-    "batch norm. Published parameters are PVT's with a position embedding for 224 pixels, and GFNet-H's with the "
-    "classifier of 1000 classes.",
+    "leaves behind. A multiply-add counts once; charged are N C ceil(log2 N) for each FFT, 5 per element of a "
+    "LayerNorm, 2 of a batch norm.",
+    "Why they differ: the published counter leaves out attention products, a fifth to a third of PVT's total and a "
+    "fiftieth of Swin's. ResNets were probably counted with three small convolutions as a stem, 5 GMACs more. That "
+    "GFNet-H's figures are 2 to 3 % below ours is not explained. Published parameters are PVT's with a position "
+    "embedding for 224 pixels, and GFNet-H's with the classifier of 1000 classes.",
     "mIoU is published only: nothing here trains or scores on ADE20K.",
 ]
 
@@ -55,12 +57,12 @@ def segmentation(
         models: rows of these backbones alone.
     """
     found = records.load().records if isinstance(records, Store) else list(records)
-    counts = {(r.cell.model, r.cell.settings["img_size"][0]): r.values for r in found if _is_count(r)}
+    counts = {(r.cell.model, r.cell.settings["img_size"][0]): r for r in found if _is_count(r)}
     lines = []
     for row in rows("table2_ade20k"):
         spec = next(MODELS[name] for name in MODELS if MODELS[name].title == row["backbone"])
         if models is None or spec.name in models:
-            lines.append(_row(row, counts.get((spec.name, CROP), {}), counts.get((spec.name, SIDE), {})))
+            lines.append(_row(row, counts.get((spec.name, CROP)), counts.get((spec.name, SIDE))))
     notes = [*_NOTES, f"†: {MARKS['†']}."]
     if any(line["gmacs"] is None for line in lines):
         notes.append("A dash is not counted yet: gfnet-bench paper table2")
@@ -73,11 +75,13 @@ def _is_count(record: Record) -> bool:
     return record.cell.study == "complexity" and s.get("subject") == SUBJECT and record.error is None
 
 
-def _row(published: dict[str, str], at_crop: Mapping[str, Any], at_side: Mapping[str, Any]) -> dict[str, Any]:
-    params = at_crop["params"] / 1e6 if at_crop else None
-    gmacs = at_side["macs"] / 1e9 if at_side else None
+def _row(published: dict[str, str], at_crop: Record | None, at_side: Record | None) -> dict[str, Any]:
+    params = at_crop.values["params"] / 1e6 if at_crop else None
+    gmacs = at_side.values["macs"] / 1e9 if at_side else None
+    behind = {"params_text": at_crop, "gmacs_text": at_side}
     marks = {key: "" if is_verified(published, key) else "†" for key in ("params_m", "flops_g_1024", "miou")}
     return {
+        RECORDS: {key: (record.cell.sha256,) for key, record in behind.items() if record},
         "backbone": published["backbone"],
         "group": published["group"],
         "source": published["source"],

@@ -10,7 +10,7 @@ import numpy as np
 from gfnet_bench import metrics, spectra
 from gfnet_bench.catalog import MODELS
 from gfnet_bench.reports.figures import PAGE, Drawing, Label, Look, look, name_curves, new_figure
-from gfnet_bench.reports.filter_figures import DEPTH, inches, settle, table
+from gfnet_bench.reports.filter_figures import DEPTH, PALEST, inches, settle, table
 from gfnet_bench.reports.filter_results import Cutoff, HeatMap, Network, Operated, Surgery
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def _curve(axes: Axes, surgery: Surgery, perturbation: str, kind: str, style: Lo
     x = [o.middle for o in found]
     ends = np.array([metrics.wilson_interval(int(o.right.sum()), o.images) for o in found]) * 100
     axes.fill_between(x, ends[:, 0], ends[:, 1], color=style.colour, alpha=0.13, linewidth=0)
-    axes.plot(x, [100 * o.top1 for o in found], color=style.colour, marker=style.marker)
+    axes.plot(x, [100 * o.top1 for o in found], color=style.colour, marker=style.marker, clip_on=False)
     learned = surgery.find(perturbation, None, None, None)
     if learned is not None:
         axes.axhline(100 * learned.top1, color=style.colour, linestyle=(0, (4, 3)), linewidth=0.7)
@@ -228,7 +228,7 @@ def heat_maps(maps: Sequence[HeatMap], networks: Sequence[Network]) -> Drawing:
         if network is not None and mean is not None:
             image = _map(places[-1], mean, "YlGnBu", (0, float(mean.max())), reach)
             places[-1].set_title("mean filter spectrum")
-            bar = inches(figure, 2.4, bars_at, 1.5, 0.07)
+            bar = inches(figure, max(2.4, 0.42 + (count - 1) % across * (side + 0.2)), bars_at, min(1.5, side), 0.07)
             figure.colorbar(image, cax=bar, orientation="horizontal", label="magnitude of the filters")
             half = mean.shape[0] / 2
             for axes in places[: len(maps)]:
@@ -251,7 +251,7 @@ def _by_layer(axes: Axes, network: Network, limits: tuple[float, float]) -> None
     labels = []
     for i, layer in enumerate(network.layers):
         at, magnitude = _radial(np.sqrt(layer.energy))
-        colour = to_hex(matplotlib.colormaps[DEPTH](0.9 * i / max(1, len(network.layers) - 1)))
+        colour = to_hex(matplotlib.colormaps[DEPTH](PALEST * i / max(1, len(network.layers) - 1)))
         axes.plot(at, magnitude, color=colour)
         labels.append(Label(float(at[-1]), float(magnitude[-1]), f"layer {i}", colour))
     axes.set(

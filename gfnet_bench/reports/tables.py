@@ -6,17 +6,23 @@ import csv
 import html
 import io
 import json
+import re
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from gfnet_bench.errors import UsageError
+from gfnet_bench.reports.latex import tex
 
 WIDTH = 120
 """Characters of a terminal line; a wider table is printed in several blocks."""
 
 Row = Mapping[str, Any]
+
+RECORDS = "_records"
+"""An entry of a row that no column shows: key of a column -> identities (`Cell.sha256`) of the records its number
+comes from. The HTML page links the number to them."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +134,7 @@ def _text(rows: Sequence[Row], columns: Sequence[Column]) -> str:
 
 
 def _md(text: str) -> str:
-    return text.replace("|", "\\|").replace("<", "&lt;")
+    return re.sub(r"([\\|`\[])", r"\\\1", " ".join(text.split())).replace("<", "&lt;")
 
 
 def _markdown(rows: Sequence[Row], columns: Sequence[Column]) -> str:
@@ -154,36 +160,26 @@ def _json(rows: Sequence[Row], columns: Sequence[Column]) -> str:
     return json.dumps(plain, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-_LATEX = {
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "†": r"\dag{}",
-    "‡": r"\ddag{}",
-    "±": r"$\pm$",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    **{c: f"\\{c}" for c in "&%$#_{}"},
-}
-
-
-def _tex(text: str) -> str:
-    return "".join(_LATEX.get(c, c) for c in text)
+_LATEX_WIDTH = 95
+"""Characters of a row from which on a table is shrunk to the width of the text."""
 
 
 def _latex(rows: Sequence[Row], columns: Sequence[Column]) -> str:
     def line(texts: Sequence[str]) -> str:
-        return " & ".join(map(_tex, texts)) + r" \\"
+        return " & ".join("--" if t == "-" else tex(t) for t in texts) + r" \\"
 
+    texts = [[c.heading for c in columns], *([c.text(row) for c in columns] for row in rows)]
+    is_wide = sum(max(map(len, column)) + 2 for column in zip(*texts, strict=True)) > _LATEX_WIDTH
     return "\n".join(
         [
+            *([r"\resizebox{\linewidth}{!}{%"] if is_wide else []),
             rf"\begin{{tabular}}{{{''.join(c.align[0] for c in columns)}}}",
             r"\toprule",
-            line([c.heading for c in columns]),
+            line(texts[0]),
             r"\midrule",
-            *(line([c.text(row) for c in columns]) for row in rows),
+            *map(line, texts[1:]),
             r"\bottomrule",
-            r"\end{tabular}",
+            rf"\end{{tabular}}{'}' * is_wide}",
             "",
         ]
     )
@@ -216,8 +212,13 @@ def _framed_json(table: Table, body: str) -> str:
 
 
 def _framed_latex(table: Table, body: str) -> str:
-    notes = "".join(f"{_tex(note)}\\par\n" for note in table.notes)
-    return f"\\begin{{table}}\n\\centering\n\\caption{{{_tex(table.title)}}}\n{body}{notes}\\end{{table}}\n"
+    """A float; the notes in a box of their own, since a caption is no place for twenty of them."""
+    notes = "".join(f"{tex(note)}\\par\n" for note in table.notes)
+    if notes:
+        notes = f"\\par\\medskip\n\\begin{{minipage}}{{\\linewidth}}\\footnotesize\n{notes}\\end{{minipage}}\n"
+    label = re.sub(r"[^A-Za-z0-9]+", "-", table.name)
+    head = "% needs \\usepackage{booktabs,graphicx}\n\\begin{table}\n\\centering\n"
+    return f"{head}\\caption{{{tex(table.title)}}}\n\\label{{tab:{label}}}\n{body}{notes}\\end{{table}}\n"
 
 
 def _framed_html(table: Table, body: str) -> str:

@@ -1,0 +1,165 @@
+"use strict";
+(() => {
+  const all = (selector, within = document) => [...within.querySelectorAll(selector)];
+  const byId = (id) => document.getElementById(id);
+
+  // Tables: headings sort, gaps stay last; a field filters rows by their text.
+  const order = new Intl.Collator("en", { numeric: true });
+  function valueOf(cell, isNumber) {
+    if (!isNumber) return cell.textContent.trim();
+    const value = parseFloat(cell.dataset.v ?? cell.textContent.replace("\u2212", "-"));
+    return Number.isNaN(value) ? null : value;
+  }
+  function sort(heading) {
+    const table = heading.closest("table"), isNumber = heading.classList.contains("n");
+    const first = isNumber ? "descending" : "ascending";
+    const second = isNumber ? "ascending" : "descending";
+    const direction = heading.getAttribute("aria-sort") === first ? second : first;
+    for (const other of all("thead th", table)) other.setAttribute("aria-sort", "none");
+    heading.setAttribute("aria-sort", direction);
+    const sign = direction === "ascending" ? 1 : -1, column = heading.cellIndex;
+    const rows = [...table.tBodies[0].rows].map((row) => [valueOf(row.cells[column], isNumber), row]);
+    rows.sort(([a], [b]) => {
+      if (a === null || b === null) return (a === null) - (b === null);
+      return sign * (isNumber ? a - b : order.compare(a, b));
+    });
+    table.tBodies[0].append(...rows.map(([, row]) => row));
+  }
+  function filter(field) {
+    const wanted = field.value.trim().toLowerCase().split(/\s+/);
+    const rows = [...byId(field.dataset.filters).tBodies[0].rows];
+    for (const row of rows) {
+      const text = row.textContent.toLowerCase();
+      row.hidden = !wanted.every((word) => text.includes(word));
+    }
+    const shown = rows.filter((row) => !row.hidden).length;
+    const count = document.querySelector(`[data-counts="${field.dataset.filters}"]`);
+    count.textContent = shown === rows.length ? `${shown} rows` : `${shown} of ${rows.length} rows`;
+  }
+  for (const button of all("thead button")) button.addEventListener("click", () => sort(button.closest("th")));
+  for (const field of all("[data-filters]")) field.addEventListener("input", () => filter(field));
+
+  // Figures: the saved picture is the one that is shown.
+  for (const link of all("a[data-image]")) link.href = link.closest("figure").querySelector("img").src;
+
+  // Provenance: a number opens what it was drawn from, without leaving its place.
+  const dialog = byId("provenance"), shown = byId("shown"), back = byId("back"), there = byId("there");
+  let trail = [];
+  function show(id) {
+    const entry = byId(id).cloneNode(true);
+    entry.removeAttribute("id");
+    shown.replaceChildren(entry);
+    there.href = `#${id}`;
+    back.hidden = trail.length < 2;
+    dialog.scrollTop = 0;
+    if (!dialog.open) dialog.showModal();
+  }
+  document.addEventListener("click", (event) => {
+    const link = event.target.closest?.('a[href^="#record-"], a[href^="#from-"], a[href^="#environment-"]');
+    if (!link || link === there || event.ctrlKey || event.metaKey || event.shiftKey) return;
+    const id = link.hash.slice(1);
+    if (!byId(id) || (link.closest("#records") && !dialog.open)) return;
+    event.preventDefault();
+    trail = dialog.open ? [...trail, id] : [id];
+    show(id);
+  });
+  back.addEventListener("click", () => { trail.pop(); show(trail.at(-1)); });
+  byId("close").addEventListener("click", () => dialog.close());
+  there.addEventListener("click", () => dialog.close());
+  dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog.close(); });
+  function reveal() {
+    const target = location.hash && byId(decodeURIComponent(location.hash.slice(1)));
+    if (!target) return;
+    for (let at = target; at; at = at.parentElement) if (at.tagName === "DETAILS") at.open = true;
+    const inside = target.querySelector(":scope > details");
+    if (inside && target.classList.contains("table")) inside.open = true;
+    target.scrollIntoView();
+    target.focus?.({ preventScroll: true });
+  }
+  addEventListener("hashchange", reveal);
+
+  // Plots take the colours of the page.
+  const panels = new Map();
+  function paint() {
+    const style = getComputedStyle(document.documentElement);
+    const [text, quiet, line] = ["--text", "--quiet", "--line"].map((name) => style.getPropertyValue(name).trim());
+    const colours = {
+      Title: { text_color: text },
+      LabelSet: { text_color: text },
+      Legend: { label_text_color: text },
+      Grid: { grid_line_color: line },
+    };
+    const axis = { axis_label_text_color: quiet, major_label_text_color: quiet, axis_line_color: quiet, major_tick_line_color: quiet };
+    for (const view of panels.values()) {
+      for (const model of view.model.document._all_models.values()) {
+        if (model.type.endsWith("Axis")) model.setv(axis);
+        else if (model.type in colours) model.setv(colours[model.type]);
+      }
+    }
+  }
+  async function draw() {
+    Bokeh.logger?.set_level?.("warn");
+    for (const place of all("[data-plot]")) {
+      const item = JSON.parse(byId(place.dataset.plot).textContent);
+      const views = await Bokeh.embed.embed_item(item, place);
+      panels.set(place.dataset.plot, views.roots ? views.roots[0] : [...views][0]);
+    }
+    paint();
+    document.documentElement.dataset.drawn = "yes";
+  }
+  function choose(menu) {
+    for (const [name, view] of panels) {
+      if (!name.startsWith(`${menu.dataset.chooses}-`)) continue;
+      for (const model of view.model.document._all_models.values()) {
+        if (model.type !== "ColumnDataSource") continue;
+        const chosen = Object.keys(model.data).filter((key) => key.endsWith(`@${menu.value}`));
+        const columns = chosen.map((key) => [key.split("@")[0], model.data[key]]);
+        if (columns.length) model.data = { ...model.data, ...Object.fromEntries(columns) };
+      }
+    }
+  }
+  for (const menu of all("[data-chooses]")) menu.addEventListener("change", () => choose(menu));
+
+  // Light or dark: as the system says, until the button says otherwise.
+  const dark = matchMedia("(prefers-color-scheme: dark)"), button = byId("theme");
+  const isDark = () => (document.documentElement.dataset.theme ?? (dark.matches ? "dark" : "light")) === "dark";
+  function themed() {
+    button.textContent = isDark() ? "Light" : "Dark";
+    button.setAttribute("aria-label", `Show the page ${isDark() ? "light" : "dark"}`);
+    paint();
+  }
+  button.addEventListener("click", () => {
+    document.documentElement.dataset.theme = isDark() ? "light" : "dark";
+    themed();
+  });
+  dark.addEventListener("change", themed);
+  let chosen;  // paper is white
+  addEventListener("beforeprint", () => {
+    chosen = document.documentElement.dataset.theme;
+    document.documentElement.dataset.theme = "light";
+    paint();
+  });
+  addEventListener("afterprint", () => {
+    if (chosen) document.documentElement.dataset.theme = chosen;
+    else delete document.documentElement.dataset.theme;
+    paint();
+  });
+
+  for (const copy of all("[data-copies]")) {
+    copy.addEventListener("click", async () => {
+      const source = byId(copy.dataset.copies), said = copy.nextElementSibling;
+      try {
+        await navigator.clipboard.writeText(source.textContent);
+        said.textContent = "Copied";
+      } catch {
+        getSelection().selectAllChildren(source);
+        said.textContent = "Selected: copy it with your keyboard";
+      }
+    });
+  }
+
+  if (matchMedia("(max-width: 69.99rem)").matches) all("nav details").forEach((details) => { details.open = false; });
+  themed();
+  reveal();
+  if (globalThis.Bokeh) draw();
+})();
