@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import subprocess
+import sys
 from functools import partial
 
 import pytest
@@ -62,6 +64,11 @@ def test_a_call_longer_than_the_budget_is_the_only_repeat():
     found, clock = timed([7.0], budget_s=5)
     assert (found.seconds, found.stopped, clock.asked) == ((7.0,), "budget", [1])
     assert (found.spread, found.quartiles) == (0.0, (7.0, 7.0))
+
+
+def test_a_gpus_first_call_is_never_kept_since_it_may_have_compiled():
+    found, clock = timed([7.0, 0.5], budget_s=5, device=torch.device("cuda"))
+    assert (found.seconds, found.stopped, clock.asked) == ((0.5,), "budget", [1, 1, 1])
 
 
 def test_short_calls_are_made_many_times_a_repeat():
@@ -159,6 +166,26 @@ def test_device_is_described():
     assert key == {"kind": "cpu", "name": key["name"], "threads": torch.get_num_threads()}
     assert key["name"] and state["platform"]
     assert devices.available_bytes(CPU) > 1e6
+
+
+def test_a_command_that_hangs_or_is_missing_tells_nothing(monkeypatch):
+    def hangs(*_, **__):
+        raise subprocess.TimeoutExpired("nvidia-smi", 20)
+
+    monkeypatch.setattr(devices.subprocess, "run", hangs)
+    assert devices._output(sys.executable, "--version") == ""
+    assert devices._output("no-such-command") == ""
+
+
+def test_files_in_memory_do_not_count_against_a_container(monkeypatch, tmp_path):
+    monkeypatch.setattr(devices, "CONTAINER", tmp_path)
+    assert devices._container_bytes() == sys.maxsize
+    (tmp_path / "memory.max").write_text("1000\n")
+    (tmp_path / "memory.current").write_text("900\n")
+    (tmp_path / "memory.stat").write_text("anon 200\ninactive_file 300\nactive_file 400\n")
+    assert devices._container_bytes() == 100 + 300 + 400
+    (tmp_path / "memory.max").write_text("max\n")
+    assert devices._container_bytes() == sys.maxsize
 
 
 @pytest.mark.gpu

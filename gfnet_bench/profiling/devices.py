@@ -23,6 +23,9 @@ _NVIDIA = {
 }
 """Our name -> a field of nvidia-smi."""
 
+CONTAINER = Path("/sys/fs/cgroup")
+"""Where Linux tells a container its limits."""
+
 
 def device_key(device: torch.device) -> dict[str, Any]:
     """What a cell holds of its device: kind and name, on a CPU threads too; another one is another measurement."""
@@ -73,11 +76,15 @@ def synchronize(device: torch.device) -> None:
 
 
 def _container_bytes() -> int:
-    """What the memory limit of a container leaves, beyond any machine where there is none."""
-    folder = Path("/sys/fs/cgroup")
+    """What the memory limit of a container leaves, beyond any machine where there is none.
+
+    Files that the kernel keeps in memory count as used, but make room when asked.
+    """
     try:
-        return int((folder / "memory.max").read_text()) - int((folder / "memory.current").read_text())
-    except (OSError, ValueError):  # no such file, or `max`
+        limit, used = (int((CONTAINER / f"memory.{name}").read_text()) for name in ("max", "current"))
+        stat = dict(line.split() for line in (CONTAINER / "memory.stat").read_text().splitlines())
+        return limit - used + int(stat["inactive_file"]) + int(stat["active_file"])
+    except (OSError, ValueError, KeyError):  # no such file, or `max`
         return sys.maxsize
 
 
@@ -106,8 +113,11 @@ def _nvidia_smi(uuid: str) -> dict[str, str]:
 
 
 def _output(*command: str) -> str:
-    """What a command prints; nothing where it is not there or fails."""
+    """What a command prints; nothing where it is not there, fails or hangs."""
     if shutil.which(command[0]) is None:
         return ""
-    done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    except (OSError, subprocess.TimeoutExpired):  # a description is not worth a measurement
+        return ""
     return done.stdout.strip() if done.returncode == 0 else ""

@@ -159,7 +159,7 @@ _FREE = set(
     avg_pool2d max_pool2d max_pool2d_with_indices _adaptive_avg_pool2d adaptive_max_pool2d
     upsample_nearest2d upsample_bilinear2d upsample_bicubic2d _upsample_bilinear2d_aa _upsample_bicubic2d_aa
     _unsafe_view _reshape_alias as_strided_ unsafe_split im2col col2im _to_copy copy_
-    cat stack repeat roll flip gather index index_select embedding
+    cat stack repeat roll flip gather index _unsafe_index index_select embedding
     constant_pad_nd reflection_pad2d replication_pad2d new_zeros new_ones new_full new_empty
     hardswish bernoulli_ native_dropout
     """.split()
