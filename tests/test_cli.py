@@ -104,15 +104,18 @@ def test_without_data_or_weights_everything_missing_is_named(tmp_path, monkeypat
         (["robustness", "--suite", "mini", "--checkpoint", "pyproject.toml"], "one model's weights"),
         (["robustness", "--config", "nowhere.json"], "expected a JSON file"),
         (["robustness", "-m", "gfnet_mini", "--device", "cuda:99x"], "--device"),
+        *(
+            ([command, "--suite", "mini", "--dtype", "tf32", "--device", "cpu"], "found cpu, which has no TF32")
+            for command in ("robustness", "filters", "paper")
+        ),
         (["data", "get"], "needs names"),
         (["report", "robustnes"], "did you mean robustness"),
         (["doctor", "imagenet_x"], "did you mean imagenet_"),
     ],
 )
 def test_what_is_not_understood_is_one_sentence_and_status_2(arguments, message, tmp_path, capsys):
-    assert (
-        main([*arguments, *(["--output-dir", str(tmp_path)] if arguments[0] in ("robustness", "report") else [])]) == 2
-    )
+    stored = arguments[0] not in ("data", "doctor")
+    assert main([*arguments, *(["--output-dir", str(tmp_path)] if stored else [])]) == 2
     out, err = capsys.readouterr()
     assert message in err and err.startswith("gfnet-bench: ") and err.count("\n") == 1 and not out
 

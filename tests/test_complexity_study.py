@@ -12,7 +12,9 @@ import torch
 
 from gfnet_bench import cli, runner
 from gfnet_bench.errors import GfnetBenchError, UsageError
-from gfnet_bench.profiling import latency, memory
+from gfnet_bench.models.gfnet import ways_taken
+from gfnet_bench.models.global_filter import current_way, filter_way
+from gfnet_bench.profiling import devices, latency, memory
 from gfnet_bench.profiling.mixers import HEADS, MIXERS
 from gfnet_bench.records import Store
 from gfnet_bench.reports import costs
@@ -155,6 +157,56 @@ def test_latency_keeps_raw_repeats():
     assert outcome.values["latency_s"] == pytest.approx(float(torch.tensor(outcome.arrays["seconds"]).quantile(0.5)))
     assert outcome.provenance["before"]["platform"]
     assert outcome.values["stopped"] in ("spread", "budget")
+
+
+def test_a_way_that_was_set_is_a_setting_of_cells():
+    options = study.Options(CPU, batch=2)
+    usual = study.timed_cells(["global_filter_fast"], [16], 24, [], options)
+    with filter_way("fft"):
+        chosen = study.timed_cells(["global_filter_fast"], [16], 24, [], options)
+    for before, cell in zip(usual, chosen, strict=True):
+        assert "filter_way" not in before.settings and cell.settings == {**before.settings, "filter_way": "fft"}
+
+
+@pytest.mark.parametrize(
+    ("name", "way", "found"),
+    [
+        ("global_filter_fast", "auto", ["dense"]),
+        ("global_filter_fast", "fft", ["fft"]),
+        ("global_filter", "fft", None),  # plain torch.fft, none of our filters
+        ("spatial_mlp", "auto", None),
+    ],
+)
+def test_records_tell_how_filters_were_computed(name, way, found, monkeypatch):
+    seen = []
+
+    def peak(build, device):
+        seen.append(current_way())
+        return memory.Memory(1000, None, 10, "process")
+
+    monkeypatch.setattr(memory, "peak", peak)
+    with filter_way(way):
+        cells = study.timed_cells([name], [16], 24, [], study.Options(CPU, batch=2))
+    for cell in cells:  # a cell is measured as it says, whatever is set by now
+        assert study.Bench(budget_s=0.01).measure(cell).values.get("filter_ways") == found
+    assert seen == [way] and current_way() == "auto"
+
+
+def test_a_pyramid_has_a_way_for_each_grid():
+    size = study.Size("gfnet_h_ti", (1024, 1024))  # grids of 256, 128, 64 and 32 tokens a side
+    cell = study.timed_cells([], [], 24, [size], study.Options(CPU, batch=1))[0]
+    module = study.build(cell, torch.device("meta")).module
+    assert ways_taken(module, torch.device("cpu")) == ["fft", "dense"]
+
+
+def test_the_driver_is_asked_once_a_latency(monkeypatch):
+    asked = []
+    monkeypatch.setattr(memory, "peak", lambda build, device: memory.Memory(1000, None, 10, "process"))
+    monkeypatch.setattr(devices, "device_state", lambda device, clocks=True: asked.append(clocks) or {})
+    cells = study.timed_cells(["spatial_mlp"], [16], 24, [], study.Options(CPU, batch=2))
+    for cell in cells:
+        study.Bench(budget_s=0.01).measure(cell)
+    assert asked == [False, False, False, True]  # memory before and after, latency before and after
 
 
 def test_models_are_tried_at_every_size_first():

@@ -22,12 +22,11 @@ from fake_imagenet import (
     write_val,
 )
 
-from gfnet_bench.catalog import Transform, paper_transform
+from gfnet_bench.catalog import CORRUPTION_GROUPS, Transform, paper_transform
 from gfnet_bench.datasets import DATASETS, load_images
 from gfnet_bench.datasets.base import Corruption
 from gfnet_bench.datasets.classes import agreement, file_number, real_labels, subset, wnids
 from gfnet_bench.datasets.decode import decode
-from gfnet_bench.datasets.imagenet_c import GROUPS
 from gfnet_bench.datasets.images import choose
 from gfnet_bench.datasets.sources import SOURCES
 from gfnet_bench.errors import GfnetBenchError, MissingError, UsageError
@@ -383,7 +382,7 @@ def test_c_with_and_without_group_folders(tmp_path: Path) -> None:
 
 def test_c_corruptions_are_those_that_can_be_fetched() -> None:
     offered = {Path(path).name for source in SOURCES["imagenet_c"] for path in source.gives}
-    assert {name for names in GROUPS.values() for name in names} == offered
+    assert {name for names in CORRUPTION_GROUPS.values() for name in names} == offered
 
 
 def test_c_files_are_shown_as_they_are(tmp_path: Path) -> None:

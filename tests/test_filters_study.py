@@ -307,11 +307,21 @@ def test_a_command_without_weights_says_what_is_missing(tmp_path, capsys, monkey
             ["--model", "gfnet_mini", "--surgery", "--dataset", "mini_v2", "--corruption", "fog"],
             "one of imagenet, mini",
         ),
+        (["--model", "gfnet_mini", "--cutoff", "0.2", "--kind", "low_pass"], "--kind, --cutoff: expected --surgery"),
+        (["--model", "gfnet_mini", "--heatmap", "--attack", "fgsm"], "--attack: expected --surgery with it"),
+        (["--model", "gfnet_mini", "--corruption", "fog", "--severity", "3"], "--corruption, --severity: expected"),
+        (["--suite", "mini", "--surgery", "--norm", "4"], "--norm: expected --heatmap with it"),
+        (["--model", "gfnet_mini", "--surgery", "--frequencies", "7"], "--frequencies: expected --heatmap with it"),
     ],
 )
 def test_commands_that_make_no_sense(words, text, capsys, tmp_path):
     assert main(["filters", *words, "--output-dir", str(tmp_path), "--dry-run"]) == 2
     assert text in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["--cutoff", "0.2"], ["--norm", "4"], ["--cutoff", "0.2", "--norm", "4"]])
+def test_the_mini_suite_takes_the_options_of_all_it_measures(words, capsys, tmp_path):
+    assert main(["filters", "--suite", "mini", *words, "--output-dir", str(tmp_path), "--dry-run"]) == 0
 
 
 def test_numbers():

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from gfnet_bench.errors import UsageError
-from gfnet_bench.models.gfnet import GFNet, GlobalFilter
-from gfnet_bench.models.global_filter import WAYS, filter_way, global_filter
+from gfnet_bench.models.gfnet import GFNet, GlobalFilter, ways_taken
+from gfnet_bench.models.global_filter import WAYS, current_way, filter_way, global_filter, way_taken
 
 GRIDS = [(7, 7), (8, 8), (14, 14), (13, 9), (14, 10), (5, 8), (28, 28), (56, 56), (53, 3), (1, 1), (1, 6), (2, 1)]
 STRICT = ["auto", "reference", "fft", "dense"]
@@ -143,6 +143,27 @@ def test_on_the_meta_device_it_is_torch_fft():
     with torch.profiler.profile() as profile:
         assert global_filter(x, weight).shape == x.shape
     assert any("fft_r2c" in event.key for event in profile.key_averages())
+
+
+def test_the_way_taken_is_told():
+    cpu = torch.device("cpu")
+    assert [way_taken(grid, cpu) for grid in ((48, 48), (48, 49), (56, 8))] == ["dense", "fft", "fft"]
+    assert way_taken((14, 14), torch.device("meta")) == "reference"
+    with filter_way("fft"):
+        assert current_way() == way_taken((14, 14), cpu) == "fft"
+    assert current_way() == "auto"
+    assert ways_taken(GFNet(**SMALL), cpu) == ["dense"] and ways_taken(torch.nn.Linear(1, 1), cpu) == []
+
+
+def test_processes_that_are_started_meanwhile_take_the_same_way():
+    code = "from gfnet_bench.models.global_filter import current_way; print(current_way())"
+
+    def elsewhere():
+        return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+
+    with filter_way("fft"):
+        assert elsewhere() == "fft"
+    assert os.environ["GFNET_BENCH_FILTER"] == "auto"
 
 
 def test_what_does_not_fit_is_refused():

@@ -108,7 +108,7 @@ def test_a_number_opens_what_it_was_drawn_from(opened):
     page.keyboard.press("Enter")
     dialog = page.get_by_role("dialog", name="Where this number comes from")
     assert dialog.is_visible() and not dialog.get_by_role("button", name="Back").is_visible()
-    assert "Made of 75 records" in dialog.inner_text()
+    assert "Made of 150 records" in dialog.inner_text()
     dialog.locator("a[href^='#record-']").first.click()
     text = dialog.inner_text()
     for part in ("top1", "started", "2026-01-31T12:00:00Z", "cell sha256", "brightness"):
@@ -164,7 +164,7 @@ def test_plots_are_drawn_and_follow_their_menu(opened):
 def test_files_are_saved_without_a_server(opened):
     page = opened.page
     with page.expect_download() as waiting:
-        page.locator("#table-robustness-mini").get_by_role("link", name="CSV").click()
+        page.locator("#table-robustness-mini").get_by_role("button", name="CSV").click()
     assert waiting.value.suggested_filename == "robustness_mini.csv"
     assert "gfnet_mini" in waiting.value.path().read_text()
 

@@ -16,8 +16,10 @@ from gfnet_bench.records import Cell, Record, Store
 from gfnet_bench.reports import figures
 from gfnet_bench.reports.base import REPORTS
 from gfnet_bench.reports.complexity import complexity
+from gfnet_bench.reports.cost_plots import cost_plots
 from gfnet_bench.reports.figures import Label, name_curves, new_figure, spread_out
 from gfnet_bench.reports.growth import growth
+from gfnet_bench.reports.tables import RECORDS
 
 GOLDEN = Path(__file__).parent / "golden"
 GPU = {"kind": "cuda", "name": "NVIDIA H200"}
@@ -103,11 +105,74 @@ def test_a_row_of_data_by_hand(report):
         "subject": "block", "name": "spatial_mlp", "tokens": 784, "img_size": None, "width": 384,
         "macs": 1_176_000_000, "params": 1_000_000, "convention": "table1", "uncounted": None,
         "device": "NVIDIA H200", "threads": None, "batch": 32, "dtype": "float32", "mode": "forward",
-        "cuda_graphs": False, "latency": "measured", "latency_s": 784e-6, "latency_q1_s": 0.99 * 784e-6,
-        "latency_q3_s": 1.01 * 784e-6, "repeats": 20, "spread": 0.02, "stopped": "budget", "launch_bound": False,
+        "cuda_graphs": False, "filter_way": None, "latency": "measured", "latency_s": 784e-6,
+        "latency_q1_s": 0.99 * 784e-6, "latency_q3_s": 1.01 * 784e-6, "repeats": 20, "spread": 0.02,
+        "stopped": "budget", "launch_bound": False,
         "memory": "measured", "peak_memory_bytes": 7_840_000, "reserved_memory_bytes": 8_624_000, "weights_bytes": 9,
         "memory_mode": "allocated", "reason": None,
     }  # fmt: skip
+
+
+def test_every_number_leads_to_its_record(report):
+    known = {r.cell.sha256: r.cell for r in sweep()}
+    sweeps, quoted = report.tables
+    for row in sweeps.rows:
+        measures = {"macs": "count", "memory": "memory", "reserved": "memory"}
+        measures |= dict.fromkeys(("latency", "quartiles", "spread"), "latency")
+        assert set(row[RECORDS]) == set(measures)
+        for key, (identity,) in row[RECORDS].items():
+            found = known[identity]
+            assert (found.model, found.settings["tokens"]) == (row["name"], row["tokens"])
+            assert found.settings["measure"] == measures[key]
+    ((identity,),) = set(quoted.rows[0][RECORDS].values())
+    assert known[identity].settings["measure"] == "table1" and "paper" not in quoted.rows[0][RECORDS]
+    for row in report.details[0].rows:
+        assert {known[i].settings["measure"] for (i,) in row[RECORDS].values()} == {"count"}
+
+
+def test_a_failure_leads_to_its_record():
+    failed = Record(cell("spatial_mlp", "count", 196, convention="table1"), error="RuntimeError: no")
+    (row,) = complexity([failed]).tables[0].rows
+    assert row["macs"] == "failed" and row[RECORDS] == {"macs": (failed.cell.sha256,)}
+
+
+@pytest.mark.parametrize(("size", "shown"), [(300_000, "<1"), (12_345_678, "12"), (1_234_567_890, "1,235")])
+def test_the_memory_of_a_process_is_told_in_whole_megabytes(size, shown):
+    _, record = reversed(point("spatial_mlp", 196))
+    values = {**record.values, "peak_bytes": size, "reserved_bytes": None}
+    of_process = complexity([Record(record.cell, {**values, "mode": "process"})]).tables[0].rows[0]
+    assert of_process["memory"] == shown
+    allocated = complexity([Record(record.cell, values)]).tables[0].rows[0]
+    assert allocated["memory"] == {"<1": "0.300", "12": "12.3", "1,235": "1235"}[shown]
+
+
+def test_plots_tell_the_memory_of_a_process_in_whole_megabytes_too():
+    records = [r for side in SIDES[:2] for r in point("spatial_mlp", side**2)]
+    of_process = [Record(r.cell, {**r.values, "mode": "process"}) for r in records]
+    for found, digits in ((records, 3), (of_process, 0)):
+        (plot,) = cost_plots(complexity(found))
+        assert {c.key: c.digits for c in plot.table.columns}["peak_memory_bytes"] == digits
+        (latency, memory) = plot.draw()
+        tips = memory.hover.tooltips[-1][1]
+        assert tips == ("@cost{0.000 a}" if digits else "@cost{0,0}")
+        assert latency.hover.tooltips[-1][1] == "@cost{0.000 a}"
+
+
+def test_what_was_not_tried_is_said_to_count_as_measured():
+    predicted = {"out_of_memory": True, "reason": "not tried: expected to need about 9.0 GB, found 1.0 GB free"}
+    record, tried = (Record(point("spatial_mlp", 196)[0].cell, values) for values in (predicted, NO_MEMORY))
+    (note,) = [n for n in complexity([record]).tables[0].notes if "not tried" in n]
+    assert "counts as measured" in note and "--overwrite always" in note
+    assert not [n for n in complexity([tried]).tables[0].notes if "not tried" in n]
+
+
+def test_the_data_of_a_figure_is_titled_for_readers(report):
+    titles = [figure.data.title for figure in report.figures]
+    assert titles[0] == (
+        "Multiply-adds of one image, latency of one batch and peak memory without weights against the number of "
+        "tokens, one block of width 384: NVIDIA H200, batch 32, float32, forward, linear axes"
+    )
+    assert titles[1] == titles[0].replace("linear", "logarithmic")
 
 
 def test_estimates_are_never_data(report):
@@ -256,14 +321,15 @@ def test_setups_never_share_a_table_or_a_figure():
         {"dtype": "bfloat16"},
         {"mode": "forward_backward"},
         {"device": {"kind": "cpu", "name": "X", "threads": 2}},
+        {"filter_way": "fft"},
     ]
     records = [r for how in others for side in SIDES[:3] for r in point("spatial_mlp", side**2, **how)]
     graphs = [r for r in point("spatial_mlp", 196) if r.cell.settings["measure"] == "latency"]
     settings = {**graphs[0].cell.settings, "cuda_graphs": True}
     records.append(Record(Cell("complexity", 1, "spatial_mlp", settings), {**graphs[0].values, "latency_s": 1e-5}))
     found = complexity(records)
-    assert len(found.tables) == len({t.name for t in found.tables}) == 6
-    assert len({figure.name for figure in found.figures}) == 10  # one point is no curve
+    assert len(found.tables) == len({t.name for t in found.tables}) == 7
+    assert len({figure.name for figure in found.figures}) == 12  # one point is no curve
     (replayed,) = [r for r in found.data.rows if r["cuda_graphs"]]
     assert (replayed["latency_s"], replayed["peak_memory_bytes"]) == (
         1e-5,

@@ -17,6 +17,7 @@ from gfnet_bench.records import Cell, Record, Store
 from gfnet_bench.reports.base import REPORTS
 from gfnet_bench.reports.figures import STYLE
 from gfnet_bench.reports.filters import filters
+from gfnet_bench.reports.tables import RECORDS
 from gfnet_bench.spectra import noise_frequencies
 
 USUAL = {"transform": "paper", "img_size": None, "checkpoint": None, "limit": 40, "seed": 0, "dtype": "float32"}
@@ -142,6 +143,33 @@ def test_heat_map_by_hand(report):
     gfnet = rows["gfnet_mini, limit 40"]
     # Low are frequencies within 8 / 6 of zero: zero itself, where all are wrong, and its four neighbours.
     assert gfnet["low"] == pytest.approx(100 * (1 + 4 * 0.5) / 5) and gfnet["high"] == pytest.approx(50)
+
+
+def test_every_number_leads_to_its_records(report, store):
+    known = {record.cell.sha256: record.cell for record in store}
+    rows = [row for t in (*report.tables, *report.details) for row in t.rows]
+    assert all(known[identity] for row in rows for of in row[RECORDS].values() for identity in of)
+    layer = table(report, "filters_layers").rows[0]
+    (identity,) = layer[RECORDS]["centre"]
+    assert known[identity].settings["measure"] == "spectra" and known[identity].model == layer["model"]
+    (learned, *_, last) = table(report, "filters_surgery_gfnet_mini_limit_40").rows
+    (identity,) = last[RECORDS]["fog 3"]
+    s = known[identity].settings
+    assert (s["dataset"], s["kind"], s["cutoff"], s["layer"]) == ("mini_c", "high_pass", 0.3, None)
+    paired = table(report, "filters_surgery_gfnet_mini_limit_40_paired").rows
+    (row,) = [r for r in paired if (r["perturbation"], r["operation"], r["layer"]) == ("PGD", "low-pass 0", "1")]
+    (own,) = row[RECORDS]["top1"]
+    assert known[own].settings["layer"] == 1 and row[RECORDS]["p"] == (own, *learned[RECORDS]["PGD"])
+    (gfnet,) = [r for r in table(report, "filters_heatmap").rows if r["model"].startswith("gfnet_mini")]
+    assert [known[identity].settings["part"] for identity in gfnet[RECORDS]["worst"]] == [[0, 2], [1, 2]]
+
+
+def test_the_data_of_figures_is_titled_for_readers(report):
+    titles = [figure.data.title for figure in report.figures]
+    assert len(set(titles)) == len(titles)
+    for figure, title in zip(report.figures, titles, strict=True):
+        assert figure.name not in title and title.count(" ") > 8 and not title.endswith(".")
+    assert "gfnet_mini, vit_mini under noise" in titles[-1] and titles[-1].endswith("beside the filters of gfnet_mini")
 
 
 def test_data_holds_every_number(report):

@@ -160,6 +160,16 @@ def test_figures_have_a_hollow_curve_for_each_family_and_filled_marks_for_ours(d
     assert [4.1, pytest.approx(76.1)] in [line.get_xydata()[0].tolist() for line in other.lines if line.get_marker()]
 
 
+def test_the_data_of_a_figure_is_titled_for_readers():
+    report = accuracy([])
+    titles = [figure.data.title for figure in report.figures]
+    assert titles[0] == (
+        "Figure 3. Accuracy against complexity, transformer-style models: ImageNet top-1 accuracy against "
+        "multiply-adds, as published (hollow) and as measured here (filled)"
+    )
+    assert [table.title for table in report.tables] == [title.partition(":")[0] for title in titles]
+
+
 def test_no_words_of_a_figure_overlap_or_leave_it_and_none_cover_a_curve(drawn):
     for name, figure in drawn.items():
         figure.canvas.draw()

@@ -144,8 +144,7 @@ def _cells(
     device = torch.device(options.device(arguments))
     if arguments.cuda_graphs and device.type != "cuda":
         raise UsageError(f"--cuda-graphs: expected --device cuda, found {device.type}.")
-    if arguments.dtype == "tf32" and device.type != "cuda":
-        raise UsageError(f"--dtype tf32: expected --device cuda, found {device.type}, which has no TF32.")
+    options.check_dtype(arguments.dtype, device.type)
     for mode in ("forward", "forward_backward") if arguments.backward else ("forward",):
         how = study.Options(
             device_key(device), arguments.batch_size or BATCH[device.type], arguments.dtype, mode, arguments.cuda_graphs

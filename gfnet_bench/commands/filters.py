@@ -25,6 +25,13 @@ examples:
 """
 
 
+_ONLY_FOR = {
+    "surgery": ("kind", "cutoff", "attack", "eps", "corruption", "severity"),
+    "heatmap": ("norm", "frequencies"),
+}
+"""Measure to the options that nothing else heeds."""
+
+
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Which filters, what is done to them, on which images."""
     what = parser.add_argument_group("what to measure")
@@ -61,7 +68,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     images.add_argument("--attack", nargs="+", metavar="NAME", help="on the operated network (default: clean pgd)")
     images.add_argument("--eps", metavar="E", help="radius in pixel units (default: 1/255; mini: 4/255)")
     images.add_argument("--corruption", nargs="+", metavar="NAME", help="default: gaussian_noise fog")
-    images.add_argument("--severity", type=int, choices=range(1, 6), default=3, help="default: 3")
+    images.add_argument("--severity", type=int, choices=range(1, 6), help="default: 3")
     images.add_argument(
         "--norm", type=float, metavar="V", help="L2 norm of the noise in each channel (default: 15.7; mini: 4)"
     )
@@ -101,6 +108,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.dry_run:
         return _dry_run(cells, store, arguments)
     device = options.device(arguments)
+    options.check_dtype(arguments.dtype, device)
     bench = study.Bench(
         data_dirs=options.data_dirs(arguments),
         device=device,
@@ -132,6 +140,10 @@ def _cells(arguments: argparse.Namespace) -> list[Cell]:
     named = expand(arguments.model) if arguments.model else []
     suite = options.suite(arguments, named)
     everything = arguments.suite == "mini" and not (arguments.surgery or arguments.heatmap)
+    for measure, names in _ONLY_FOR.items():
+        given = [f"--{name}" for name in names if getattr(arguments, name) is not None]
+        if given and not (everything or getattr(arguments, measure)):
+            raise UsageError(f"{', '.join(given)}: expected --{measure} with it, found none; add that.")
     models = named or (list(SUITES["mini"].models) if suite == "mini" else ["gfnet_xs"])  # the paper's Figure 5
     if arguments.checkpoint and len(models) > 1:
         raise UsageError(f"--checkpoint is one model's weights, but there are {len(models)}: {', '.join(models)}")
@@ -197,7 +209,7 @@ def _perturbations(arguments: argparse.Namespace, suite: str) -> list[tuple[str,
     names = [name for name in dict.fromkeys(arguments.attack or ("pgd",)) if name != "clean"]
     attacks = [settings(make_attack(name, epsilon=epsilon)) for name in names]
     corruptions = [CORRUPTIONS[name].name for name in arguments.corruption or study.CORRUPTIONS]
-    return study.perturbations(dataset, attacks, corruptions, arguments.severity)
+    return study.perturbations(dataset, attacks, corruptions, arguments.severity or 3)
 
 
 def numbers(words: Sequence[str], option: str) -> list[int]:

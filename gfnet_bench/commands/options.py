@@ -70,6 +70,12 @@ def device(arguments: argparse.Namespace) -> str:
     return arguments.device
 
 
+def check_dtype(dtype: str, device: str) -> None:
+    """Raise UsageError if `device` does not know the precision: float32 in its place would pass for it."""
+    if dtype == "tf32" and not device.startswith("cuda"):
+        raise UsageError(f"--dtype tf32: expected --device cuda, found {device}, which has no TF32.")
+
+
 def batch_size(arguments: argparse.Namespace, device: str) -> int:
     """The size that was named, or one that suits the device; memory that runs out halves it."""
     return arguments.batch_size or (256 if device.startswith("cuda") else 64)

@@ -91,6 +91,7 @@ def _wish(arguments: argparse.Namespace) -> Wish:
     from gfnet_bench.studies.paper import Wish
 
     device = torch.device(options.device(arguments))
+    options.check_dtype(arguments.dtype, device.type)
     timing = None
     if not arguments.count_only:
         timing = complexity.Options(device_key(device), arguments.batch_size or BATCH[device.type])

@@ -124,6 +124,7 @@ def run(arguments: argparse.Namespace) -> int:
         return _dry_run(cells, store, arguments)
 
     device = options.device(arguments)
+    options.check_dtype(arguments.dtype, device)
     bench = study.Bench(
         data_dirs=options.data_dirs(arguments),
         device=device,

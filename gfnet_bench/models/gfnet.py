@@ -16,7 +16,7 @@ from timm.layers import DropPath, Mlp, to_2tuple, trunc_normal_
 from timm.models._features import feature_take_indices
 from torch import Tensor, nn
 
-from gfnet_bench.models.global_filter import global_filter
+from gfnet_bench.models.global_filter import global_filter, way_taken
 
 LayerNorm = partial(nn.LayerNorm, eps=1e-6)
 ImageSize = int | tuple[int, int]
@@ -39,6 +39,12 @@ class GlobalFilter(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(b, h, w, d) to (b, h, w, d); computed in float32, as the authors do under mixed precision too."""
         return global_filter(x, self.complex_weight)
+
+
+def ways_taken(net: nn.Module, device: torch.device) -> list[str]:
+    """The ways, each once, in which the global filters of `net` are computed on `device`; empty if it has none."""
+    grids = dict.fromkeys(module.grid for module in net.modules() if isinstance(module, GlobalFilter))
+    return list(dict.fromkeys(way_taken(grid, device) for grid in grids))
 
 
 class Block(nn.Module):

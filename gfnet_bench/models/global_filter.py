@@ -14,7 +14,7 @@ agree with float64 to 1e-6 of the maximum; `dense` follows torch's float32 matmu
 The kernel was checked in Triton's interpreter and compiled for sm_80 and sm_90, not yet run: the first use of a grid
 compares it with torch.fft, and warns and takes `fft` if that fails.
 
-The environment variable `GFNET_BENCH_FILTER`, or `filter_way`, sets one way for the whole process.
+The environment variable `GFNET_BENCH_FILTER`, or `filter_way`, sets one way for the whole process and those it starts.
 """
 
 from __future__ import annotations
@@ -43,18 +43,32 @@ TRITON_SIDES = 64
 # Two transforms at once take twice the registers.
 TRITON_GRADIENT_SIDES = 32
 
-_setting = os.environ.get("GFNET_BENCH_FILTER", "auto")
+_VARIABLE = "GFNET_BENCH_FILTER"
+_setting = os.environ.get(_VARIABLE, "auto")
 
 
 @contextmanager
 def filter_way(way: str) -> Iterator[None]:
-    """Compute every global filter in one way; one of `WAYS`, for all threads of the process."""
+    """Compute every global filter in one way; one of `WAYS`, for all threads of the process and those it starts."""
     global _setting
-    before, _setting = _setting, way
+    before = _setting
+    _setting = os.environ[_VARIABLE] = way
     try:
         yield
     finally:
-        _setting = before
+        _setting = os.environ[_VARIABLE] = before
+
+
+def current_way() -> str:
+    """The way that is set for the process; `auto` unless somebody chose another."""
+    return _setting
+
+
+def way_taken(grid: tuple[int, int], device: torch.device) -> str:
+    """The way in which float32 maps of a (h, w) grid are filtered on `device`, under that setting; never `auto`."""
+    if _is_reference(_setting, device):
+        return "reference"
+    return _resolved(_setting, torch.empty(1, *grid, 1, device=device))
 
 
 def global_filter(x: Tensor, weight: Tensor, way: str | None = None) -> Tensor:
@@ -83,11 +97,15 @@ def global_filter(x: Tensor, weight: Tensor, way: str | None = None) -> Tensor:
         raise ValueError(f"a filter of shape {tuple(weight.shape)} does not fit tokens of shape {tuple(x.shape)}")
     dtype = torch.promote_types(x.dtype, torch.float32)
     maps, weight = x.to(dtype).reshape(x.shape[0], h, w, c), weight.to(dtype)
-    if way == "reference" or (way == "auto" and x.device.type not in ("cpu", "cuda")):
+    if _is_reference(way, x.device):
         y = with_torch_fft(maps, weight)
     else:
         y = _GlobalFilter.apply(maps, weight, way)
     return y.reshape(x.shape).to(x.dtype)
+
+
+def _is_reference(way: str, device: torch.device) -> bool:
+    return way == "reference" or (way == "auto" and device.type not in ("cpu", "cuda"))
 
 
 def with_torch_fft(x: Tensor, weight: Tensor) -> Tensor:

@@ -36,8 +36,13 @@ def device_key(device: torch.device) -> dict[str, Any]:
     return {"kind": "cpu", "name": _cpu_name(), "threads": torch.get_num_threads()}
 
 
-def device_state(device: torch.device) -> dict[str, Any]:
-    """What may explain an odd number: driver, clocks, temperature, load; whatever this machine tells."""
+def device_state(device: torch.device, clocks: bool = True) -> dict[str, Any]:
+    """What may explain an odd number, whatever this machine tells.
+
+    Args:
+        device: what computes.
+        clocks: ask for a GPU's driver, clocks and temperature too, which takes a moment.
+    """
     state: dict[str, Any] = {"platform": platform.platform(terse=True)}
     if hasattr(os, "getloadavg"):
         state["load_1min"] = round(os.getloadavg()[0], 2)
@@ -47,7 +52,7 @@ def device_state(device: torch.device) -> dict[str, Any]:
             "cuda": torch.version.cuda,
             "memory_bytes": properties.total_memory,
             "multiprocessors": properties.multi_processor_count,
-            **_nvidia_smi(f"GPU-{properties.uuid}"),
+            **(_nvidia_smi(f"GPU-{properties.uuid}") if clocks else {}),
         }
     elif clock := _cpu_clock_mhz():
         state["cpu_clock_mhz"] = clock

@@ -13,7 +13,7 @@ from gfnet_bench.reports.base import REPORTS, Report
 from gfnet_bench.reports.costs import Point, Setup, of_setup, points
 from gfnet_bench.reports.figure2 import TITLES, curves, drawings
 from gfnet_bench.reports.growth import Growth
-from gfnet_bench.reports.tables import Column, Table
+from gfnet_bench.reports.tables import RECORDS, Column, Table
 
 MODES = {
     "allocated": "peak of the tensors on the device; reserved: as its caching allocator holds them",
@@ -25,6 +25,12 @@ MARKS = {
     "*": "the time budget ended before the repeats had settled",
     "≈": "did not fit into memory; an estimate from a power law through the larger half of the sizes measured",
 }
+
+
+_NOT_TRIED = (
+    "No memory, not tried: a step was predicted to need more than was free. That counts as measured: with more memory "
+    "free, try again with --overwrite always."
+)
 
 
 @REPORTS.register("complexity")
@@ -91,6 +97,17 @@ def _sweep(setup: Setup, of: Sequence[Point], problems: Sequence[str]) -> Table:
     return Table(f"complexity_{setup.slug}", title, columns, rows, [*_notes(of, rows, fits), *problems])
 
 
+_MEASURE_OF = {
+    "macs": "count",
+    "latency": "latency",
+    "quartiles": "latency",
+    "spread": "latency",
+    "memory": "memory",
+    "reserved": "memory",
+}
+"""Column to the measure it shows."""
+
+
 def _row(point: Point, fits: dict[str, dict[str, Growth]]) -> dict[str, Any]:
     latency = point.latency or {}
     measured = point.status("latency") == "measured"
@@ -106,7 +123,8 @@ def _row(point: Point, fits: dict[str, dict[str, Growth]]) -> dict[str, Any]:
         "quartiles": " to ".join(_digits(quartile * 1e3) for quartile in point.quartiles) if measured else None,
         "spread": 100 * latency["spread"] if measured else None,
         "memory": shown["memory"],
-        "reserved": None if reserved is None else _digits(reserved / 1e6),
+        "reserved": None if reserved is None else _megabytes(reserved, point),
+        RECORDS: {key: (point.records[m],) for key, m in _MEASURE_OF.items() if m in point.records},
     }
 
 
@@ -115,7 +133,7 @@ def _cost(point: Point, measure: str, fit: Growth | None) -> str:
     scale = {"latency": 1e3, "memory": 1e-6}[measure]
     value, status = point.value(measure), point.status(measure)
     if value is not None:
-        return _digits(value * scale)
+        return _megabytes(value, point) if measure == "memory" else _digits(value * scale)
     if status == "out of memory" and fit and point.tokens and point.tokens > fit.tokens[-1]:
         return f"no memory ≈{float(f'{fit.at(point.tokens) * scale:.2g}'):,.0f}"
     return {"out of memory": "no memory", "not measured": "-"}.get(status, status)
@@ -140,7 +158,9 @@ def _notes(of: Sequence[Point], rows: Sequence[dict[str, Any]], fits: dict[str, 
         )
     modes = dict.fromkeys(p.memory["mode"] for p in of if p.memory and "mode" in p.memory)
     notes += [f"Memory: {MODES[mode]}; weights left out, the input included." for mode in modes]
-    text = " ".join(str(value) for row in rows for value in row.values())
+    if any((v or {}).get("reason", "").startswith("not tried") for p in of for v in (p.latency, p.memory)):
+        notes.append(_NOT_TRIED)
+    text = " ".join(str(value) for row in rows for key, value in row.items() if key != RECORDS)
     notes += [f"{mark} {meaning}." for mark, meaning in MARKS.items() if mark in text]
     if "≈" in text:
         notes += [
@@ -154,6 +174,9 @@ def _notes(of: Sequence[Point], rows: Sequence[dict[str, Any]], fits: dict[str, 
         for measure, reason in (p.errors or {}).items():
             failures.setdefault(reason, []).append(f"{measure} of {p.name} at {p.row()['img_size'] or p.tokens}")
     return [*dict.fromkeys(notes), *(f"Failed: {', '.join(what)}: {why}" for why, what in failures.items())]
+
+
+_TABLE1_OURS = ("exact", "formula", "counted", "params_exact", "params_formula", "params_counted")
 
 
 def _table1(records: Sequence[Record]) -> list[Table]:
@@ -178,6 +201,7 @@ def _table1(records: Sequence[Record]) -> list[Table]:
                     "params_exact": v["params"],
                     "params_formula": f"{v['formula_params']:,}",
                     "params_counted": f"{v['counted_params']:,}",
+                    RECORDS: dict.fromkeys(_TABLE1_OURS, (record.cell.sha256,)),
                 }
             )
     columns = [
@@ -208,6 +232,7 @@ def _operators(found: Sequence[Point]) -> Table:
             continue
         seen.add(key)
         counted, derived = p.count["operators"], p.count["formula_operators"]
+        behind = dict.fromkeys(("counted", "formula", "difference"), (p.records["count"],))
         for kind in dict.fromkeys([*counted, *(derived or {})]):
             there = None if derived is None else derived.get(kind, 0)
             rows.append(
@@ -220,18 +245,25 @@ def _operators(found: Sequence[Point]) -> Table:
                     "difference": None if there is None else counted.get(kind, 0) - there,
                     "unit": p.count["unit"],
                     "convention": p.count["name"],
+                    RECORDS: behind,
                 }
             )
     right = {"counted", "formula", "difference"}
-    columns = [
-        Column(key, key, align="right" if key in right else "left") for key in (rows[0] if rows else {"name": 0})
-    ]
+    keys = ("name", "size", "operator", "counted", "formula", "difference", "unit", "convention")
+    columns = [Column(key, key, align="right" if key in right else "left") for key in keys]
     return Table("complexity_operators", "Counted beside derived, one image", columns, rows)
 
 
 def _spaced(formula: str) -> str:
     """A product without its signs."""
     return " ".join(formula.replace("*", " ").split()).replace("H W D", "HWD").replace("H W", "HW")
+
+
+def _megabytes(value: float, point: Point) -> str:
+    """Bytes as MB: three digits, but whole MB where a process was measured, which is good to a few of them."""
+    if (point.memory or {}).get("mode") != "process":
+        return _digits(value / 1e6)
+    return f"{value / 1e6:,.0f}" if value >= 1e6 else "<1"
 
 
 def _digits(value: float, significant: int = 3) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from gfnet_bench.records import Record
@@ -19,7 +20,7 @@ _COSTS = {
     "latency_s": ("Latency", "ms", 1e-3),
     "peak_memory_bytes": ("Peak memory beside weights", "MB", 1e6),
 }
-_SETUP = ("subject", "width", "device", "threads", "batch", "dtype", "mode", "cuda_graphs")
+_SETUP = ("subject", "width", "device", "threads", "batch", "dtype", "mode", "cuda_graphs", "filter_way")
 
 
 def cost_plots(report: Report, records: Iterable[Record] = ()) -> list[plots.Plot]:
@@ -42,7 +43,9 @@ def cost_plots(report: Report, records: Iterable[Record] = ()) -> list[plots.Plo
         if not panels:
             continue
         columns = [Column("name", "Name"), Column("tokens", "Tokens", align="right")]
-        columns += [Column(key, _COSTS[key][0], _COSTS[key][1], 3, "right") for key in panels]
+        process = any(row.get("memory_mode") == "process" for row in rows)  # which is good to a few MB
+        digits = {key: 0 if process and key == "peak_memory_bytes" else 3 for key in panels}
+        columns += [Column(key, _COSTS[key][0], _COSTS[key][1], digits[key], "right") for key in panels]
         words = [
             str(value)
             for key, value in zip(_SETUP, setup, strict=True)
@@ -55,13 +58,17 @@ def cost_plots(report: Report, records: Iterable[Record] = ()) -> list[plots.Plo
                 f"Cost against tokens, {', '.join(words)}",
                 f"Lines on logarithmic axes: {titles}, against the number of tokens.",
                 Table(f"costs_{i}", "The points of this plot", columns, shown),
-                lambda shown=shown, panels=panels: [_costs(key, shown) for key in panels],  # type: ignore[misc]
+                partial(_draw, digits, shown),
             )
         )
     return found
 
 
-def _costs(key: str, rows: Sequence[Row]) -> Figure:
+def _draw(digits: dict[str, int], rows: Sequence[Row]) -> list[Figure]:
+    return [_costs(key, of, rows) for key, of in digits.items()]
+
+
+def _costs(key: str, digits: int, rows: Sequence[Row]) -> Figure:
     from bokeh.models import ColumnDataSource
 
     title, unit, _ = _COSTS[key]
@@ -89,7 +96,9 @@ def _costs(key: str, rows: Sequence[Row]) -> Figure:
             )
         )
         ends.append((own[-1]["tokens"], own[-1][key], name))
-    plots.hover(panel, drawn, [("", "@name"), ("tokens", "@tokens"), (unit, "@cost{0.000 a}")])
+    plots.hover(
+        panel, drawn, [("", "@name"), ("tokens", "@tokens"), (unit, "@cost{0.000 a}" if digits else "@cost{0,0}")]
+    )
     low, high = math.log10(0.6 * min(costs)), math.log10(1.7 * max(costs))
     x, y, names = zip(*ends, strict=True)
     middles = plots.apart([math.log10(value) for value in y], low, high)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from gfnet_bench.records import Record
@@ -36,6 +36,7 @@ class Setup:
         dtype: precision.
         mode: `forward` or `forward_backward`.
         cuda_graphs: whether latencies are those of replayed CUDA graphs.
+        filter_way: how every global filter of ours was computed; None where each grid had the way that suits it.
     """
 
     subject: str
@@ -46,6 +47,7 @@ class Setup:
     dtype: str | None = None
     mode: str | None = None
     cuda_graphs: bool = False
+    filter_way: str | None = None
 
     @property
     def title(self) -> str:
@@ -56,7 +58,8 @@ class Setup:
         threads = f", {self.threads} thread{'s' * (self.threads != 1)}" if self.threads else ""
         mode = "forward and backward" if self.mode == "forward_backward" else "forward"
         graphs = ", CUDA graphs" if self.cuda_graphs else ""
-        return f"{what}: {self.device}{threads}, batch {self.batch}, {self.dtype}, {mode}{graphs}"
+        way = f", filters by {self.filter_way}" if self.filter_way else ""
+        return f"{what}: {self.device}{threads}, batch {self.batch}, {self.dtype}, {mode}{graphs}{way}"
 
     @property
     def slug(self) -> str:
@@ -65,7 +68,8 @@ class Setup:
         parts = [self.subject, self.width and f"width{self.width}" if self.width != usual.width else None, self.device]
         parts += [self.threads and f"{self.threads}threads", self.batch and f"batch{self.batch}"]
         parts += [value for value in (self.dtype, self.mode) if value not in (usual.dtype, usual.mode)]
-        words = "_".join(str(part) for part in [*parts, "graphs" if self.cuda_graphs else None] if part).lower()
+        parts += ["graphs" if self.cuda_graphs else None, self.filter_way]
+        words = "_".join(str(part) for part in parts if part).lower()
         return "".join(c if c.isalnum() else "_" for c in words)
 
 
@@ -82,6 +86,7 @@ class Point:
         latency: values of that record.
         memory: values of that record.
         errors: measure -> why it failed.
+        records: measure -> identity of the record it comes from, failed ones included.
     """
 
     setup: Setup
@@ -92,6 +97,7 @@ class Point:
     latency: Mapping[str, Any] | None = None
     memory: Mapping[str, Any] | None = None
     errors: Mapping[str, str] | None = None
+    records: Mapping[str, str] = field(default_factory=dict)
 
     def status(self, measure: str) -> str:
         """`measured`, `out of memory`, `failed` or `not measured`."""
@@ -136,6 +142,7 @@ class Point:
             "uncounted": " ".join(count.get("unruled", {})) or None,
             **{key: getattr(self.setup, key) for key in ("device", "threads", "batch", "dtype", "mode")},
             "cuda_graphs": self.setup.cuda_graphs if self.latency else None,
+            "filter_way": self.setup.filter_way,
             "latency": self.status("latency"),
             **{key: latency.get(key) for key in ("latency_s", "latency_q1_s", "latency_q3_s", "repeats", "spread")},
             "stopped": latency.get("stopped"),
@@ -160,7 +167,8 @@ class _Subject(NamedTuple):
 def points(records: Iterable[Record]) -> list[Point]:
     """One point for each subject, size and way of measuring, tables together, small sizes first.
 
-    What was counted stands in every table of its subject, and in one of its own where nothing was timed.
+    What was counted stands in every table of blocks of its width, or of models, whatever sizes were timed there, and
+    in one of its own where nothing was timed.
     """
     counts: dict[_Subject, list[Record]] = {}
     timed: dict[tuple[_Subject, Setup], dict[str, Record]] = {}
@@ -177,11 +185,12 @@ def points(records: Iterable[Record]) -> list[Point]:
         both = [key for key in ((subject, setup), (subject, replace(setup, cuda_graphs=True))) if key in timed]
         for key in both or [(subject, setup)]:
             timed.setdefault(key, {})["memory"] = record
+    setups = {setup for _, setup in timed}
+    for subject in counts:
+        own = [setup for setup in setups if (setup.subject, setup.width) == (subject.kind, subject.width)]
+        for setup in own or [Setup(subject.kind, subject.width)]:
+            timed.setdefault((subject, setup), {})
     found = [_point(subject, setup, counts.get(subject, []), by) for (subject, setup), by in timed.items()]
-    covered = {subject for subject, _ in timed}
-    for subject, of_subject in counts.items():
-        if subject not in covered:
-            found.append(_point(subject, Setup(subject.kind, subject.width), of_subject, {}))
     return sorted(found, key=_order)
 
 
@@ -196,11 +205,12 @@ def of_setup(found: Sequence[Point]) -> dict[Setup, list[Point]]:
 def _point(subject: _Subject, setup: Setup, counts: Sequence[Record], by: Mapping[str, Record]) -> Point:
     counted = [r for r in counts if r.error is None]
     counted.sort(key=lambda r: CONVENTIONS.index(r.cell.settings["convention"]))
-    everything = {**({"count": counts[0]} if counts and not counted else {}), **by}
+    everything = {**({"count": (counted or counts)[0]} if counts else {}), **by}
     errors = {measure: r.error.splitlines()[0] for measure, r in everything.items() if r.error}
     values = {measure: r.values for measure, r in by.items() if r.error is None}
     count = {**counted[0].values, "name": counted[0].cell.settings["convention"]} if counted else None
-    return Point(setup, subject.name, subject.tokens, subject.img_size, count, errors=errors, **values)
+    behind = {measure: r.cell.sha256 for measure, r in everything.items()}
+    return Point(setup, subject.name, subject.tokens, subject.img_size, count, errors=errors, records=behind, **values)
 
 
 def _subject(record: Record) -> _Subject:
@@ -221,6 +231,7 @@ def _setup(record: Record) -> Setup:
         s["dtype"],
         s["mode"],
         s.get("cuda_graphs", False),
+        s.get("filter_way"),
     )
 
 
@@ -228,4 +239,12 @@ def _order(point: Point) -> tuple[Any, ...]:
     s = point.setup
     place = BLOCKS.index(point.name) if point.name in BLOCKS else len(BLOCKS)
     table = (s.subject, s.width or 0, s.device or "", s.threads or 0, s.batch or 0, s.dtype or "", s.mode or "")
-    return (*table, s.cuda_graphs, place, point.name, math.prod(point.img_size or (0,)), point.tokens or 0)
+    return (
+        *table,
+        s.cuda_graphs,
+        s.filter_way or "",
+        place,
+        point.name,
+        math.prod(point.img_size or (0,)),
+        point.tokens or 0,
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -94,14 +95,17 @@ def drawings(points: Sequence[Point], published: bool = False) -> list[Drawing]:
         points: of one setup.
         published: add what was read off the paper's figure, thin and grey.
     """
-    panels = {m: found for m in _PANELS if (found := curves(points, m)) and any(len(c.points) > 1 for c in found)}
+    panels = {measure: found for measure in _PANELS if (found := curves(points, measure))}
     if not panels:
         return []
-    names = {log: f"complexity_{points[0].setup.slug}{'_loglog' * log}" for log in (False, True)}
-    return [
-        Drawing(name, partial(_draw, panels, points, log, published), _data(name, panels, published))
-        for log, name in names.items()
-    ]
+    setup, shown = points[0].setup, " and ".join(_PANELS[measure].title.lower() for measure in panels)
+    title = f"{shown[0].upper()}{shown[1:].replace(' and ', ', ', len(panels) - 2)} against the number of tokens"
+    drawn = []
+    for log, axes in ((False, "linear"), (True, "logarithmic")):
+        name = f"complexity_{setup.slug}{'_loglog' * log}"
+        data = _data(name, f"{title}, {setup.title}, {axes} axes", panels, published)
+        drawn.append(Drawing(name, partial(_draw, panels, points, log, published), data))
+    return drawn
 
 
 def curves(points: Sequence[Point], measure: str) -> list[Curve]:
@@ -115,18 +119,19 @@ def curves(points: Sequence[Point], measure: str) -> list[Curve]:
             continue
         tokens = [p.tokens or 0 for p in measured]
         beyond = [p.tokens or 0 for p in own if p.status(measure) == "out of memory" and (p.tokens or 0) > tokens[-1]]
-        found.append(Curve(name, measured, costs, beyond, growth(tokens, costs)))
+        if len(costs) > 1 or beyond:  # one size is no curve
+            found.append(Curve(name, measured, costs, beyond, growth(tokens, costs)))
     return found
 
 
 def _draw(panels: Mapping[str, Sequence[Curve]], points: Sequence[Point], log: bool, published: bool) -> Figure:
     """Panels in a row, each with the names of its curves at its right, and the caption below."""
-    caption = _caption(panels, points, published)
     slot, left, right, top, height = figures.PAGE / max(2, len(panels)), 0.45, 1.06, 0.22, 1.75
-    bottom = 0.42 + 0.11 * (caption.count("\n") + 1)
-    wide, high = slot * len(panels), bottom + height + top
+    wide = slot * len(panels)
+    lines = [line for text in _caption(panels, points, published) for line in textwrap.wrap(text, int(22 * wide))]
+    caption, bottom = "\n".join(lines), 0.42 + 0.11 * len(lines)
+    high = bottom + height + top
     figure = figures.new_figure(wide, high)
-    last = max(n for found in panels.values() for curve in found for n in (*curve.tokens, *curve.beyond))
     for i, (measure, found) in enumerate(panels.items()):
         axes = figure.add_axes(
             ((i * slot + left) / wide, bottom / high, (slot - left - right) / wide, height / high),
@@ -134,13 +139,18 @@ def _draw(panels: Mapping[str, Sequence[Curve]], points: Sequence[Point], log: b
             xlabel="number of tokens",
         )
         axes.title.set_x(-0.2)
-        _panel(axes, measure, found, last, log, published)
+        _panel(axes, measure, found, log, published)
     figure.text(0.1 / wide, 0.04 / high, caption, fontsize=figures.FONT - 1, linespacing=1.2)
     return figure
 
 
-def _panel(axes: Axes, measure: str, found: Sequence[Curve], last: int, log: bool, published: bool) -> None:
-    panel = _PANELS[measure]
+def _last(found: Sequence[Curve]) -> int:
+    """The largest size in a panel: more can be counted than timed."""
+    return max(n for curve in found for n in (*curve.tokens, *curve.beyond))
+
+
+def _panel(axes: Axes, measure: str, found: Sequence[Curve], log: bool, published: bool) -> None:
+    panel, last = _PANELS[measure], _last(found)
     highest = max(cost for curve in found for cost in curve.costs)
     unit, scale = next((u for u in panel.units if highest >= u[1]), panel.units[-1])
     # Linear axes end a little above what was measured: an estimate far beyond would flatten all of it.
@@ -221,7 +231,7 @@ def _published(measure: str, found: Sequence[Curve], last: int) -> Iterator[tupl
             yield paper, [int(r["tokens"]) for r in rows], costs
 
 
-def _caption(panels: Mapping[str, Sequence[Curve]], points: Sequence[Point], published: bool) -> str:
+def _caption(panels: Mapping[str, Sequence[Curve]], points: Sequence[Point], published: bool) -> list[str]:
     title = points[0].setup.title
     lines, notes = [title[0].upper() + title[1:] + "."], []
     if "latency" in panels:
@@ -234,16 +244,15 @@ def _caption(panels: Mapping[str, Sequence[Curve]], points: Sequence[Point], pub
     if published:
         listed = ", ".join(f"{name} {text}" for name, (_, text) in _PAPER_LOOKS.items())
         lines.append(f"Grey: read off the paper's figure, batch 32 on its GPU ({listed}).")
-    return "\n".join(lines)
+    return lines
 
 
 _COLUMNS = [Column(key, key) for key in ("measure", "name", "tokens", "value", "low", "high", "unit", "kind", "note")]
 
 
-def _data(name: str, panels: Mapping[str, Sequence[Curve]], published: bool) -> Table:
+def _data(name: str, title: str, panels: Mapping[str, Sequence[Curve]], published: bool) -> Table:
     """What is drawn, a row each; `kind` tells counted and measured from estimated and published."""
     rows: list[dict[str, Any]] = []
-    last = max(n for found in panels.values() for curve in found for n in (*curve.tokens, *curve.beyond))
     for measure, found in panels.items():
         unit = {"measure": measure, "unit": {"count": "MACs", "latency": "s", "memory": "bytes"}[measure]}
         for curve in found:
@@ -258,7 +267,7 @@ def _data(name: str, panels: Mapping[str, Sequence[Curve]], published: bool) -> 
             if curve.fit:
                 estimate = {**unit, "name": curve.name, "kind": "estimate", "note": curve.fit.text}
                 rows += [{**estimate, "tokens": n, "value": curve.fit.at(n)} for n in curve.beyond]
-        for paper, tokens, costs in _published(measure, found, last) if published else ():
+        for paper, tokens, costs in _published(measure, found, _last(found)) if published else ():
             quoted = {**unit, "name": paper, "kind": "published"}
             rows += [{**quoted, "tokens": n, "value": cost} for n, cost in zip(tokens, costs, strict=True)]
-    return Table(name, "What the figure shows", _COLUMNS, rows)
+    return Table(name, title, _COLUMNS, rows)

@@ -82,7 +82,9 @@ def figure5(network: Network, layers: Sequence[int] | None, channels: Sequence[i
         figure.colorbar(kernels, cax=bar, orientation="horizontal", label="of its peak", ticks=(-1, 0, 1))
         return figure
 
-    title = f"Filters of {network.label}: a magnitudes, b spatial kernels, each grid row by row"
+    title = (
+        f"Learned filters of {network.label} by layer and channel: (a) magnitudes of frequencies, (b) spatial kernels"
+    )
     name = f"figure5_{network.name}"
     return Drawing(name, draw, table(name, title, rows))
 
@@ -185,7 +187,11 @@ def profiles(network: Network) -> Drawing:
         return figure
 
     name = f"filters_{network.name}_profiles"
-    return Drawing(name, draw, table(name, f"Filters of {network.label} by layer", _padded(rows)))
+    title = (
+        f"Learned filters of {network.label} from layer to layer: (a) energy by radius of the frequency, (b) by its "
+        "direction, (c) centre of mass of the spectrum, (d) effective receptive field"
+    )
+    return Drawing(name, draw, table(name, title, _padded(rows)))
 
 
 def _bands(
@@ -251,7 +257,8 @@ def cluster_means(network: Network) -> Drawing:
         return figure
 
     name = f"filters_{network.name}_clusters"
-    return Drawing(name, draw, table(name, f"Groups of channels of {network.label}", rows))
+    title = f"Mean log-magnitude spectrum of each group of similar channels of {network.label}, with its share of them"
+    return Drawing(name, draw, table(name, title, rows))
 
 
 def inches(figure: Figure, left: float, bottom: float, width: float, height: float) -> Axes:

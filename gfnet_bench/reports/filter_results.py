@@ -68,12 +68,14 @@ class Network:
         label: with what is not as usual.
         layers: of one or more token grids.
         image: (height, width) in pixels.
+        record: identity of the record they come from.
     """
 
     model: str
     label: str
     layers: Sequence[Layer]
     image: tuple[int, int]
+    record: str
 
     @property
     def name(self) -> str:
@@ -92,6 +94,7 @@ class Operated:
         layer: which was operated on; None for all.
         right: (n,) whether each image is.
         ids_sha256: which images.
+        record: identity of the record it comes from.
     """
 
     perturbation: str
@@ -100,6 +103,7 @@ class Operated:
     layer: int | None
     right: NDArray[np.bool_]
     ids_sha256: str
+    record: str
 
     @property
     def middle(self) -> float:
@@ -164,6 +168,7 @@ class HeatMap:
         error: (h', w') fractions, zero frequency in the middle, one cycle per image a step.
         clean_error: without noise.
         images: how many.
+        records: identities of the records it comes from, one for each part.
     """
 
     model: str
@@ -174,6 +179,7 @@ class HeatMap:
     error: NDArray[np.floating[Any]]
     clean_error: float
     images: int
+    records: tuple[str, ...]
 
     @property
     def bands(self) -> list[float]:
@@ -222,11 +228,12 @@ def read(records: Sequence[Record], store: Store | None, suite: str | None = Non
     for setup, operated in surgeries.items():
         found.surgeries.append(Surgery(setup.model, setup.label, sorted(operated, key=_order)))
     for parts in maps.values():
-        record, wanted = parts[0][0], parts[0][0].cell.settings["part"][1]
+        cell = parts[0][0].cell
+        wanted = cell.settings["part"][1]
         if len(parts) == wanted:
-            found.heatmaps.append(_heat_map(record, [arrays for _, arrays in parts]))
+            found.heatmaps.append(_heat_map([record for record, _ in parts], [arrays for _, arrays in parts]))
         else:
-            found.gaps.append(f"heatmap of {record.cell.model}: {len(parts)} of {wanted} parts measured")
+            found.gaps.append(f"heatmap of {cell.model}: {len(parts)} of {wanted} parts measured")
     found.gaps.extend(f"{', '.join(dict.fromkeys(those))}: {reason}" for reason, those in failed.items())
     return found
 
@@ -248,7 +255,7 @@ def _network(record: Record, arrays: dict[str, NDArray[Any]]) -> Network:
     grids = [(int(h), int(w)) for h, w in record.values["grids"]]
     layers = [Layer(arrays[f"layer_{i:02d}"], grid) for i, grid in enumerate(grids)]
     height, width = record.values["image"]
-    return Network(record.cell.model, _setup(record).label, layers, (height, width))
+    return Network(record.cell.model, _setup(record).label, layers, (height, width), record.cell.sha256)
 
 
 def _operated(record: Record, arrays: dict[str, NDArray[Any]]) -> Operated:
@@ -258,10 +265,12 @@ def _operated(record: Record, arrays: dict[str, NDArray[Any]]) -> Operated:
         right = arrays["real"][arrays["real"] >= 0] == 1
     cutoff = tuple(s["cutoff"]) if isinstance(s["cutoff"], list) else s["cutoff"]
     title = perturbation_title(s["dataset"], s["perturbation"])
-    return Operated(title, s["kind"], cutoff, s["layer"], right, record.provenance["ids_sha256"])
+    ids = record.provenance["ids_sha256"]
+    return Operated(title, s["kind"], cutoff, s["layer"], right, ids, record.cell.sha256)
 
 
-def _heat_map(record: Record, parts: Sequence[dict[str, NDArray[Any]]]) -> HeatMap:
+def _heat_map(records: Sequence[Record], parts: Sequence[dict[str, NDArray[Any]]]) -> HeatMap:
+    record = records[0]
     s, images = record.cell.settings, int(record.values["images"])
     frequencies = np.concatenate([part["frequencies"] for part in parts]).astype(np.int64)
     wrong = np.concatenate([part["wrong"] for part in parts])
@@ -277,6 +286,7 @@ def _heat_map(record: Record, parts: Sequence[dict[str, NDArray[Any]]]) -> HeatM
         error,
         record.values["clean_error"],
         images,
+        tuple(r.cell.sha256 for r in records),
     )
 
 

@@ -13,7 +13,7 @@ from gfnet_bench.records import Record, Store
 from gfnet_bench.reports import filter_figures, surgery_figures
 from gfnet_bench.reports.base import REPORTS, Figure, Report
 from gfnet_bench.reports.filter_results import HeatMap, Layer, Network, Operated, Surgery, read
-from gfnet_bench.reports.tables import Column, Row, Table
+from gfnet_bench.reports.tables import RECORDS, Column, Row, Table
 
 CHANNELS = tuple(range(24))
 """The columns of the paper's Figure 5."""
@@ -127,6 +127,7 @@ def _layers(networks: Sequence[Network], notes: Sequence[str]) -> Table:
             "grid": f"{layer.grid[0]} x {layer.grid[1]}",
             "channels": len(layer.magnitudes),
             **{key: measure(layer) for key, (_, _, measure, _) in _MEASURES.items()},
+            RECORDS: dict.fromkeys(_MEASURES, (network.record,)),
         }
         for network in networks
         for i, layer in enumerate(network.layers)
@@ -165,17 +166,12 @@ def _together(surgery: Surgery) -> Table:
     """All layers operated on together: a row per cutoff, a column per perturbation."""
     perturbations = surgery.perturbations
     operations = dict.fromkeys((o.kind, o.cutoff) for o in surgery.operated if o.layer is None)
-    rows: list[Row] = [
-        {
-            "operation": surgery_figures.operation_title(kind, cutoff),
-            **{
-                title: _accuracy(o)
-                for title in perturbations
-                if (o := surgery.find(title, kind, cutoff, None)) is not None
-            },
-        }
-        for kind, cutoff in operations
-    ]
+    rows: list[Row] = []
+    for kind, cutoff in operations:
+        found = {t: o for t in perturbations if (o := surgery.find(t, kind, cutoff, None)) is not None}
+        accuracies = {title: _accuracy(o) for title, o in found.items()}
+        behind = {title: (o.record,) for title, o in found.items()}
+        rows.append({"operation": surgery_figures.operation_title(kind, cutoff), **accuracies, RECORDS: behind})
     columns = [Column("operation", "Filters"), *(Column(t, t, align="right") for t in perturbations)]
     notes = [
         "Cutoffs are radii in cycles per token: 0.5 is the Nyquist frequency, 0.71 its corners. All layers together; "
@@ -205,7 +201,9 @@ def _paired(surgery: Surgery) -> Table:
         learned = surgery.find(o.perturbation, None, None, None)
         if o.kind is None:
             continue
-        row = {
+        behind: dict[str, tuple[str, ...]] = {"top1": (o.record,)}
+        row: dict[str, Any] = {
+            RECORDS: behind,
             "perturbation": o.perturbation,
             "operation": surgery_figures.operation_title(o.kind, o.cutoff),
             "layer": "all" if o.layer is None else str(o.layer),
@@ -215,7 +213,9 @@ def _paired(surgery: Surgery) -> Table:
         if learned is not None and learned.ids_sha256 == o.ids_sha256:
             d = metrics.compare(o.right, learned.right)
             low, high = (100 * end for end in d.interval)
-            row |= {"difference": 100 * d.difference, "low": low, "high": high, "p": d.p}
+            differs = {"difference": 100 * d.difference, "low": low, "high": high, "p": d.p}
+            row |= differs
+            behind |= dict.fromkeys(differs, (o.record, learned.record))
         rows.append(row)
     notes = ["Difference: to the filters as learned on the same images, with its 95 % interval; McNemar mid-p test."]
     title = f"Filter surgery, {surgery.label}, against the filters as learned"
@@ -236,6 +236,7 @@ def _comparable(maps: Sequence[HeatMap]) -> list[list[HeatMap]]:
 def _heatmaps(maps: Sequence[HeatMap]) -> list[Table]:
     rows = [
         {
+            RECORDS: dict.fromkeys(("clean", "low", "middle", "high", "worst"), m.records),
             "model": m.label,
             "dataset": m.dataset,
             "norm": m.norm,

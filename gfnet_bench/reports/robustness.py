@@ -112,12 +112,13 @@ def _wide(
 
 
 def _behind(results: Results, setup: Setup, score: Score, name: str | None = None) -> tuple[str, ...]:
-    """Identities of the records behind a number, or of those about one corruption alone."""
+    """Identities of the records behind a number, or of those about one corruption alone; a reference's with them."""
     wanted = corruptions() if name is None else (name,)
     found = results.records(setup, score)
     if score.over_corruptions:
-        found = [r for r in found if r.cell.settings["perturbation"]["name"] in wanted]
-    return tuple(record.cell.sha256 for record in found)
+        reference = results.records(setup.of(MINI_REFERENCE), score) if score.suite == "mini" else []
+        found = [r for r in (*found, *reference) if r.cell.settings["perturbation"]["name"] in wanted]
+    return tuple(dict.fromkeys(record.cell.sha256 for record in found))
 
 
 _BESIDE = [

@@ -72,7 +72,11 @@ def accuracy_by_cutoff(surgery: Surgery) -> Drawing:
         return figure
 
     name = f"filters_surgery_{surgery.name}"
-    return Drawing(name, draw, table(name, f"Accuracy of {surgery.label} by cutoff", rows))
+    title = (
+        f"Top-1 accuracy of {surgery.label} without a band of its filters' frequencies, by the band's cutoff, with "
+        "95 % intervals; dashed: the filters as learned"
+    )
+    return Drawing(name, draw, table(name, title, rows))
 
 
 def _curve(axes: Axes, surgery: Surgery, perturbation: str, kind: str, style: Look) -> list[Label]:
@@ -128,7 +132,10 @@ def accuracy_by_layer(surgery: Surgery) -> Drawing:
         return figure
 
     name = f"filters_surgery_{surgery.name}_layers"
-    return Drawing(name, draw, table(name, f"Accuracy of {surgery.label} by layer and cutoff", rows))
+    title = (
+        f"Change of the top-1 accuracy of {surgery.label} where one layer alone is without a band of its frequencies"
+    )
+    return Drawing(name, draw, table(name, title, rows))
 
 
 def _change(surgery: Surgery, o: Operated) -> float | None:
@@ -239,7 +246,11 @@ def heat_maps(maps: Sequence[HeatMap], networks: Sequence[Network]) -> Drawing:
         return figure
 
     name = "filters_heatmap_" + "_".join([same.dataset, f"norm{same.norm:g}", f"{same.images}images"])
-    title = f"Error under Fourier noise of norm {same.norm:g}, {same.images} images of {same.dataset}"
+    title = (
+        f"Top-1 error of {', '.join(names)} under noise of one Fourier frequency at a time, of norm {same.norm:g}, on "
+        f"{same.images} images of {same.dataset}"
+    )
+    title += f", beside the filters of {network.model}" if network else ""
     return Drawing(name, draw, table(name, title, rows))
 
 

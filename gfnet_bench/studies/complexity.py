@@ -108,10 +108,16 @@ def segmentation_cells(backbones: Sequence[str]) -> list[Cell]:
 def timed_cells(
     blocks: Sequence[str], tokens: Sequence[int], width: int, models: Sequence[Size], options: Options
 ) -> list[Cell]:
-    """What is to be measured on a device: memory, then latency, of each subject, small sizes first."""
+    """What is to be measured on a device: memory, then latency, of each subject, small sizes first.
+
+    Where one way is set for every global filter (`models.global_filter.filter_way`), it is a setting of the cells.
+    """
+    from gfnet_bench.models.global_filter import current_way
+
     subjects = [(b, _block(n, width)) for n in tokens for b in blocks] + [(m.model, _model(m)) for m in models]
     how = asdict(options)
     graphs = how.pop("cuda_graphs")
+    how |= {"filter_way": current_way()} if current_way() != "auto" else {}
     return [
         Cell(STUDY, PROTOCOLS[STUDY], name, {"measure": measure, **subject, **how, **extra})
         for name, subject in subjects
@@ -193,18 +199,22 @@ class Bench:
         import torch
 
         from gfnet_bench.evaluate import out_of_memory, precision
+        from gfnet_bench.models.gfnet import ways_taken
+        from gfnet_bench.models.global_filter import filter_way
         from gfnet_bench.profiling.devices import device_state
         from gfnet_bench.profiling.memory import OutOfMemory, require
 
-        device = torch.device(self.device)
-        provenance: dict[str, Any] = {"time_budget_s": self.budget_s, "before": device_state(device)}
+        device, way = torch.device(self.device), cell.settings.get("filter_way", "auto")
+        provenance: dict[str, Any] = {"time_budget_s": self.budget_s, "before": device_state(device, clocks=False)}
         values: dict[str, Any] = {"out_of_memory": False}
         arrays: dict[str, Any] = {}
         try:
-            with _selected(device), precision(cell.settings["dtype"], device):
+            with _selected(device), precision(cell.settings["dtype"], device), filter_way(way):
                 values["predicted_bytes"] = require(partial(build, cell), device)
                 found, arrays = (self._memory if what == "memory" else self._latency)(cell, device)
                 values |= found
+                ways = ways_taken(build(cell, torch.device("meta")).module, device)
+                values |= {"filter_ways": ways} if ways else {}
         except (RuntimeError, MemoryError, GfnetBenchError) as error:
             if not isinstance(error, OutOfMemory) and not out_of_memory(error):
                 raise
@@ -212,7 +222,7 @@ class Bench:
             values = {"out_of_memory": True, "reason": reason.splitlines()[0]}
         if device.type == "cuda":
             torch.cuda.empty_cache()
-        provenance["after"] = device_state(device)
+        provenance["after"] = device_state(device, clocks=what == "latency")  # while the clocks are those of the work
         return Outcome(values, arrays, provenance)
 
     def _latency(self, cell: Cell, device: torch.device) -> tuple[dict[str, Any], dict[str, Any]]:

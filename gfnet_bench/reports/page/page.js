@@ -42,6 +42,18 @@
   // Figures: the saved picture is the one that is shown.
   for (const link of all("a[data-image]")) link.href = link.closest("figure").querySelector("img").src;
 
+  // Files are kept packed until they are wanted.
+  async function save({ packed, kind, file }) {
+    const bytes = Uint8Array.from(atob(packed), (c) => c.charCodeAt(0));
+    const content = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+    const link = document.createElement("a");
+    link.download = file;
+    link.href = URL.createObjectURL(new Blob([await new Response(content).arrayBuffer()], { type: kind }));
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 60000);
+  }
+  for (const button of all("[data-packed]")) button.addEventListener("click", () => save(button.dataset));
+
   // Provenance: a number opens what it was drawn from, without leaving its place.
   const dialog = byId("provenance"), shown = byId("shown"), back = byId("back"), there = byId("there");
   let trail = [];
