@@ -3,8 +3,8 @@
 Run:      python experiments/corruption_fidelity.py     (about 10 minutes on two cores; --limit 8 for a minute)
           --corruption shot_noise --limit 500           (a second look at one: seconds to minutes)
 Data:     `photos`, `photos.csv` and the weights of ViT-Ti in the folder that GFNET_BENCH_TEST_DATA names.
-Outcome:  2026-11-22, results/tables/corruption_fidelity.md: mean over the 75 cells of mCE 48.97 % against 49.15 %. One of
-          95 intervals misses zero (shot_noise 2); on all 500 photographs it does not: 68.2 % against 68.4 %.
+Outcome:  2026-11-22, results/tables/corruption_fidelity.md: mean over the 75 cells of mCE 48.97 % against 49.15 %. One
+          of 95 intervals misses zero (shot_noise 2); on all 500 photographs it does not: 68.2 % against 68.4 %.
 
 Both corrupt the same photographs, cut as the network wants them, with random numbers of their own. In each of the 95
 cells the two accuracies are compared in pairs. Of 95 true differences of zero, about five 95 % intervals miss the

@@ -3,8 +3,9 @@
 Run:      python experiments/filter_speed.py                    (about 5 minutes on one CPU core)
           python experiments/filter_speed.py --device cuda      (about 4 minutes, mostly compiling kernels)
 Result:   results/tables/filter_speed.md, results/tables/filter_speed_cuda.md
-Outcome:  CPU: see the table. CUDA: not run yet; goals are 4 times torch.fft at 14 and 28, 3 at 56, 1.5 from 112 on,
-          at most twice the time of a copy up to 56, and 1.5 for a whole GFNet-S.
+Outcome:  2026-11-22, results/tables/filter_speed.md: 2.4 to 3.2 times torch.fft on one core. CUDA: not run yet; goals
+          are 4 times torch.fft at 14 and 28, 3 at 56, 1.5 from 112 on, at most twice the time of a copy up to 56, and
+          1.5 for a whole GFNet-S.
 
 The layer as the authors write it (`reference`: channel-last torch.fft, result made contiguous) against our ways, batch
 8 on a CPU and 32 on a GPU, 384 channels; then whole networks, authors' formulation and ours, in the same precision.

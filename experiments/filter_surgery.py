@@ -6,7 +6,9 @@ Fourier heat maps of the same network and its rivals: the frequencies of noise t
 Run:      python experiments/filter_surgery.py                   (about four minutes on two cores: the mini suite)
           python experiments/filter_surgery.py --model gfnet_s --surgery --heatmap --data-dir DATA   (hours on one GPU)
 Then:     gfnet-bench report filters
-Outcome:  see results/tables/filters_surgery_*.md and filters_heatmap.md
+Outcome:  2026-11-22, gfnet_mini, 100 images: without radii above 0.4 cycles per token accuracy stays (87 against 90 %),
+          above 0.2 it falls to 58 %, and fog and PGD suffer with it; zero frequency is indispensable (18 % without).
+          The error under Fourier noise peaks at 4 cycles per image. results/tables/filters_*.md
 """
 
 from __future__ import annotations

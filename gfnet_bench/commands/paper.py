@@ -76,9 +76,10 @@ def run(arguments: argparse.Namespace) -> int:
     if not arguments.dry_run:
         _measure(plans, lacking, store, arguments)
     summary = _summary(items, plans, lacking, store)
+    evidence = _evidence(summary)
     if not arguments.dry_run:
-        _write(items, store, arguments)
-    _print(summary, arguments.format)
+        _write(items, evidence, store, arguments)
+    print(evidence.render(arguments.format), end="")
     return 1 if any(row["failed"] or row["missing"] for row in summary) and not arguments.dry_run else 0
 
 
@@ -150,11 +151,11 @@ def _summary(items: dict[str, Item], plans: Plans, lacking: dict[str, str], stor
     return lines
 
 
-def _write(items: dict[str, Item], store: Store, arguments: argparse.Namespace) -> None:
+def _write(items: dict[str, Item], evidence: Report, store: Store, arguments: argparse.Namespace) -> None:
     """Tables and figures as files, and all of them on one page."""
     from gfnet_bench.reports.page import write_page
 
-    reports: dict[str, Report] = {}
+    reports: dict[str, Report] = {"evidence": evidence}
     for item in items.values():
         if item.report in reports:
             continue
@@ -179,11 +180,17 @@ def _report(name: str, store: Store, suite: str) -> Report:
     return REPORTS[name](store, suite=suite, **extra)
 
 
-def _print(summary: Sequence[dict[str, Any]], format: str) -> None:
+def _evidence(summary: Sequence[dict[str, Any]]) -> Report:
+    """What is behind each item, what of it is missing, why, and what would fill it."""
+    from gfnet_bench.reports.base import Report
     from gfnet_bench.reports.tables import Column, Table
 
     numbers = ("cells", "measured", "missing", "failed")
     columns = [Column("item", "Item"), *(Column(key, key.title(), align="right") for key in numbers)]
     columns += [Column("title", "What"), Column("fill", "To fill it")]
-    notes = [f"{row['item']}: {row['why']}" for row in summary if row["why"]]
-    print(Table("paper", "The paper's evidence", columns, summary, notes).render(format), end="")
+    reasons: dict[str, list[str]] = {}
+    for row in summary:
+        reasons.setdefault(row["why"], []).append(row["item"])
+    notes = [f"{', '.join(those)}: {why}" for why, those in reasons.items() if why]
+    table = Table("evidence", "The paper's evidence, and what of it is measured here", columns, summary, notes)
+    return Report([table], Table("evidence_long", table.title, [*columns, Column("why", "Why")], summary))
