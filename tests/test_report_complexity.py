@@ -292,7 +292,7 @@ def test_paper_is_drawn_when_asked(drawn):
         if r["model"] == "GFNet" and int(r["tokens"]) <= 112**2 and float(r["latency_s_read"]) >= 0.008
     ]
     assert list(greys[0].get_ydata()) == pytest.approx(expected)
-    plain = complexity(sweep()).figures[0]
+    plain = complexity(sweep(), published=False).figures[0]
     with matplotlib.rc_context(figures.STYLE):
         assert figures.GREY not in {line.get_color() for axes in plain.draw().axes for line in axes.lines}
     assert {row["kind"] for row in plain.data.rows} == {"counted", "measured", "estimate"}

@@ -86,7 +86,7 @@ def run(arguments: argparse.Namespace) -> int:
     cells = _cells(arguments, blocks, tokens, models)
     store = Store(arguments.output_dir)
     if arguments.dry_run:
-        return _dry_run(cells, store, arguments)
+        return options.dry_run(cells, store, arguments, _describe)
     return _measure(cells, store, arguments)
 
 
@@ -178,22 +178,7 @@ def _report(records: Sequence[Record], arguments: argparse.Namespace) -> None:
             options.note(f"wrote {path}")
 
 
-def _dry_run(cells: Sequence[Cell], store: Store, arguments: argparse.Namespace) -> int:
-    from gfnet_bench import runner
-    from gfnet_bench.reports.tables import Column, render
-
-    to_do = set(runner.plan(cells, store, arguments.overwrite).to_do)
-    rows = [
-        {
-            "measure": cell.settings["measure"],
-            "name": cell.model,
-            "tokens": cell.settings["tokens"],
-            "img_size": "x".join(map(str, cell.settings.get("img_size", []))) or None,
-            "mode": cell.settings.get("mode"),
-            "state": "to do" if cell in to_do else "measured",
-        }
-        for cell in cells
-    ]
-    print(render(rows, [Column(key, key) for key in rows[0]], arguments.format), end="")
-    options.note(f"{len(cells)} cells, {len(to_do)} to do")
-    return 0
+def _describe(cell: Cell) -> dict[str, Any]:
+    s = cell.settings
+    size = "x".join(map(str, s.get("img_size", []))) or None
+    return {"measure": s["measure"], "name": cell.model, "tokens": s["tokens"], "img_size": size, "mode": s.get("mode")}

@@ -11,7 +11,7 @@ from gfnet_bench.commands import options
 from gfnet_bench.errors import UsageError
 
 if TYPE_CHECKING:
-    from gfnet_bench.records import Cell, Store
+    from gfnet_bench.records import Cell
 
 NAME = "filters"
 HELP = "learned filters in frequency and space (Figure 5 of the GFNet paper), filter surgery, Fourier heat maps"
@@ -106,7 +106,7 @@ def run(arguments: argparse.Namespace) -> int:
     cells = _cells(arguments)
     store = Store(arguments.output_dir)
     if arguments.dry_run:
-        return _dry_run(cells, store, arguments)
+        return options.dry_run(cells, store, arguments, _describe)
     device = options.device(arguments)
     options.check_dtype(arguments.dtype, device)
     bench = study.Bench(
@@ -227,24 +227,9 @@ def numbers(words: Sequence[str], option: str) -> list[int]:
     return list(found)
 
 
-def _dry_run(cells: Sequence[Cell], store: Store, arguments: argparse.Namespace) -> int:
-    """Print what would be measured."""
-    from gfnet_bench import runner
-    from gfnet_bench.reports.tables import Column, render
-
-    to_do = set(runner.plan(cells, store, arguments.overwrite).to_do)
+def _describe(cell: Cell) -> dict[str, Any]:
     keys = ("measure", "dataset", "perturbation", "kind", "cutoff", "layer", "part")
-    rows = [
-        {
-            "model": cell.model,
-            **{key: _word(cell.settings.get(key)) for key in keys},
-            "state": "to do" if cell in to_do else "measured",
-        }
-        for cell in cells
-    ]
-    print(render(rows, [Column(key, key) for key in ("model", *keys, "state")], arguments.format), end="")
-    options.note(f"{len(cells)} cells, {len(to_do)} to do")
-    return 0
+    return {"model": cell.model, **{key: _word(cell.settings.get(key)) for key in keys}}
 
 
 def _word(setting: Any) -> str | None:

@@ -7,10 +7,14 @@ import json
 import os
 import sys
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from gfnet_bench.errors import UsageError
+
+if TYPE_CHECKING:
+    from gfnet_bench.records import Cell, Store
 
 FORMATS = ("text", "md", "csv", "latex", "html", "json")
 
@@ -223,6 +227,20 @@ def _config_words(file: Path) -> list[str]:
         if value is not True:
             words += [str(v) for v in (value if isinstance(value, list) else [value])]
     return words
+
+
+def dry_run(
+    cells: Sequence[Cell], store: Store, arguments: argparse.Namespace, describe: Callable[[Cell], dict[str, Any]]
+) -> int:
+    """Print what `describe` says of each cell and whether it is measured; the exit status."""
+    from gfnet_bench import runner
+    from gfnet_bench.reports.tables import Column, render
+
+    to_do = set(runner.plan(cells, store, arguments.overwrite).to_do)
+    rows = [{**describe(cell), "state": "to do" if cell in to_do else "measured"} for cell in cells]
+    print(render(rows, [Column(key, key) for key in rows[0]], arguments.format), end="")
+    note(f"{len(cells)} cells, {len(to_do)} to do")
+    return 0
 
 
 def paragraph(head: str, text: str) -> str:

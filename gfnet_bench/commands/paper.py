@@ -174,10 +174,8 @@ def _report(name: str, store: Store, suite: str) -> Report:
     from gfnet_bench.reports import REPORTS
     from gfnet_bench.studies.paper import named_in
 
-    extra: dict[str, Any] = {"published": True} if name == "complexity" else {}
-    if name == "robustness" and suite == "imagenet":
-        extra = {"planned": named_in("table3_robustness")}
-    return REPORTS[name](store, suite=suite, **extra)
+    planned = {"planned": named_in("table3_robustness")} if (name, suite) == ("robustness", "imagenet") else {}
+    return REPORTS[name](store, suite=suite, **planned)
 
 
 def _evidence(summary: Sequence[dict[str, Any]]) -> Report:

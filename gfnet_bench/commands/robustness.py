@@ -121,7 +121,7 @@ def run(arguments: argparse.Namespace) -> int:
     )
     store = Store(arguments.output_dir)
     if arguments.dry_run:
-        return _dry_run(cells, store, arguments)
+        return options.dry_run(cells, store, arguments, _describe)
 
     device = options.device(arguments)
     options.check_dtype(arguments.dtype, device)
@@ -203,22 +203,6 @@ def _recipe(arguments: argparse.Namespace) -> str | None:
     return RECIPES[arguments.recipe].name
 
 
-def _dry_run(cells: Sequence[Cell], store: Store, arguments: argparse.Namespace) -> int:
-    """Print what would be measured."""
-    from gfnet_bench import runner
-    from gfnet_bench.reports.tables import Column, render
-
-    to_do = set(runner.plan(cells, store, arguments.overwrite).to_do)
-    rows = [
-        {
-            "model": cell.model,
-            "dataset": cell.settings["dataset"],
-            "perturbation": ", ".join(str(v) for v in cell.settings["perturbation"].values()),
-            "state": "to do" if cell in to_do else "measured",
-        }
-        for cell in cells
-    ]
-    columns = [Column(key, key) for key in ("model", "dataset", "perturbation", "state")]
-    print(render(rows, columns, arguments.format), end="")
-    options.note(f"{len(cells)} cells, {len(to_do)} to do")
-    return 0
+def _describe(cell: Cell) -> dict[str, Any]:
+    perturbation = ", ".join(str(v) for v in cell.settings["perturbation"].values())
+    return {"model": cell.model, "dataset": cell.settings["dataset"], "perturbation": perturbation}
