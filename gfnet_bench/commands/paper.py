@@ -75,7 +75,7 @@ def run(arguments: argparse.Namespace) -> int:
         options.note(f"not ready: {sentence}")
     if not arguments.dry_run:
         _measure(plans, lacking, store, arguments)
-    summary = _summary(items, plans, lacking, store)
+    summary = _summary(items, plans, lacking, store, arguments.suite)
     evidence = _evidence(summary)
     if not arguments.dry_run:
         _write(items, evidence, store, arguments)
@@ -127,7 +127,9 @@ def _measure(
     runner.run(costs, complexity.Bench(device, arguments.time_budget).measure, store, **how)
 
 
-def _summary(items: dict[str, Item], plans: Plans, lacking: dict[str, str], store: Store) -> list[dict[str, Any]]:
+def _summary(
+    items: dict[str, Item], plans: Plans, lacking: dict[str, str], store: Store, suite: str
+) -> list[dict[str, Any]]:
     """For each item how much of it is measured, why the rest is not, and what would fill it."""
     lines = []
     for name, item in items.items():
@@ -136,6 +138,7 @@ def _summary(items: dict[str, Item], plans: Plans, lacking: dict[str, str], stor
         gone = [cell for cell, record in records.items() if record is None]
         reasons = [lacking[d] for cell in gone if (d := cell.settings.get("dataset")) in lacking]
         reasons += [error for error in failed if error]
+        reasons += [item.without] if suite == "mini" and item.without else []
         lines.append(
             {
                 "item": name,

@@ -49,12 +49,14 @@ class Item(NamedTuple):
         report: the report that shows it.
         plan: the cells behind it.
         fill: the command that measures it, once data and weights are there.
+        without: what the suite `mini` leaves out of it.
     """
 
     title: str
     report: str
     plan: Callable[[Wish], list[Cell]]
     fill: str
+    without: str = ""
 
 
 def named_in(table: str) -> list[str]:
@@ -126,6 +128,8 @@ def _figure5(wish: Wish) -> list[Cell]:
     ]
 
 
+_COSTS_ALONE = "costs alone, since accuracies need ImageNet: gfnet-bench paper figure3 figure4 --data-dir DATA"
+
 ITEMS: Registry[Item] = Registry("item of the paper")
 for _name, _item in {
     "table3": Item(
@@ -138,12 +142,14 @@ for _name, _item in {
         "accuracy",
         _accuracy("fig3_transformer_style", ("gfnet_xs", "gfnet_s", "gfnet_b")),
         "gfnet-bench paper figure3 --data-dir DATA",
+        _COSTS_ALONE,
     ),
     "figure4": Item(
         "Figure 4, accuracy of hierarchical models",
         "accuracy",
         _accuracy("fig4_hierarchical"),
         "gfnet-bench paper figure4 --data-dir DATA",
+        _COSTS_ALONE,
     ),
     "table2": Item("Table 2, semantic segmentation", "segmentation", _table2, "gfnet-bench paper table2"),
     "figure5": Item("Figure 5, learned filters", "filters", _figure5, "gfnet-bench paper figure5"),
