@@ -95,6 +95,8 @@ def global_filter(x: Tensor, weight: Tensor, way: str | None = None) -> Tensor:
     w = n // h
     if x.shape[-1] != c or h * w != n or w // 2 + 1 != half or (x.ndim == 4 and x.shape[1] != h):
         raise ValueError(f"a filter of shape {tuple(weight.shape)} does not fit tokens of shape {tuple(x.shape)}")
+    if not len(x):  # which MKL of some versions refuses
+        return x.clone()
     dtype = torch.promote_types(x.dtype, torch.float32)
     maps, weight = x.to(dtype).reshape(x.shape[0], h, w, c), weight.to(dtype)
     if _is_reference(way, x.device):

@@ -157,7 +157,8 @@ def name_curves(axes: Axes, labels: Sequence[Label], size: float = FONT - 1) -> 
     height = axes.bbox.height * 72 / axes.figure.dpi
     ends = axes.transAxes.inverted().transform(axes.transData.transform([(label.x, label.y) for label in labels]))
     order = sorted(range(len(labels)), key=lambda i: ends[i][1])
-    tall = [(labels[i].text.count("\n") + 1) * 1.25 * size / height for i in order]
+    raised = [0.25 * ("^" in labels[i].text) for i in order]  # exponents stand above their line
+    tall = [((labels[i].text.count("\n") + 1) * 1.25 + r) * size / height for i, r in zip(order, raised, strict=True)]
     levels = spread_out([ends[i][1] for i in order], tall, -0.12, 1.04)
     for i, level in zip(order, levels, strict=True):
         axes.annotate(
