@@ -38,7 +38,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     what.add_argument(
         "--mixer", nargs="+", action="extend", metavar="NAME", help="blocks of these (default without --model: all)"
     )
-    what.add_argument("-m", "--model", nargs="+", action="extend", metavar="NAME", help="whole models, fresh weights")
+    options.add_model_option(what, "whole models, fresh weights")
     what.add_argument(
         "--tokens",
         metavar="N",

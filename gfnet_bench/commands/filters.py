@@ -35,13 +35,8 @@ _ONLY_FOR = {
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Which filters, what is done to them, on which images."""
     what = parser.add_argument_group("what to measure")
-    what.add_argument(
-        "-m",
-        "--model",
-        nargs="+",
-        action="extend",
-        metavar="NAME",
-        help="models without global filters take part in heat maps alone (default: gfnet_xs; mini: all four)",
+    options.add_model_option(
+        what, "models without global filters take part in heat maps alone (default: gfnet_xs; mini: all four)"
     )
     what.add_argument("--suite", choices=("imagenet", "mini"), help="mini, with no measure named, measures everything")
     what.add_argument("--surgery", action="store_true", help="accuracy without a band of the filters' frequencies")

@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 FORMATS = ("text", "md", "csv", "latex", "html", "json")
 
 
+def add_model_option(parser: argparse._ActionsContainer, text: str) -> None:
+    """Which models."""
+    parser.add_argument("-m", "--model", nargs="+", action="extend", metavar="NAME", help=text)
+
+
 def add_data_options(parser: argparse._ActionsContainer) -> None:
     """Where images are."""
     parser.add_argument(

@@ -35,7 +35,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "report", nargs="*", metavar="REPORT", help="names, or `all` (default: robustness; with --html all)"
     )
-    parser.add_argument("-m", "--model", nargs="+", action="extend", metavar="NAME", help="these alone, in this order")
+    options.add_model_option(parser, "these alone, in this order")
     parser.add_argument("--suite", choices=("imagenet", "mini"), help="this alone")
     parser.add_argument("--details", action="store_true", help="also the long tables: models compared in pairs")
     options.add_result_options(parser)

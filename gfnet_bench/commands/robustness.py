@@ -31,13 +31,8 @@ examples:
 def add_options(parser: argparse.ArgumentParser) -> None:
     """What to measure, on what, how."""
     what = parser.add_argument_group("what to measure")
-    what.add_argument(
-        "-m",
-        "--model",
-        nargs="+",
-        action="extend",
-        metavar="NAME",
-        help="short name, wildcard ('gfnet_*') or timm name; `gfnet-bench list models` (default: the suite's)",
+    options.add_model_option(
+        what, "short name, wildcard ('gfnet_*') or timm name; `gfnet-bench list models` (default: the suite's)"
     )
     what.add_argument("--suite", choices=("imagenet", "mini"), help="default: the models', else imagenet")
     what.add_argument("--dataset", nargs="+", action="extend", metavar="NAME", help="default: all of Table 3")
