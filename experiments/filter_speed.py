@@ -29,7 +29,7 @@ import torch
 from torch import Tensor
 
 import gfnet_bench.models  # noqa: F401  (registers GFNet with timm)
-from gfnet_bench.models.global_filter import TRITON_SIDES, filter_way, global_filter, with_torch_fft
+from gfnet_bench.models.global_filter import filter_way, global_filter, with_torch_fft
 
 CHANNELS = 384
 REPLAYS = 20
@@ -107,7 +107,7 @@ def largest_error(side: int, way: str, device: str) -> float:
 def layer_rows(side: int, batch: int, rounds: int, device: str, threads: int) -> list[str]:
     """Markdown rows of one grid: every way, forward alone and with both gradients."""
     ways = ["reference", "fft", "dense", "auto"]
-    if device == "cuda" and side <= TRITON_SIDES:
+    if device == "cuda" and side <= 64:
         ways += ["triton_tf32", "triton_bf16"]
     x = torch.randn(batch, side, side, CHANNELS, device=device)
     weight = torch.randn(side, side // 2 + 1, CHANNELS, 2, device=device)

@@ -186,8 +186,8 @@ INTERPRET = """
 import json, sys
 import torch
 from gfnet_bench.models.global_filter import global_filter
-from gfnet_bench.models import global_filter_triton
-global_filter_triton.IMAGES = 2  # so that three images are two parts of a sum
+from gfnet_bench.models.global_filter import by_triton, fused
+fused.IMAGES = 2  # so that three images are two parts of a sum
 sys.path.insert(0, sys.argv[1])
 from test_global_filter import INTERPRETED_GRIDS, error, inputs, true_gradients, truth
 errors = {}
@@ -199,7 +199,7 @@ for grid in INTERPRETED_GRIDS:
     gradients = torch.autograd.grad(y, (x, weight), grad)
     expected = (truth(x, weight), *true_gradients(x, weight, grad))
     errors[str(grid)] = [error(*pair) for pair in zip((y, *gradients), expected)]
-print(json.dumps({"errors": errors, "works": global_filter_triton.works(14, 14, torch.device("cpu"))}))
+print(json.dumps({"errors": errors, "works": by_triton.works(14, 14, torch.device("cpu"))}))
 """
 
 
@@ -225,7 +225,7 @@ def test_fused_kernel_passes_its_own_check(interpreted):
 
 
 def test_a_kernel_that_cannot_run_is_said_and_left_out():
-    triton_ways = pytest.importorskip("gfnet_bench.models.global_filter_triton")
+    triton_ways = pytest.importorskip("gfnet_bench.models.global_filter.by_triton")
     triton_ways.works.cache_clear()
     with pytest.warns(UserWarning, match=r"does not run on cpu.*using torch.fft"):
         assert triton_ways.works(6, 6, torch.device("cpu")) is False
@@ -251,7 +251,7 @@ def test_on_a_gpu(grid, way):
 @pytest.mark.gpu
 @pytest.mark.parametrize("side", [7, 14, 24, 28, 56])
 def test_the_fused_kernel_is_trusted_on_this_gpu(side):
-    from gfnet_bench.models.global_filter_triton import works
+    from gfnet_bench.models.global_filter.by_triton import works
 
     assert works(side, side, torch.device("cuda", torch.cuda.current_device()))
 

@@ -8,11 +8,7 @@ padded to powers of two. Both spectra are packed so that padding wastes nothing 
 - along h, slot u of the planes (cosine, sine) holds that coefficient; slot 0 of the sine plane holds frequency h / 2.
 
 With C and S the coefficients of a column at u, filtering by W(u) and W(-u) gives E C - O S and O C + E S, where
-E = W(u) + W(-u) and O = i (W(u) - W(-u)); see `global_filter._dense`. In real columns only real parts of E and O act.
-
-The kernels were checked in Triton's interpreter, which runs them on a CPU (set TRITON_INTERPRET=1 before the first
-import), and compiled for sm_80 and sm_90, on the latter with at most 200 bytes of registers spilled. They have not run
-on a GPU yet.
+E = W(u) + W(-u) and O = i (W(u) - W(-u)); see `by_torch.dense`. In real columns only real parts of E and O act.
 """
 
 # mypy: disable-error-code="no-untyped-def"
@@ -21,8 +17,6 @@ on a GPU yet.
 from __future__ import annotations
 
 import math
-import os
-import warnings
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -30,44 +24,30 @@ import torch
 import triton
 import triton.language as tl
 from torch import Tensor
+from triton.language import constexpr
 
-from gfnet_bench.errors import UsageError
-from gfnet_bench.models.global_filter import TRITON_GRADIENT_SIDES, TRITON_SIDES, with_torch_fft
+from gfnet_bench.models.global_filter.tiles import PRECISIONS, complex_weights, dot, swapped
 
-# "tf32x3" splits each factor into two tf32 numbers and keeps three of their four products: as exact as float32.
-PRECISIONS = {"triton": "tf32x3", "triton_tf32": "tf32", "triton_bf16": "bf16"}
-INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
+# Beyond, a tile of whole grids no longer fits the registers of a program.
+SIDES = 64
+# Two transforms at once take twice the registers.
+GRADIENT_SIDES = 32
 # Images whose gradients for the weight one program adds up.
 IMAGES = 8
 
 
 @triton.jit
-def _dot(a, b, PRECISION: tl.constexpr):
-    if PRECISION == "bf16":
-        product = tl.dot(a.to(tl.bfloat16), b.to(tl.bfloat16))
-    else:
-        product = tl.dot(a, b, input_precision=PRECISION)
-    return product
-
-
-@triton.jit
-def _matrix(pointer, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
+def _matrix(pointer, ROWS: constexpr, COLUMNS: constexpr):
     return tl.load(pointer + tl.arange(0, ROWS)[:, None] * COLUMNS + tl.arange(0, COLUMNS)[None, :])
 
 
 @triton.jit
-def _transposed(pointer, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
+def _transposed(pointer, ROWS: constexpr, COLUMNS: constexpr):
     return tl.load(pointer + tl.arange(0, ROWS)[None, :] * COLUMNS + tl.arange(0, COLUMNS)[:, None])
 
 
 @triton.jit
-def _swapped(tile, BC: tl.constexpr, M: tl.constexpr, N: tl.constexpr):
-    """(BC * M, N) to (BC * N, M)."""
-    return tile.reshape(BC, M, N).permute(0, 2, 1).reshape(BC * N, M)
-
-
-@triton.jit
-def _token_offsets(h: tl.constexpr, w: tl.constexpr, c, HP: tl.constexpr, WP: tl.constexpr, BC: tl.constexpr):
+def _token_offsets(h: constexpr, w: constexpr, c, HP: constexpr, WP: constexpr, BC: constexpr):
     """Where the tokens of an image lie from its first, (BC, HP, WP), and which of the padded tile exist."""
     channel = (tl.program_id(0) * BC + tl.arange(0, BC))[:, None, None]
     y = tl.arange(0, HP)[None, :, None]
@@ -80,58 +60,50 @@ def _spectrum(
     pointer,
     along_h,
     along_w,
-    h: tl.constexpr,
-    w: tl.constexpr,
+    h: constexpr,
+    w: constexpr,
     c,
-    HP: tl.constexpr,
-    WP: tl.constexpr,
-    BC: tl.constexpr,
-    PRECISION: tl.constexpr,
+    HP: constexpr,
+    WP: constexpr,
+    BC: constexpr,
+    PRECISION: constexpr,
 ):
     """Cosine and sine coefficients along h of the real and imaginary planes along w: four of (BC * WP / 2, HP / 2)."""
-    U: tl.constexpr = HP // 2
-    V: tl.constexpr = WP // 2
+    U: constexpr = HP // 2
+    V: constexpr = WP // 2
     offsets, inside = _token_offsets(h, w, c, HP, WP, BC)
     tile = tl.load(pointer + offsets, mask=inside, other=0.0).to(tl.float32).reshape(BC * HP, WP)
-    real = _swapped(_dot(tile, _matrix(along_w, WP, V), PRECISION), BC, HP, V)
-    imag = _swapped(_dot(tile, _matrix(along_w + WP * V, WP, V), PRECISION), BC, HP, V)
+    real = swapped(dot(tile, _matrix(along_w, WP, V), PRECISION), BC, HP, V)
+    imag = swapped(dot(tile, _matrix(along_w + WP * V, WP, V), PRECISION), BC, HP, V)
     cosine, sine = _matrix(along_h, HP, U), _matrix(along_h + HP * U, HP, U)
     return (
-        _dot(real, cosine, PRECISION),
-        _dot(imag, cosine, PRECISION),
-        _dot(real, sine, PRECISION),
-        _dot(imag, sine, PRECISION),
+        dot(real, cosine, PRECISION),
+        dot(imag, cosine, PRECISION),
+        dot(real, sine, PRECISION),
+        dot(imag, sine, PRECISION),
     )
 
 
 @triton.jit
-def _slots(BC: tl.constexpr, U: tl.constexpr, V: tl.constexpr):
+def _slots(BC: constexpr, U: constexpr, V: constexpr):
     """Channel, u and v of every place of a plane, (BC, V, U)."""
     channel = (tl.program_id(0) * BC + tl.arange(0, BC))[:, None, None]
     return channel, tl.arange(0, U)[None, None, :], tl.arange(0, V)[None, :, None]
 
 
 @triton.jit
-def _complex_weights(pointer, row, column, channel, exists, half: tl.constexpr, c):
-    """One load of 8 bytes for real and imaginary part, so that channels are read side by side."""
-    bits = tl.load(pointer + (row * half + column) * c + channel, mask=exists, other=0)
-    real = (bits & 0xFFFFFFFF).to(tl.int32).to(tl.float32, bitcast=True)
-    return real, (bits >> 32).to(tl.int32).to(tl.float32, bitcast=True)
-
-
-@triton.jit
-def _coefficients(weight, v, c, h: tl.constexpr, w: tl.constexpr, BC: tl.constexpr, U: tl.constexpr, V: tl.constexpr):
+def _coefficients(weight, v, c, h: constexpr, w: constexpr, BC: constexpr, U: constexpr, V: constexpr):
     """E of the cosine plane, E of the sine plane and O, real and imaginary, each (BC * V, U); `v` is (1, V, 1)."""
-    half: tl.constexpr = w // 2 + 1
+    half: constexpr = w // 2 + 1
     channel, u, _ = _slots(BC, U, V)
     exists = (2 * u < h) & (v < half) & (channel < c)
-    pr, pi = _complex_weights(weight, u, v, channel, exists, half, c)
-    mr, mi = _complex_weights(weight, tl.where(u == 0, h // 2, h - u), v, channel, exists, half, c)
+    pr, pi = complex_weights(weight, u, v, channel, exists, half, c)
+    mr, mi = complex_weights(weight, tl.where(u == 0, h // 2, h - u), v, channel, exists, half, c)
     alone = u == 0  # slot 0 holds two frequencies without a partner
     er, ei = tl.where(alone, pr, pr + mr), tl.where(alone, pi, pi + mi)
     sr, si = tl.where(alone, mr, pr + mr), tl.where(alone, mi, pi + mi)
     odd_r, odd_i = tl.where(alone, 0.0, mi - pi), tl.where(alone, 0.0, pr - mr)
-    R: tl.constexpr = BC * V
+    R: constexpr = BC * V
     return (
         er.reshape(R, U),
         ei.reshape(R, U),
@@ -150,15 +122,15 @@ def _filter_kernel(
     along_h,
     along_w,
     c,
-    h: tl.constexpr,
-    w: tl.constexpr,
-    HP: tl.constexpr,
-    WP: tl.constexpr,
-    BC: tl.constexpr,
-    PRECISION: tl.constexpr,
+    h: constexpr,
+    w: constexpr,
+    HP: constexpr,
+    WP: constexpr,
+    BC: constexpr,
+    PRECISION: constexpr,
 ):
-    U: tl.constexpr = HP // 2
-    V: tl.constexpr = WP // 2
+    U: constexpr = HP // 2
+    V: constexpr = WP // 2
     image = tl.program_id(1).to(tl.int64) * (h * w * c)
     cr, ci, sr, si = _spectrum(x + image, along_h, along_w, h, w, c, HP, WP, BC, PRECISION)
 
@@ -176,17 +148,17 @@ def _filter_kernel(
     new_si = fr2 * si + fi * sr + o_r2 * ci + o_i * cr
 
     cosine, sine = _transposed(along_h, HP, U), _transposed(along_h + HP * U, HP, U)
-    real = _dot(new_cr, cosine, PRECISION) + _dot(new_sr, sine, PRECISION)
-    imag = _dot(new_ci, cosine, PRECISION) + _dot(new_si, sine, PRECISION)
+    real = dot(new_cr, cosine, PRECISION) + dot(new_sr, sine, PRECISION)
+    imag = dot(new_ci, cosine, PRECISION) + dot(new_si, sine, PRECISION)
     counts = tl.where(tl.arange(0, V) == 0, 1.0, 2.0)[:, None]  # all but real columns stand for their mirror images too
-    tile = _dot(_swapped(real, BC, V, HP), _transposed(along_w, WP, V) * counts, PRECISION)
-    tile += _dot(_swapped(imag, BC, V, HP), _transposed(along_w + WP * V, WP, V) * counts, PRECISION)
+    tile = dot(swapped(real, BC, V, HP), _transposed(along_w, WP, V) * counts, PRECISION)
+    tile += dot(swapped(imag, BC, V, HP), _transposed(along_w + WP * V, WP, V) * counts, PRECISION)
     offsets, inside = _token_offsets(h, w, c, HP, WP, BC)
     tl.store(out + image + offsets, tile.reshape(BC, HP, WP), mask=inside)
 
 
 @triton.jit
-def _store_pair(out, plus, minus, u, exists, h: tl.constexpr, er, ei, fr, fi, o_r, o_i):
+def _store_pair(out, plus, minus, u, exists, h: constexpr, er, ei, fr, fi, o_r, o_i):
     """Gradients of E and O to those of W(u) = (E - iO) and W(-u) = (E + iO), by their places in complex numbers."""
     alone = u == 0
     tl.store(out + 2 * plus, tl.where(alone, er, er + fr + o_i), mask=exists)
@@ -205,17 +177,17 @@ def _weight_gradient_kernel(
     along_w,
     b,
     c,
-    h: tl.constexpr,
-    w: tl.constexpr,
-    HP: tl.constexpr,
-    WP: tl.constexpr,
-    BC: tl.constexpr,
-    IMAGES: tl.constexpr,
-    PRECISION: tl.constexpr,
+    h: constexpr,
+    w: constexpr,
+    HP: constexpr,
+    WP: constexpr,
+    BC: constexpr,
+    IMAGES: constexpr,
+    PRECISION: constexpr,
 ):
-    U: tl.constexpr = HP // 2
-    V: tl.constexpr = WP // 2
-    half: tl.constexpr = w // 2 + 1
+    U: constexpr = HP // 2
+    V: constexpr = WP // 2
+    half: constexpr = w // 2 + 1
     real_column = (tl.arange(0, BC * V) % V == 0)[:, None]
     er = tl.zeros((BC * V, U), tl.float32)
     ei, fr, fi, o_r, o_i = er, er, er, er, er
@@ -260,7 +232,7 @@ def _weight_gradient_kernel(
         tl.where(complex_column, o_i, 0.0),
     )
     if w % 2 == 0:
-        last: tl.constexpr = w // 2
+        last: constexpr = w // 2
         zero = tl.zeros_like(er)
         mask = exists & (v == 0)
         _store_pair(out, plus + last * c, minus + last * c, u, mask, h, ei, zero, fi, zero, o_i, zero)
@@ -305,7 +277,6 @@ def plan(h: int, w: int, way: str) -> _Plan:
 
 def global_filter(x: Tensor, weight: Tensor, way: str = "triton") -> Tensor:
     """(b, h, w, c) contiguous float32 to the same; weight (h, w // 2 + 1, c, 2); `way` names the precision."""
-    _check(x)
     b, h, w, c = x.shape
     out = torch.empty_like(x)
     tile = plan(h, w, way)
@@ -332,7 +303,6 @@ def global_filter(x: Tensor, weight: Tensor, way: str = "triton") -> Tensor:
 
 def weight_gradient(x: Tensor, grad: Tensor, way: str = "triton") -> Tensor:
     """Gradient for the weight, (h, w // 2 + 1, c, 2), from input and output gradient, (b, h, w, c) float32."""
-    _check(x)
     b, h, w, c = x.shape
     tile = plan(h, w, way)
     chunks = triton.cdiv(b, IMAGES)
@@ -359,42 +329,3 @@ def weight_gradient(x: Tensor, grad: Tensor, way: str = "triton") -> Tensor:
             enable_fp_fusion=True,
         )
     return parts.sum(0)
-
-
-def _check(x: Tensor) -> None:
-    if x.dtype != torch.float32 or not (x.is_cuda or INTERPRETED):
-        raise UsageError(
-            f"way triton: expected float32 on a CUDA device, found {x.dtype} on {x.device}; take way auto."
-        )
-    if max(x.shape[1:3]) > TRITON_SIDES:
-        raise UsageError(
-            f"way triton: expected sides to {TRITON_SIDES}, found {x.shape[1]} x {x.shape[2]}; take way auto."
-        )
-
-
-@lru_cache(maxsize=64)
-def works(h: int, w: int, device: torch.device) -> bool:
-    """Whether both kernels build on this device and give the result of torch.fft; asked once a grid.
-
-    A compiler that fails, or a result that is wrong, costs speed here, never a number in a table.
-    """
-    with torch.inference_mode(False), torch.enable_grad():
-        generator = torch.Generator(device).manual_seed(0)
-        x, grad = torch.randn(2, 1, h, w, 48, device=device, generator=generator)
-        weight = torch.randn(h, w // 2 + 1, 48, 2, device=device, generator=generator)
-        exact = x.double().requires_grad_(), weight.double().requires_grad_()
-        expected = with_torch_fft(*exact)
-        (expected_gradient,) = torch.autograd.grad(expected, exact[1], grad.double())
-    try:
-        found = [global_filter(x, weight)]
-        if max(h, w) <= TRITON_GRADIENT_SIDES:
-            found.append(weight_gradient(x, grad))
-    except Exception as error:  # whatever a compiler for a device unknown here may raise
-        reason = f"does not run on {device}: {error}"
-    else:
-        pairs = zip(found, (expected.detach(), expected_gradient), strict=False)
-        if all(bool((y - truth).abs().max() <= 1e-5 * truth.abs().max()) for y, truth in pairs):
-            return True
-        reason = f"gives wrong numbers on {device}"
-    warnings.warn(f"global filter: the fused kernel for {h} x {w} {reason}; using torch.fft", stacklevel=2)
-    return False

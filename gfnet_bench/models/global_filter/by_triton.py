@@ -1,0 +1,68 @@
+"""The way `triton`: which kernels take a grid, and whether they can be trusted on a device."""
+
+from __future__ import annotations
+
+import warnings
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from gfnet_bench.errors import UsageError
+from gfnet_bench.models.global_filter import by_torch, fused
+from gfnet_bench.models.global_filter.tiles import INTERPRETED
+
+
+def fits(h: int, w: int) -> bool:
+    """Whether there are kernels for a grid."""
+    return max(h, w) <= fused.SIDES
+
+
+def global_filter(x: Tensor, weight: Tensor, way: str = "triton") -> Tensor:
+    """(b, h, w, c) contiguous float32 to the same; weight (h, w // 2 + 1, c, 2); `way` names the precision.
+
+    Raises:
+        UsageError: if there is no kernel for such a tensor.
+    """
+    h, w = x.shape[1:3]
+    if x.dtype != torch.float32 or not (x.is_cuda or INTERPRETED):
+        raise UsageError(f"way {way}: expected float32 on a CUDA device, found {x.dtype} on {x.device}; take way auto.")
+    if not fits(h, w):
+        raise UsageError(f"way {way}: expected sides to {fused.SIDES}, found {h} x {w}; take way auto.")
+    return fused.global_filter(x, weight, way)
+
+
+def weight_gradient(x: Tensor, grad: Tensor, way: str = "triton") -> Tensor:
+    """Gradient for the weight, (h, w // 2 + 1, c, 2), from input and output gradient, (b, h, w, c) float32."""
+    h, w = x.shape[1:3]
+    if max(h, w) <= fused.GRADIENT_SIDES:
+        return fused.weight_gradient(x, grad, way)
+    return by_torch.weight_gradient(x, grad)
+
+
+@lru_cache(maxsize=64)
+def works(h: int, w: int, device: torch.device) -> bool:
+    """Whether the kernels build on this device and give the result of torch.fft; asked once a grid.
+
+    A compiler that fails, or a result that is wrong, costs speed here, never a number in a table.
+    """
+    if not fits(h, w):
+        return False
+    with torch.inference_mode(False), torch.enable_grad():
+        generator = torch.Generator(device).manual_seed(0)
+        x, grad = torch.randn(2, 1, h, w, 48, device=device, generator=generator)
+        weight = torch.randn(h, w // 2 + 1, 48, 2, device=device, generator=generator)
+        exact = x.double().requires_grad_(), weight.double().requires_grad_()
+        expected = by_torch.with_torch_fft(*exact)
+        (expected_gradient,) = torch.autograd.grad(expected, exact[1], grad.double())
+    try:
+        found = global_filter(x, weight), weight_gradient(x, grad)
+    except Exception as error:  # whatever a compiler for a device unknown here may raise
+        reason = f"does not run on {device}: {error}"
+    else:
+        pairs = zip(found, (expected.detach(), expected_gradient), strict=True)
+        if all(bool((y - truth).abs().max() <= 1e-5 * truth.abs().max()) for y, truth in pairs):
+            return True
+        reason = f"gives wrong numbers on {device}"
+    warnings.warn(f"global filter: the kernel for {h} x {w} {reason}; using torch.fft", stacklevel=2)
+    return False

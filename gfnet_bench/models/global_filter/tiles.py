@@ -1,0 +1,40 @@
+"""What the kernels of the global filter share: products in a chosen precision, and reading complex weights."""
+
+# mypy: disable-error-code="no-untyped-def"
+# (the compiler of the kernels reads annotations in its own way)
+
+from __future__ import annotations
+
+import os
+
+import triton
+import triton.language as tl
+from triton.language import constexpr
+
+# "tf32x3" splits each factor into two tf32 numbers and keeps three of their four products: as exact as float32.
+PRECISIONS = {"triton": "tf32x3", "triton_tf32": "tf32", "triton_bf16": "bf16"}
+INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
+
+
+@triton.jit
+def dot(a, b, PRECISION: constexpr):
+    """Product of two float32 matrices, summed in float32."""
+    if PRECISION == "bf16":
+        product = tl.dot(a.to(tl.bfloat16), b.to(tl.bfloat16))
+    else:
+        product = tl.dot(a, b, input_precision=PRECISION)
+    return product
+
+
+@triton.jit
+def swapped(tile, BC: constexpr, M: constexpr, N: constexpr):
+    """(BC * M, N) to (BC * N, M)."""
+    return tile.reshape(BC, M, N).permute(0, 2, 1).reshape(BC * N, M)
+
+
+@triton.jit
+def complex_weights(pointer, row, column, channel, exists, half: constexpr, c):
+    """One load of 8 bytes for real and imaginary part, so that channels are read side by side."""
+    bits = tl.load(pointer + (row * half + column) * c + channel, mask=exists, other=0)
+    real = (bits & 0xFFFFFFFF).to(tl.int32).to(tl.float32, bitcast=True)
+    return real, (bits >> 32).to(tl.int32).to(tl.float32, bitcast=True)
