@@ -21,6 +21,7 @@ import platform
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ LAYER_HEAD = (
 )
 NETWORK_HEAD = "| network | batch | precision | torch.fft, best ms | ours, best ms | times faster, median of rounds |"
 Call = Callable[[], object]
+Filter = Callable[[Tensor, Tensor], Tensor]
 
 
 def timer(call: Call, device: str, threads: int) -> Callable[[], float]:
@@ -96,40 +98,55 @@ def speedup(reference: list[float], ours: list[float]) -> float:
     return statistics.median(x / y for x, y in zip(reference, ours, strict=True))
 
 
-def largest_error(side: int, way: str, device: str) -> float:
+def ways_to_filter(side: int, device: str) -> dict[str, Filter]:
+    """The ways that a grid has on `device`."""
+    names = ["reference", "fft", "dense", "auto"]
+    ways: dict[str, Filter] = {}
+    if device == "cuda":
+        from gfnet_bench.models.global_filter import by_triton, fused, lines
+
+        if by_triton.fits(side, side):
+            names += ["triton_tf32", "triton_bf16"]
+        if side <= fused.SIDES and lines.fits(side, side):
+            ways["three kernels"] = lines.global_filter  # tells whether `fused.SIDES` is where it should be
+    ways |= {name: partial(global_filter, way=name) for name in names}
+    return ways
+
+
+def largest_error(side: int, way: Filter, device: str) -> float:
     """Largest difference from torch.fft in float64 over the largest value; one image, 32 channels."""
     x = torch.randn(1, side, side, 32, device=device)
     weight = torch.randn(side, side // 2 + 1, 32, 2, device=device)
     truth = with_torch_fft(x.double(), weight.double())
-    return float((global_filter(x, weight, way) - truth).abs().max() / truth.abs().max())
+    return float((way(x, weight) - truth).abs().max() / truth.abs().max())
 
 
 def layer_rows(side: int, batch: int, rounds: int, device: str, threads: int) -> list[str]:
     """Markdown rows of one grid: every way, forward alone and with both gradients."""
-    ways = ["reference", "fft", "dense", "auto"]
-    if device == "cuda" and side <= 64:
-        ways += ["triton_tf32", "triton_bf16"]
+    ways = ways_to_filter(side, device)
     x = torch.randn(batch, side, side, CHANNELS, device=device)
     weight = torch.randn(side, side // 2 + 1, CHANNELS, 2, device=device)
     grad = torch.randn_like(x)
     copied = torch.empty_like(x)
 
-    def forward(way: str) -> Tensor:
+    def forward(way: Filter) -> Tensor:
         with torch.no_grad():
-            return global_filter(x, weight, way).contiguous()
+            return way(x, weight).contiguous()
 
-    def both(way: str) -> tuple[Tensor, ...]:
+    def both(way: Filter) -> tuple[Tensor, ...]:
         inputs = x.detach().requires_grad_(), weight.detach().requires_grad_()
-        return torch.autograd.grad(global_filter(*inputs, way).contiguous(), inputs, grad)
+        return torch.autograd.grad(way(*inputs).contiguous(), inputs, grad)
 
     lines = []
     for title, run in (("forward", forward), ("forward and backward", both)):
-        calls: dict[str, Call] = {way: lambda way=way, run=run: run(way) for way in ways}  # type: ignore[misc]
+        if run is both:
+            ways.pop("three kernels", None)  # which stand outside autograd
+        calls: dict[str, Call] = {name: partial(run, way) for name, way in ways.items()}
         times = take_turns({"copy": lambda: copied.copy_(x), **calls}, rounds, device, threads)
-        for way in ways:
-            best, base = min(times[way]), times["reference"]
+        for name, way in ways.items():
+            best, base = min(times[name]), times["reference"]
             lines.append(
-                f"| {side} | {title} | {way} | {best * 1e3:.3f} | {speedup(base, times[way]):.2f} "
+                f"| {side} | {title} | {name} | {best * 1e3:.3f} | {speedup(base, times[name]):.2f} "
                 f"| {min(base) / best:.2f} | {best / min(times['copy']):.1f} | {largest_error(side, way, device):.1e} |"
             )
     return lines

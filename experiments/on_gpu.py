@@ -20,7 +20,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 PARTS = (
     ("-m", "pytest", "-q", "-m", "gpu"),
-    ("experiments/filter_speed.py", "--device", "cuda"),
+    ("experiments/filter_speed.py", "--device", "cuda", "--sides", "8", "14", "28", "42", "56", "112", "182"),
     ("experiments/figure2.py", "--device", "cuda"),
     ("experiments/corruption_speed.py", "--device", "cuda"),
     ("experiments/evaluate_speed.py", "--model", "gfnet_s", "--images", "8192", "--device", "cuda"),

@@ -5,14 +5,19 @@
 | `reference` | torch.fft on channel-last maps, as the authors do | devices other than CPU and CUDA |
 | `fft` | torch.fft on channel-first blocks that fit the cache, its scale folded into the weight | other grids |
 | `dense` | the transforms as products with real matrices | CPU, sides to 48 |
-| `triton` | one fused kernel (`fused`) that touches memory twice | CUDA, sides to 64 |
-| `triton_tf32`, `triton_bf16` | the kernel with coarser products: errors near 1e-3, 1e-2 of the maximum | nowhere |
+| `triton` | one kernel that touches memory twice (`fused`), three that touch it six times (`lines`) | CUDA, see below |
+| `triton_tf32`, `triton_bf16` | these kernels with coarser products: errors near 1e-3, 1e-2 of the maximum | nowhere |
 
-The choice depends on grid and device only, never on batch size or threads. On a CPU the result of an image was found
-to be the same to the bit in every batch; another number of threads may alter a last digit. All ways but the last two
-agree with float64 to 1e-6 of the maximum; `dense` follows torch's float32 matmul precision where a user lowers that.
-The kernel was checked in Triton's interpreter and compiled for sm_80 and sm_90, not yet run: the first use of a grid
-compares it with torch.fft, and warns and takes `fft` if that fails.
+On CUDA one kernel takes sides to 64, and three take larger ones that are products of two numbers to 16, or of one to 8
+and one to 32: every grid of the paper's Figure 2. The choice depends on grid and device only, never on batch size or
+threads. On a CPU the result of an image was found to be the same to the bit in every batch; another number of threads
+may alter a last digit. All ways but the last two agree with float64 to 1e-6 of the maximum; `dense` follows torch's
+float32 matmul precision where a user lowers that.
+
+The kernels were checked in Triton's interpreter, with products of tf32 as the hardware makes them, and compiled for
+sm_80 and sm_90, not yet run: the first use of a grid compares them with torch.fft, and warns and takes `fft` if that
+fails. The LayerNorm before the filter stays apart: to fold it into the load, a pass over all channels of a token would
+still have to find mean and deviation, which saves one of the 27 times that a block of GFNet touches its tokens.
 
 The environment variable `GFNET_BENCH_FILTER`, or `filter_way`, sets one way for the whole process and those it starts.
 """

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from gfnet_bench.errors import UsageError
-from gfnet_bench.models.global_filter import by_torch, fused
+from gfnet_bench.models.global_filter import by_torch, fused, lines
 from gfnet_bench.models.global_filter.tiles import INTERPRETED
 
 
 def fits(h: int, w: int) -> bool:
     """Whether there are kernels for a grid."""
-    return max(h, w) <= fused.SIDES
+    return max(h, w) <= fused.SIDES or lines.fits(h, w)
 
 
 def global_filter(x: Tensor, weight: Tensor, way: str = "triton") -> Tensor:
@@ -28,8 +28,11 @@ def global_filter(x: Tensor, weight: Tensor, way: str = "triton") -> Tensor:
     if x.dtype != torch.float32 or not (x.is_cuda or INTERPRETED):
         raise UsageError(f"way {way}: expected float32 on a CUDA device, found {x.dtype} on {x.device}; take way auto.")
     if not fits(h, w):
-        raise UsageError(f"way {way}: expected sides to {fused.SIDES}, found {h} x {w}; take way auto.")
-    return fused.global_filter(x, weight, way)
+        raise UsageError(
+            f"way {way}: expected sides to {fused.SIDES}, or such as are products of two numbers to 16, "
+            f"found {h} x {w}; take way auto."
+        )
+    return (fused if max(h, w) <= fused.SIDES else lines).global_filter(x, weight, way)
 
 
 def weight_gradient(x: Tensor, grad: Tensor, way: str = "triton") -> Tensor:
@@ -37,6 +40,8 @@ def weight_gradient(x: Tensor, grad: Tensor, way: str = "triton") -> Tensor:
     h, w = x.shape[1:3]
     if max(h, w) <= fused.GRADIENT_SIDES:
         return fused.weight_gradient(x, grad, way)
+    if lines.fits(h, w):
+        return lines.weight_gradient(x, grad, way)
     return by_torch.weight_gradient(x, grad)
 
 

@@ -17,12 +17,23 @@ INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 
 
 @triton.jit
+def _high(a):
+    """The nearest number of ten bits after the leading one, which is what tf32 reads."""
+    return ((a.to(tl.int32, bitcast=True) + 4096) & -8192).to(tl.float32, bitcast=True)
+
+
+@triton.jit
 def dot(a, b, PRECISION: constexpr):
     """Product of two float32 matrices, summed in float32."""
     if PRECISION == "bf16":
         product = tl.dot(a.to(tl.bfloat16), b.to(tl.bfloat16))
+    elif PRECISION == "tf32":
+        product = tl.dot(a, b, input_precision="tf32")
     else:
-        product = tl.dot(a, b, input_precision=PRECISION)
+        a_high, b_high = _high(a), _high(b)
+        product = tl.dot(a - a_high, b_high, input_precision="tf32")
+        product = tl.dot(a_high, b - b_high, product, input_precision="tf32")
+        product = tl.dot(a_high, b_high, product, input_precision="tf32")
     return product
 
 
