@@ -148,11 +148,13 @@ def _filter_kernel(
     new_si = fr2 * si + fi * sr + o_r2 * ci + o_i * cr
 
     cosine, sine = _transposed(along_h, HP, U), _transposed(along_h + HP * U, HP, U)
-    real = dot(new_cr, cosine, PRECISION) + dot(new_sr, sine, PRECISION)
-    imag = dot(new_ci, cosine, PRECISION) + dot(new_si, sine, PRECISION)
+    real = dot(new_sr, sine, PRECISION, dot(new_cr, cosine, PRECISION))
+    imag = dot(new_si, sine, PRECISION, dot(new_ci, cosine, PRECISION))
     counts = tl.where(tl.arange(0, V) == 0, 1.0, 2.0)[:, None]  # all but real columns stand for their mirror images too
-    tile = dot(swapped(real, BC, V, HP), _transposed(along_w, WP, V) * counts, PRECISION)
-    tile += dot(swapped(imag, BC, V, HP), _transposed(along_w + WP * V, WP, V) * counts, PRECISION)
+    real_back = _transposed(along_w, WP, V) * counts
+    imag_back = _transposed(along_w + WP * V, WP, V) * counts
+    tile = dot(swapped(real, BC, V, HP), real_back, PRECISION)
+    tile = dot(swapped(imag, BC, V, HP), imag_back, PRECISION, tile)
     offsets, inside = _token_offsets(h, w, c, HP, WP, BC)
     tl.store(out + image + offsets, tile.reshape(BC, HP, WP), mask=inside)
 

@@ -52,8 +52,8 @@ def _fourier(re, im, matrix, N: constexpr, PRECISION: constexpr):
     """Complex (R, N) times the symmetric complex (N, N)."""
     cosine, sine = _table(matrix, N, N, N, N * N)
     return (
-        dot(re, cosine, PRECISION) - dot(im, sine, PRECISION),
-        dot(re, sine, PRECISION) + dot(im, cosine, PRECISION),
+        dot(im, -sine, PRECISION, dot(re, cosine, PRECISION)),
+        dot(im, cosine, PRECISION, dot(re, sine, PRECISION)),
     )
 
 
@@ -176,7 +176,8 @@ def _rows_back_kernel(
     k1 = tl.arange(0, H)
     counts = tl.where(2 * k1 > a, 0.0, tl.where((k1 == 0) | (2 * k1 == a), 1.0, 2.0))[:, None]
     columns = matrix_a + tl.arange(0, H)[:, None] + tl.arange(0, A)[None, :] * A
-    tile = dot(re, tl.load(columns) * counts, PRECISION) + dot(im, tl.load(columns + A * A) * counts, PRECISION)
+    tile = dot(re, tl.load(columns) * counts, PRECISION)
+    tile = dot(im, tl.load(columns + A * A) * counts, PRECISION, tile)
     places, inside = _row_tokens(w, c, a, b, A, B, BC)
     tl.debug_barrier()  # no warp may write what another one has yet to read
     tl.store(x + places, tile.reshape(BC, B, A), mask=inside)

@@ -23,18 +23,17 @@ def _high(a):
 
 
 @triton.jit
-def dot(a, b, PRECISION: constexpr):
-    """Product of two float32 matrices, summed in float32."""
+def dot(a, b, PRECISION: constexpr, total=None):
+    """Product of two float32 matrices, added to `total` if there is one; summed in float32."""
     if PRECISION == "bf16":
-        product = tl.dot(a.to(tl.bfloat16), b.to(tl.bfloat16))
+        return tl.dot(a.to(tl.bfloat16), b.to(tl.bfloat16), total)
     elif PRECISION == "tf32":
-        product = tl.dot(a, b, input_precision="tf32")
+        return tl.dot(a, b, total, input_precision="tf32")
     else:
         a_high, b_high = _high(a), _high(b)
-        product = tl.dot(a - a_high, b_high, input_precision="tf32")
-        product = tl.dot(a_high, b - b_high, product, input_precision="tf32")
-        product = tl.dot(a_high, b_high, product, input_precision="tf32")
-    return product
+        total = tl.dot(a - a_high, b_high, total, input_precision="tf32")
+        total = tl.dot(a_high, b - b_high, total, input_precision="tf32")
+        return tl.dot(a_high, b_high, total, input_precision="tf32")
 
 
 @triton.jit
