@@ -1,7 +1,7 @@
-"""Everything that waits for a GPU, in one call: tests, the fused filter, Figure 2, corruptions, the evaluation loop.
+"""Everything that waits for a GPU, in one call: tests, filter, Figure 2, corruptions, the evaluation loop.
 
-Run:      python experiments/on_gpu.py                 (about 30 minutes on one GPU; the first three about 10)
-          python experiments/on_gpu.py --only 3        (the first three: tests, filter, Figure 2)
+Run:      python experiments/on_gpu.py                        (about 30 minutes on one GPU)
+          python experiments/on_gpu.py filter figure2         (the efficiency of the paper: less than 10 minutes)
 Result:   results/tables/*_cuda.md, results/records/complexity, results/figures
 Outcome:  not run yet.
 
@@ -18,26 +18,30 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-PARTS = (
-    ("-m", "pytest", "-q", "-m", "gpu"),
-    ("experiments/filter_speed.py", "--device", "cuda", "--sides", "8", "14", "28", "42", "56", "112", "182"),
-    ("experiments/figure2.py", "--device", "cuda"),
-    ("experiments/corruption_speed.py", "--device", "cuda"),
-    ("experiments/evaluate_speed.py", "--model", "gfnet_s", "--images", "8192", "--device", "cuda"),
-)
+SIDES = ("8", "14", "28", "42", "56", "112", "182")
+PARTS = {
+    "tests": ("-m", "pytest", "-q", "-m", "gpu"),
+    "filter": ("experiments/filter_speed.py", "--device", "cuda", "--sides", *SIDES),
+    "figure2": ("experiments/figure2.py", "--device", "cuda"),
+    "corruptions": ("experiments/corruption_speed.py", "--device", "cuda"),
+    "loop": ("experiments/evaluate_speed.py", "--model", "gfnet_s", "--images", "8192", "--device", "cuda"),
+}
 
 
 def main() -> int:
     """Run the parts; the exit status is the number of those that failed."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--only", type=int, default=len(PARTS), metavar="N", help="the first N parts")
-    failed = []
-    for part in PARTS[: parser.parse_args().only]:
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)} (default: all)")
+    names = parser.parse_args().parts or list(PARTS)
+    if unknown := set(names) - set(PARTS):
+        parser.error(f"expected {', '.join(PARTS)}, found {', '.join(sorted(unknown))}")
+    failed = 0
+    for name in names:
         started = time.monotonic()
-        status = subprocess.run([sys.executable, *part], cwd=ROOT, check=False).returncode
-        print(f"{' '.join(part)}: status {status} after {time.monotonic() - started:.0f} s", file=sys.stderr)
-        failed += [part] if status else []
-    return len(failed)
+        status = subprocess.run([sys.executable, *PARTS[name]], cwd=ROOT, check=False).returncode
+        print(f"{name}: status {status} after {time.monotonic() - started:.0f} s", file=sys.stderr)
+        failed += status != 0
+    return failed
 
 
 if __name__ == "__main__":
