@@ -1,11 +1,12 @@
 """How much faster than torch.fft is our global filter, and what is that worth to a whole network?
 
 Run:      python experiments/filter_speed.py                    (about 5 minutes on one CPU core)
+          python experiments/filter_speed.py --threads 2        (about 3 minutes on two)
           python experiments/filter_speed.py --device cuda      (about 4 minutes, mostly compiling kernels)
-Result:   results/tables/filter_speed.md, results/tables/filter_speed_cuda.md
-Outcome:  2026-11-22, results/tables/filter_speed.md: 2.4 to 3.2 times torch.fft on one core. CUDA: not run yet; goals
-          are 4 times torch.fft at 14 and 28, 3 at 56, 1.5 from 112 on, at most twice the time of a copy up to 56, and
-          1.5 for a whole GFNet-S.
+Result:   results/tables/filter_speed.md, filter_speed_2threads.md, filter_speed_cuda.md
+Outcome:  2026-11-22, sides 14 to 112 on a CPU: 2.2 to 3.1 times torch.fft on one core (median of turns; of the bests
+          1.7 to 2.6), 2.3 to 2.9 on two (2.0 to 2.8). CUDA: not run yet; goals are 4 times torch.fft at 14 and 28, 3 at
+          56, 1.5 from 112 on, at most twice the time of a copy up to 56, and 1.5 for a whole GFNet-S.
 
 The layer as the authors write it (`reference`: channel-last torch.fft, result made contiguous) against our ways, batch
 8 on a CPU and 32 on a GPU, 384 channels; then whole networks, authors' formulation and ours, in the same precision.
@@ -184,12 +185,13 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, help="default: 8 on a CPU, 32 on a GPU")
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--output", type=Path, help="default: results/tables/filter_speed[_cuda].md")
+    parser.add_argument("--output", type=Path, help="default: results/tables/filter_speed[_cuda|_Nthreads].md")
     arguments = parser.parse_args()
     device, rounds, threads = arguments.device, arguments.rounds, arguments.threads
     torch.set_num_threads(threads)
     batch = arguments.batch_size or (8 if device == "cpu" else 32)
-    output = arguments.output or TABLES / f"filter_speed{'_cuda' if device == 'cuda' else ''}.md"
+    suffix = "_cuda" if device == "cuda" else f"_{threads}threads" if threads > 1 else ""
+    output = arguments.output or TABLES / f"filter_speed{suffix}.md"
     where = torch.cuda.get_device_name() if device == "cuda" else f"{platform.machine()} CPU, {threads} thread(s)"
     lines = [
         "# Speed of the global filter",

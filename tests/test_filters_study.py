@@ -310,6 +310,7 @@ def test_a_command_without_weights_says_what_is_missing(tmp_path, capsys, monkey
         (["--model", "gfnet_mini", "--cutoff", "0.2", "--kind", "low_pass"], "--kind, --cutoff: expected --surgery"),
         (["--model", "gfnet_mini", "--heatmap", "--attack", "fgsm"], "--attack: expected --surgery with it"),
         (["--model", "gfnet_mini", "--corruption", "fog", "--severity", "3"], "--corruption, --severity: expected"),
+        (["--model", "gfnet_mini", "--limit", "9"], "--limit: expected --surgery or --heatmap with it, found none"),
         (["--suite", "mini", "--surgery", "--norm", "4"], "--norm: expected --heatmap with it"),
         (["--model", "gfnet_mini", "--surgery", "--frequencies", "7"], "--frequencies: expected --heatmap with it"),
     ],

@@ -26,10 +26,11 @@ examples:
 
 
 _ONLY_FOR = {
-    "surgery": ("kind", "cutoff", "attack", "eps", "corruption", "severity"),
-    "heatmap": ("norm", "frequencies"),
+    ("surgery",): ("kind", "cutoff", "attack", "eps", "corruption", "severity"),
+    ("heatmap",): ("norm", "frequencies"),
+    ("surgery", "heatmap"): ("dataset", "limit", "transform"),
 }
-"""Measure to the options that nothing else heeds."""
+"""Measures to the options that nothing else heeds."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -73,7 +74,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
     how = parser.add_argument_group("how")
     how.add_argument("--checkpoint", type=Path, metavar="FILE", help="weights instead of the published ones")
-    how.add_argument("--transform", choices=("paper", "model"), default="paper", help="default: paper")
+    how.add_argument("--transform", choices=("paper", "model"), help="default: paper")
     how.add_argument("--img-size", type=options.image_size, metavar="N", help="224, or 224x320 (height first)")
     how.add_argument("--seed", type=int, default=0)
     how.add_argument("--dtype", choices=("float32", "tf32", "bfloat16", "float16"), default="float32")
@@ -135,10 +136,11 @@ def _cells(arguments: argparse.Namespace) -> list[Cell]:
     named = expand(arguments.model) if arguments.model else []
     suite = options.suite(arguments, named)
     everything = arguments.suite == "mini" and not (arguments.surgery or arguments.heatmap)
-    for measure, names in _ONLY_FOR.items():
+    for measures, names in _ONLY_FOR.items():
         given = [f"--{name}" for name in names if getattr(arguments, name) is not None]
-        if given and not (everything or getattr(arguments, measure)):
-            raise UsageError(f"{', '.join(given)}: expected --{measure} with it, found none; add that.")
+        if given and not (everything or any(getattr(arguments, measure) for measure in measures)):
+            wanted = " or ".join(f"--{measure}" for measure in measures)
+            raise UsageError(f"{', '.join(given)}: expected {wanted} with it, found none; add that.")
     models = named or (list(SUITES["mini"].models) if suite == "mini" else ["gfnet_xs"])  # the paper's Figure 5
     if arguments.checkpoint and len(models) > 1:
         raise UsageError(f"--checkpoint is one model's weights, but there are {len(models)}: {', '.join(models)}")
@@ -149,7 +151,7 @@ def _cells(arguments: argparse.Namespace) -> list[Cell]:
 
     def settings(limit: int) -> Options:
         return Options(
-            transform=arguments.transform,
+            transform=arguments.transform or "paper",
             img_size=arguments.img_size,
             checkpoint=options.checkpoint_sha256(arguments),
             limit=arguments.limit or limit,

@@ -7,19 +7,15 @@ the official checkpoints, which therefore load unchanged. Feature maps stay chan
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
 import torch
-import torch.nn.functional as F
-from timm.layers import DropPath, Mlp, to_2tuple, trunc_normal_
+from timm.layers import DropPath, Mlp
 from timm.models._features import feature_take_indices
 from torch import Tensor, nn
 
+from gfnet_bench.models.classifier import Classifier, ImageSize, LayerNorm, token_grid
 from gfnet_bench.models.global_filter import global_filter, way_taken
-
-LayerNorm = partial(nn.LayerNorm, eps=1e-6)
-ImageSize = int | tuple[int, int]
 
 
 class GlobalFilter(nn.Module):
@@ -99,55 +95,19 @@ class DownLayer(PatchEmbed):
         return super().forward(x.permute(0, 3, 1, 2))
 
 
-def _token_grid(img_size: ImageSize, stride: int) -> tuple[int, int]:
-    height, width = to_2tuple(img_size)
-    if height % stride or width % stride or not (height and width):
-        raise ValueError(f"image sides must be multiples of {stride} for this model, found {height} x {width}")
-    return height // stride, width // stride
+class _GlobalFilterClassifier(Classifier):
+    """What both variants share: the position embedding, and a network that is a list of stages."""
 
-
-class _GlobalFilterClassifier(nn.Module):
-    """What both variants share: input check, pooling, head and timm's conventions."""
-
+    global_pool = "avg"
     pos_embed: nn.Parameter
-
-    def __init__(self, img_size: ImageSize, num_classes: int, num_features: int, drop_rate: float) -> None:
-        super().__init__()
-        self.img_size: tuple[int, int] = to_2tuple(img_size)
-        self.num_features = self.head_hidden_size = self.embed_dim = num_features
-        self.drop_rate = drop_rate
-        self.norm = LayerNorm(num_features)
-        self.reset_classifier(num_classes)
-
-    def _init_weights(self) -> None:
-        trunc_normal_(self.pos_embed, std=0.02)
-        for module in self.modules():
-            if isinstance(module, nn.Linear):
-                trunc_normal_(module.weight, std=0.02)
-                nn.init.zeros_(module.bias)
 
     @torch.jit.ignore
     def no_weight_decay(self) -> set[str]:
         """Parameters that optimisers leave undecayed."""
         return {"pos_embed"}
 
-    def get_classifier(self) -> nn.Module:
-        """The last linear layer."""
-        return self.head
-
-    def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
-        """A fresh head; 0 classes gives pooled features instead of logits."""
-        if global_pool not in (None, "avg"):
-            raise ValueError(f"GFNet pools by the mean ('avg'), found global_pool={global_pool!r}")
-        self.num_classes = num_classes
-        self.head = nn.Linear(self.num_features, num_classes) if num_classes > 0 else nn.Identity()
-
     def _embed(self, patch_embed: nn.Module, images: Tensor) -> Tensor:
-        if tuple(images.shape[-2:]) != self.img_size:
-            raise ValueError(
-                f"this model was built for images of {self.img_size[0]} x {self.img_size[1]}, "
-                f"found {images.shape[-2]} x {images.shape[-1]}; pass img_size when building it"
-            )
+        self.check_size(images)
         x = patch_embed(images)
         return x + self.pos_embed.reshape(1, *x.shape[1:3], -1)
 
@@ -196,14 +156,9 @@ class _GlobalFilterClassifier(nn.Module):
             x = stage(x)
         return self.norm(x)
 
-    def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
-        """(b, h, w, d) features to (b, k) logits, or to (b, d) pooled features."""
-        x = F.dropout(x.mean(dim=(1, 2)), self.drop_rate, self.training)
-        return x if pre_logits else self.head(x)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """(b, 3, H, W) normalised images to (b, k) logits."""
-        return self.forward_head(self.forward_features(images))
+    def pooled(self, x: Tensor) -> Tensor:
+        """(b, h, w, d) to the mean over tokens."""
+        return x.mean(dim=(1, 2))
 
 
 class GFNet(_GlobalFilterClassifier):
@@ -234,7 +189,7 @@ class GFNet(_GlobalFilterClassifier):
         drop_path_rate: float = 0.0,
     ) -> None:
         super().__init__(img_size, num_classes, embed_dim, drop_rate)
-        grid = _token_grid(img_size, patch_size)
+        grid = token_grid(img_size, patch_size)
         rates = torch.linspace(0, drop_path_rate, depth, device="cpu").tolist()
         self.patch_embed = PatchEmbed(in_chans, embed_dim, patch_size)
         self.pos_embed = nn.Parameter(torch.zeros(1, grid[0] * grid[1], embed_dim))
@@ -282,8 +237,8 @@ class GFNetPyramid(_GlobalFilterClassifier):
     ) -> None:
         super().__init__(img_size, num_classes, embed_dim[-1], drop_rate)
         reductions = [patch_size << stage for stage in range(len(depth))]
-        _token_grid(img_size, reductions[-1])
-        self.grids = [_token_grid(img_size, reduction) for reduction in reductions]
+        token_grid(img_size, reductions[-1])
+        self.grids = [token_grid(img_size, reduction) for reduction in reductions]
         rates = iter(torch.linspace(0, drop_path_rate, sum(depth), device="cpu").tolist())
         self.patch_embed = nn.ModuleList(
             PatchEmbed(in_chans, dim, patch_size) if stage == 0 else DownLayer(embed_dim[stage - 1], dim)

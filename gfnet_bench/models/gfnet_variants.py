@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch.nn.functional as F
-from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
+from timm.models import generate_default_cfgs, register_model
 from torch import Tensor, nn
 
+from gfnet_bench.models.classifier import Classifier, build, pretrained_cfg
 from gfnet_bench.models.gfnet import GFNet, GFNetPyramid, GlobalFilter
 
 
@@ -69,51 +70,21 @@ def checkpoint_filter_fn(state_dict: Mapping[str, Any], model: GFNet | GFNetPyra
     return tensors
 
 
-def _cfg(**kwargs: Any) -> dict[str, Any]:
-    return {
-        "num_classes": 1000,
-        "input_size": (3, 224, 224),
-        "fixed_input_size": True,
-        "crop_pct": 224 / 256,
-        "interpolation": "bicubic",
-        "mean": (0.485, 0.456, 0.406),
-        "std": (0.229, 0.224, 0.225),
-        "first_conv": "patch_embed.proj",
-        "classifier": "head",
-        "license": "mit",
-        **kwargs,
-    }
-
-
-_PYRAMID = {"first_conv": "patch_embed.0.proj"}
+_FLAT = pretrained_cfg(first_conv="patch_embed.proj", license="mit")
+_PYRAMID = pretrained_cfg(first_conv="patch_embed.0.proj", license="mit")
 
 default_cfgs = generate_default_cfgs(
     {
-        "gfnet_ti": _cfg(),
-        "gfnet_xs": _cfg(),
-        "gfnet_s": _cfg(),
-        "gfnet_b": _cfg(),
-        "gfnet_h_ti": _cfg(**_PYRAMID),
-        "gfnet_h_s": _cfg(**_PYRAMID),
-        "gfnet_h_b": _cfg(**_PYRAMID),
+        **{f"gfnet_{size}": _FLAT for size in ("ti", "xs", "s", "b")},
+        **{f"gfnet_h_{size}": _PYRAMID for size in ("ti", "s", "b")},
     }
 )
 
 
-def _create(cls: type[nn.Module], variant: str, pretrained: bool, **kwargs: Any) -> nn.Module:
-    if pretrained and not (kwargs.get("pretrained_cfg_overlay") or {}).get("file"):
-        # timm cannot read the official file shares; our download can, and leaves a verified file behind.
-        from gfnet_bench.catalog import MODELS
-        from gfnet_bench.models.weights import fetch_weights
-
-        weights = MODELS[variant].weights
-        assert weights is not None  # every GFNet of the paper has published weights
-        overlay = {**(kwargs.get("pretrained_cfg_overlay") or {}), "file": str(fetch_weights(weights, variant))}
-        kwargs["pretrained_cfg_overlay"] = overlay
+def _create(cls: type[Classifier], variant: str, pretrained: bool, **kwargs: Any) -> nn.Module:
     if cls is GFNetPyramid:
         kwargs.setdefault("feature_cfg", {"out_indices": (0, 1, 2, 3)})
-    kwargs.setdefault("feature_cfg", {}).setdefault("feature_cls", "getter")
-    return build_model_with_cfg(cls, variant, pretrained, pretrained_filter_fn=checkpoint_filter_fn, **kwargs)
+    return build(cls, variant, pretrained, checkpoint_filter_fn, **kwargs)
 
 
 @register_model

@@ -8,22 +8,16 @@ second version only.)
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from timm.layers import DropPath, Mlp, to_2tuple, trunc_normal_, use_fused_attn
-from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
+from timm.layers import DropPath, Mlp, use_fused_attn
+from timm.models import generate_default_cfgs, register_model
 from timm.models._features import feature_take_indices
 from torch import Tensor, nn
 
-from gfnet_bench.catalog import MODELS
-from gfnet_bench.models.weights import fetch_weights
-
-LayerNorm = partial(nn.LayerNorm, eps=1e-6)
-ImageSize = int | tuple[int, int]
-Grid = tuple[int, int]
+from gfnet_bench.models.classifier import Classifier, Grid, ImageSize, LayerNorm, build, pretrained_cfg, token_grid
 
 
 class SpatialReductionAttention(nn.Module):
@@ -92,7 +86,7 @@ class PatchEmbed(nn.Module):
         return self.norm(self.proj(x).flatten(2).transpose(1, 2))
 
 
-class PVT(nn.Module):
+class PVT(Classifier):
     """The four stages, a class token in the last one, and the head on that token.
 
     Args:
@@ -109,6 +103,8 @@ class PVT(nn.Module):
         drop_path_rate: stochastic depth of the last block; it grows linearly from 0.
     """
 
+    global_pool = "token"
+
     def __init__(
         self,
         img_size: ImageSize = 224,
@@ -123,16 +119,10 @@ class PVT(nn.Module):
         drop_rate: float = 0.0,
         drop_path_rate: float = 0.0,
     ) -> None:
-        super().__init__()
-        self.img_size: tuple[int, int] = to_2tuple(img_size)
-        self.drop_rate = drop_rate
-        self.num_features = self.head_hidden_size = self.embed_dim = embed_dim[-1]
-        height, width = self.img_size
-        stride = patch_size << (len(depth) - 1)
-        if height % stride or width % stride:
-            raise ValueError(f"image sides must be multiples of {stride} for this model, found {height} x {width}")
-        self.grids: list[Grid] = [(height // (patch_size << i), width // (patch_size << i)) for i in range(len(depth))]
-
+        super().__init__(img_size, num_classes, embed_dim[-1], drop_rate)
+        reductions = [patch_size << stage for stage in range(len(depth))]
+        token_grid(img_size, reductions[-1])
+        self.grids: list[Grid] = [token_grid(img_size, reduction) for reduction in reductions]
         rates = iter(torch.linspace(0, drop_path_rate, sum(depth), device="cpu").tolist())
         for i, (rows, columns) in enumerate(self.grids):
             dim = embed_dim[i]
@@ -143,32 +133,11 @@ class PVT(nn.Module):
             setattr(self, f"pos_embed{i + 1}", nn.Parameter(torch.zeros(1, tokens, dim)))
             setattr(self, f"block{i + 1}", nn.ModuleList(blocks))
         self.feature_info = [
-            {"num_chs": dim, "reduction": patch_size << i, "module": f"block{i + 1}"} for i, dim in enumerate(embed_dim)
+            {"num_chs": dim, "reduction": reduction, "module": f"block{i + 1}"}
+            for i, (dim, reduction) in enumerate(zip(embed_dim, reductions, strict=True))
         ]
         self.cls_token = nn.Parameter(torch.zeros(1, 1, self.num_features))
-        self.norm = LayerNorm(self.num_features)
-        self.reset_classifier(num_classes)
         self._init_weights()
-
-    def _init_weights(self) -> None:
-        for name, parameter in self.named_parameters():
-            if name.startswith(("pos_embed", "cls_token")):
-                trunc_normal_(parameter, std=0.02)
-        for module in self.modules():
-            if isinstance(module, nn.Linear):
-                trunc_normal_(module.weight, std=0.02)
-                nn.init.zeros_(module.bias)
-
-    def get_classifier(self) -> nn.Module:
-        """The last linear layer."""
-        return self.head
-
-    def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
-        """A fresh head; 0 classes gives features instead of logits."""
-        if global_pool not in (None, "token"):
-            raise ValueError(f"PVT classifies its class token ('token'), found global_pool={global_pool!r}")
-        self.num_classes = num_classes
-        self.head = nn.Linear(self.num_features, num_classes) if num_classes > 0 else nn.Identity()
 
     def forward_features(self, images: Tensor) -> Tensor:
         """(b, 3, H, W) normalised images to (b, 1 + n, d) tokens of the last stage after the final norm."""
@@ -208,11 +177,7 @@ class PVT(nn.Module):
 
     def _stages(self, images: Tensor) -> list[Tensor]:
         """The maps (b, d, h, w) of all stages but the last, and that one's tokens (b, 1 + n, d)."""
-        if tuple(images.shape[-2:]) != self.img_size:
-            raise ValueError(
-                f"this model was built for images of {self.img_size[0]} x {self.img_size[1]}, "
-                f"found {images.shape[-2]} x {images.shape[-1]}; pass img_size when building it"
-            )
+        self.check_size(images)
         x, found = images, []
         for i, grid in enumerate(self.grids, start=1):
             last = i == len(self.grids)
@@ -227,14 +192,9 @@ class PVT(nn.Module):
             found.append(x)
         return found
 
-    def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
-        """(b, 1 + n, d) tokens to (b, k) logits, or to (b, d) features."""
-        x = F.dropout(x[:, 0], self.drop_rate, self.training)
-        return x if pre_logits else self.head(x)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """(b, 3, H, W) normalised images to (b, k) logits."""
-        return self.forward_head(self.forward_features(images))
+    def pooled(self, x: Tensor) -> Tensor:
+        """(b, 1 + n, d) to the class token."""
+        return x[:, 0]
 
 
 def resize_pos_embed(pos_embed: Tensor, grid: Grid, cls_tokens: int) -> Tensor:
@@ -270,32 +230,13 @@ def checkpoint_filter_fn(state_dict: Mapping[str, Any], model: PVT) -> dict[str,
     return tensors
 
 
-def _cfg() -> dict[str, Any]:
-    return {
-        "num_classes": 1000,
-        "input_size": (3, 224, 224),
-        "fixed_input_size": True,
-        "crop_pct": 224 / 256,
-        "interpolation": "bicubic",
-        "mean": (0.485, 0.456, 0.406),
-        "std": (0.229, 0.224, 0.225),
-        "first_conv": "patch_embed1.proj",
-        "classifier": "head",
-        "license": "apache-2.0",
-    }
-
-
-default_cfgs = generate_default_cfgs({f"pvt_{size}": _cfg() for size in ("tiny", "small", "medium", "large")})
+_CFG = pretrained_cfg(first_conv="patch_embed1.proj", license="apache-2.0")
+default_cfgs = generate_default_cfgs({f"pvt_{size}": _CFG for size in ("tiny", "small", "medium", "large")})
 
 
 def _create(variant: str, pretrained: bool, depth: Sequence[int], **kwargs: Any) -> PVT:
-    kwargs.setdefault("feature_cfg", {"out_indices": (0, 1, 2, 3)}).setdefault("feature_cls", "getter")
-    overlay = kwargs.pop("pretrained_cfg_overlay", None) or {}
-    weights = MODELS[variant].weights
-    if pretrained and weights and not overlay.get("file"):
-        overlay = {**overlay, "file": str(fetch_weights(weights, variant))}
-    kwargs = {"depth": depth, **kwargs, "pretrained_cfg_overlay": overlay}
-    return build_model_with_cfg(PVT, variant, pretrained, pretrained_filter_fn=checkpoint_filter_fn, **kwargs)
+    kwargs.setdefault("feature_cfg", {"out_indices": (0, 1, 2, 3)})
+    return build(PVT, variant, pretrained, checkpoint_filter_fn, **{"depth": depth, **kwargs})
 
 
 @register_model
