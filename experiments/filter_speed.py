@@ -104,12 +104,13 @@ def ways_to_filter(side: int, device: str) -> dict[str, Filter]:
     names = ["reference", "fft", "dense", "auto"]
     ways: dict[str, Filter] = {}
     if device == "cuda":
-        from gfnet_bench.models.global_filter import by_triton, fused, lines
+        from gfnet_bench.models.global_filter import by_triton, fused, lines, unrolled
 
         if by_triton.fits(side, side):
             names += ["triton_tf32", "triton_bf16"]
-        if side <= fused.SIDES and lines.fits(side, side):
-            ways["three kernels"] = lines.global_filter  # tells whether `fused.SIDES` is where it should be
+        # Every kernel that takes the grid, which tells whether their bounds are where they should be.
+        bounds = {unrolled: side <= unrolled.SIDES, fused: side <= fused.SIDES, lines: lines.fits(side, side)}
+        ways |= {kernel.__name__.rpartition(".")[2]: kernel.global_filter for kernel, fits in bounds.items() if fits}
     ways |= {name: partial(global_filter, way=name) for name in names}
     return ways
 
@@ -140,8 +141,8 @@ def layer_rows(side: int, batch: int, rounds: int, device: str, threads: int) ->
 
     lines = []
     for title, run in (("forward", forward), ("forward and backward", both)):
-        if run is both:
-            ways.pop("three kernels", None)  # which stand outside autograd
+        if run is both:  # kernels alone stand outside autograd
+            ways = {name: way for name, way in ways.items() if isinstance(way, partial)}
         calls: dict[str, Call] = {name: partial(run, way) for name, way in ways.items()}
         times = take_turns({"copy": lambda: copied.copy_(x), **calls}, rounds, device, threads)
         for name, way in ways.items():

@@ -181,6 +181,7 @@ def test_what_does_not_fit_is_refused():
         global_filter(x, weight, "triton")
 
 
+UNROLLED_GRIDS = [(7, 7), (8, 8), (14, 14), (13, 9), (1, 1), (1, 6), (2, 1), (4, 4), (10, 6), (15, 12), (16, 5)]
 FUSED_GRIDS = [(7, 7), (8, 8), (14, 14), (13, 9), (28, 28), (16, 33), (1, 6)]
 LINE_GRIDS = [(1, 1), (2, 6), (9, 7), (70, 2), (1, 66), (2, 182)]
 # Products as the hardware makes them: of each factor it reads the ten bits of tf32.
@@ -189,9 +190,9 @@ import json, sys
 import numpy as np
 import torch
 from triton.runtime import interpreter
-from gfnet_bench.models.global_filter import by_triton, fused, global_filter, lines
+from gfnet_bench.models.global_filter import by_triton, fused, global_filter, lines, unrolled
 sys.path.insert(0, sys.argv[1])
-from test_global_filter import FUSED_GRIDS, LINE_GRIDS, error, inputs, true_gradients, truth
+from test_global_filter import FUSED_GRIDS, LINE_GRIDS, UNROLLED_GRIDS, error, inputs, true_gradients, truth
 
 class TensorCores(interpreter.InterpreterBuilder):
     def create_dot(self, a, b, d, precision, imprecise):
@@ -209,11 +210,16 @@ def errors(kernels, grid, way):
     found = kernels.global_filter(x, weight, way), kernels.weight_gradient(x, grad, way)
     return [error(*pair) for pair in zip(found, (truth(x, weight), true_weight))]
 
+def unrolled_error(grid):
+    x, weight = inputs(grid, channels=39)
+    return error(unrolled.global_filter(x, weight), truth(x, weight))
+
 x, weight = (t.requires_grad_() for t in inputs((2, 72), channels=3, images=1))
 y = global_filter(x, weight, "triton")
 expected = true_gradients(x, weight, y)
 gradients = torch.autograd.grad(y, (x, weight), y.detach())
 print(json.dumps({
+    "unrolled": {str(grid): unrolled_error(grid) for grid in UNROLLED_GRIDS},
     "fused": {str(grid): errors(fused, grid, "triton") for grid in FUSED_GRIDS},
     "lines": {str(grid): errors(lines, grid, "triton") for grid in LINE_GRIDS},
     "tf32": [errors(kernels, (14, 14), "triton_tf32") for kernels in (fused, lines)],
@@ -233,6 +239,11 @@ def interpreted():
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("grid", UNROLLED_GRIDS)
+def test_unrolled_kernel_in_the_interpreter(grid, interpreted):
+    assert interpreted["unrolled"][str(grid)] <= 5e-7
 
 
 @pytest.mark.parametrize("grid", FUSED_GRIDS)
@@ -258,42 +269,65 @@ def test_kernels_pass_their_own_check(interpreted):
     assert interpreted["works"] == [True, True, False]  # 67 is a prime number: no kernel takes it
 
 
-@pytest.mark.parametrize("kernel", ["fused", "fused gradient", "rows", "rows back", "columns", "lines gradient"])
-def test_kernels_compile_without_a_gpu(kernel):
+KERNELS = ["unrolled", "fused", "fused_gradient", "rows", "rows_back", "columns", "gradient"]
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_kernels_compile_without_a_gpu(name):
     pytest.importorskip("triton")
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource, compile
 
-    from gfnet_bench.models.global_filter import fused, lines
+    from gfnet_bench.models.global_filter import fused, lines, tiles, unrolled
 
-    sizes = {"h": 112, "w": 112, "BC": 16, "IMAGES": 8, "PRECISION": "tf32x3", **lines.cut(112, 8)._asdict()}
-    function = {
-        "fused": fused._filter_kernel,
-        "fused gradient": fused._weight_gradient_kernel,
-        "rows": lines._rows_kernel,
-        "rows back": lines._rows_back_kernel,
-        "columns": lines._columns_kernel,
-        "lines gradient": lines._weight_gradient_kernel,
-    }[kernel]
-    if kernel.startswith("fused"):
-        sizes |= {"h": 14, "w": 14, "HP": 16, "WP": 16}
-    constants = {p.name: sizes[p.name] for p in function.params if p.is_constexpr}
+    kernels = (unrolled._filter_kernel, fused._filter_kernel, fused._weight_gradient_kernel)
+    kernels += (lines._rows_kernel, lines._rows_back_kernel, lines._columns_kernel, lines._weight_gradient_kernel)
+    kernel = dict(zip(KERNELS, kernels, strict=True))[name]
+    side = {"unrolled": 14, "fused": 28, "fused_gradient": 28}.get(name, 112)
+    sizes = {"h": side, "w": side, "HP": 32, "WP": 32, "VP": 8, "BC": 8, "IMAGES": 8, "PRECISION": "tf32x3"}
+    sizes |= lines.cut(112, tiles.LEAST["triton"])._asdict()
+    constants = {p.name: sizes[p.name] for p in kernel.params if p.is_constexpr}
     numbers = dict.fromkeys(("b", "c", "images"), "i32") | {"weight": "*i64"}
-    signature = {name: "constexpr" if name in constants else numbers.get(name, "*fp32") for name in function.arg_names}
-    source = ASTSource(fn=function, signature=signature, constexprs=constants)
+    signature = {name: "constexpr" if name in constants else numbers.get(name, "*fp32") for name in kernel.arg_names}
+    source = ASTSource(fn=kernel, signature=signature, constexprs=constants)
     built = compile(source, target=GPUTarget("cuda", 90, 32), options={"num_warps": 8, "enable_fp_fusion": True})
     assert built.asm["cubin"] and built.metadata.shared <= 227 * 1024
 
 
-def test_sides_are_cut_where_their_halves_fit():
+def test_sides_are_cut_into_two_small_factors():
     lines = pytest.importorskip("gfnet_bench.models.global_filter.lines")
     for side in range(1, 300):
         line = lines.cut(side, 8)
-        pairs = [(a, side // a) for a in range(1, side + 1) if side % a == 0]
-        assert (line is not None) == any(max(p) <= 16 or (max(p) <= 32 and min(p) <= 8) for p in pairs), side
+        assert (line is not None) == any(side % a == 0 and side // a <= 16 for a in range(1, 17)), side
         if line is not None:
             assert line.a * line.b == side and line.A >= line.a and line.B >= line.b and line.H > line.a // 2
     assert all(lines.fits(side, side) for side in range(14, 183, 14))  # the grids of Figure 2
+
+
+OLD_TRITON = """
+import sys, types
+triton, language = types.ModuleType("triton"), types.ModuleType("triton.language")
+triton.jit, triton.language, triton.__version__, language.constexpr = (lambda f: f), language, "3.5.1", object
+import torch
+from gfnet_bench.errors import MissingError
+from gfnet_bench.models import global_filter as module
+sys.modules |= {"triton": triton, "triton.language": language}
+try:
+    module.global_filter(torch.ones(1, 2, 2, 1), torch.ones(2, 2, 1, 2), "triton")
+except MissingError as error:
+    print(error)
+class OnCuda:
+    shape, is_cuda, dtype, device = (1, 2, 2, 1), True, torch.float32, None
+print(module._resolved("auto", OnCuda))
+"""
+
+
+def test_an_old_triton_is_named_and_left_out():
+    done = subprocess.run([sys.executable, "-c", OLD_TRITON], capture_output=True, text=True, check=False)
+    assert done.stdout.splitlines() == [
+        "way triton: found Triton 3.5.1; install Triton 3.6 or later, or take way auto.",
+        "fft",
+    ], done.stderr
 
 
 def test_a_kernel_that_cannot_run_is_said_and_left_out():

@@ -5,14 +5,15 @@
 | `reference` | torch.fft on channel-last maps, as the authors do | devices other than CPU and CUDA |
 | `fft` | torch.fft on channel-first blocks that fit the cache, its scale folded into the weight | other grids |
 | `dense` | the transforms as products with real matrices | CPU, sides to 48 |
-| `triton` | one kernel that touches memory twice (`fused`), three that touch it six times (`lines`) | CUDA, see below |
-| `triton_tf32`, `triton_bf16` | these kernels with coarser products: errors near 1e-3, 1e-2 of the maximum | nowhere |
+| `triton` | our kernels, see below | CUDA |
+| `triton_tf32`, `triton_bf16` | those of products, coarser: errors near 1e-3, 1e-2 of the maximum | nowhere |
 
-On CUDA one kernel takes sides to 64, and three take larger ones that are products of two numbers to 16, or of one to 8
-and one to 32: every grid of the paper's Figure 2. The choice depends on grid and device only, never on batch size or
-threads. On a CPU the result of an image was found to be the same to the bit in every batch; another number of threads
-may alter a last digit. All ways but the last two agree with float64 to 1e-6 of the maximum; `dense` follows torch's
-float32 matmul precision where a user lowers that.
+On CUDA one kernel that touches memory twice takes sides to 64: unrolled transforms to 16 (`unrolled`), products beyond
+(`fused`). Larger ones that are products of two numbers to 16, all of the paper's Figure 2, take three kernels that
+touch it six times (`lines`). Other grids, and Triton before 3.6, take `fft`. The choice depends on grid and device
+only, never on batch size or threads. On a CPU the result of an image was found to be the same to the bit in every
+batch; another number of threads may alter a last digit. All ways but the last two agree with float64 to 1e-6 of the
+maximum; `dense` follows torch's float32 matmul precision where a user lowers that.
 
 The kernels were checked in Triton's interpreter, with products of tf32 as the hardware makes them, and compiled for
 sm_80 and sm_90, not yet run: the first use of a grid compares them with torch.fft, and warns and takes `fft` if that
@@ -28,7 +29,6 @@ import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
 
@@ -171,9 +171,11 @@ def _resolved(way: str, x: Tensor) -> str:
         return way
     if not x.is_cuda:
         return "dense" if max(h, w) <= DENSE_SIDES else "fft"
-    if x.dtype != torch.float32 or find_spec("triton") is None:
-        return "fft"
-    return "triton" if _kernels().works(h, w, x.device) else "fft"
+    try:
+        trusted = x.dtype == torch.float32 and _kernels().works(h, w, x.device)
+    except MissingError:
+        trusted = False
+    return "triton" if trusted else "fft"
 
 
 def _kernels() -> ModuleType:
@@ -181,5 +183,5 @@ def _kernels() -> ModuleType:
     try:
         from gfnet_bench.models.global_filter import by_triton
     except ImportError as error:
-        raise MissingError(f"way triton needs the package triton ({error}); install it or take way auto.") from error
+        raise MissingError(f"way triton: {error}; install Triton 3.6 or later, or take way auto.") from error
     return by_triton

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from gfnet_bench.errors import UsageError
-from gfnet_bench.models.global_filter import by_torch, fused, lines
+from gfnet_bench.models.global_filter import by_torch, fused, lines, unrolled
 from gfnet_bench.models.global_filter.tiles import INTERPRETED
 
 
@@ -29,9 +29,11 @@ def global_filter(x: Tensor, weight: Tensor, way: str = "triton") -> Tensor:
         raise UsageError(f"way {way}: expected float32 on a CUDA device, found {x.dtype} on {x.device}; take way auto.")
     if not fits(h, w):
         raise UsageError(
-            f"way {way}: expected sides to {fused.SIDES}, or such as are products of two numbers to 16, "
+            f"way {way}: expected sides to {fused.SIDES}, or products of two numbers to {lines.FACTORS}, "
             f"found {h} x {w}; take way auto."
         )
+    if max(h, w) <= unrolled.SIDES and way == "triton":
+        return unrolled.global_filter(x, weight)
     return (fused if max(h, w) <= fused.SIDES else lines).global_filter(x, weight, way)
 
 

@@ -26,7 +26,7 @@ import triton.language as tl
 from torch import Tensor
 from triton.language import constexpr
 
-from gfnet_bench.models.global_filter.tiles import PRECISIONS, complex_weights, dot, swapped
+from gfnet_bench.models.global_filter.tiles import LEAST, PRECISIONS, complex_weights, dot, swapped
 
 # Beyond, a tile of whole grids no longer fits the registers of a program.
 SIDES = 64
@@ -271,7 +271,7 @@ class _Plan(NamedTuple):
 
 def plan(h: int, w: int, way: str) -> _Plan:
     """Tiles of 16 to 64 KB, the largest whose registers hardly spill when compiled for sm_90."""
-    least = 32 if way == "triton_bf16" else 16  # products of bfloat16 take at least 16 terms, half a side
+    least = 2 * LEAST[way]  # products along half a side
     height, width = (max(least, triton.next_power_of_2(side)) for side in (h, w))
     channels = 1 << (16 - (height * width - 1).bit_length()) // 2
     return _Plan(height, width, channels, 4 if channels * height * width <= 2**13 else 8)

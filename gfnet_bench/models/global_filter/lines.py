@@ -30,14 +30,12 @@ import triton.language as tl
 from torch import Tensor
 from triton.language import constexpr
 
-from gfnet_bench.models.global_filter.tiles import PRECISIONS, complex_weights, dot, swapped
+from gfnet_bench.models.global_filter.tiles import LEAST, PRECISIONS, complex_weights, dot, swapped
 
-# Tokens of a line after padding: beyond, a program holds too few channels.
-LONGEST = 256
+# A side is cut into two factors no larger: beyond, a program holds too few channels.
+FACTORS = 16
 # Numbers in the tile of a program: as many as its registers hold when compiled for sm_90.
 ROW_NUMBERS, COLUMN_NUMBERS = 2**12, 2**11
-# Terms that a product takes at least.
-LEAST = {"triton": 8, "triton_tf32": 8, "triton_bf16": 16}
 
 
 @triton.jit
@@ -298,17 +296,18 @@ class _Line(NamedTuple):
 
 @lru_cache(maxsize=256)
 def cut(n: int, least: int) -> _Line | None:
-    """The cheapest way to cut a side; None if none is padded to at most `LONGEST`."""
+    """The cheapest way to cut a side, where products take `least` terms; None if it is no product of two `FACTORS`."""
 
     def padded(terms: int) -> int:
         return max(least, triton.next_power_of_2(terms))
 
     lines = [
-        _Line(a, n // a, padded(a), padded(n // a), padded(a // 2 + 1)) for a in range(1, LONGEST + 1) if n % a == 0
+        _Line(a, n // a, padded(a), padded(n // a), padded(a // 2 + 1))
+        for a in range(1, FACTORS + 1)
+        if n % a == 0 and n // a <= FACTORS
     ]
-    fitting = [line for line in lines if line.A * line.B <= LONGEST]
     # Products of a complex transform, then of a real one.
-    return min(fitting, key=lambda line: (line.A * line.B * (line.A + line.B), line.H * line.B), default=None)
+    return min(lines, key=lambda line: (line.A * line.B * (line.A + line.B), line.H * line.B), default=None)
 
 
 @lru_cache(maxsize=64)
@@ -349,8 +348,8 @@ def _program(n: int, numbers: int, way: str, device: torch.device) -> _Program:
 
 
 def fits(h: int, w: int) -> bool:
-    """Whether both sides can be cut, in every precision."""
-    return all(cut(side, least) is not None for side in (h, w) for least in LEAST.values())
+    """Whether both sides can be cut."""
+    return cut(h, FACTORS) is not None and cut(w, FACTORS) is not None
 
 
 def global_filter(x: Tensor, weight: Tensor, way: str = "triton") -> Tensor:

@@ -11,8 +11,13 @@ import triton
 import triton.language as tl
 from triton.language import constexpr
 
+_VERSION = tuple(int(number) for number in triton.__version__.split(".")[:2])
+if _VERSION < (3, 6):
+    raise ImportError(f"found Triton {triton.__version__}")
 # "tf32x3" splits each factor into two tf32 numbers and keeps three of their four products: as exact as float32.
 PRECISIONS = {"triton": "tf32x3", "triton_tf32": "tf32", "triton_bf16": "bf16"}
+# Terms that a product takes at least.
+LEAST = {way: 8 if _VERSION >= (3, 8) and way != "triton_bf16" else 16 for way in PRECISIONS}
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 
 
