@@ -26,7 +26,7 @@ import triton.language as tl
 from torch import Tensor
 from triton.language import constexpr
 
-from gfnet_bench.models.global_filter.tiles import LEAST, PRECISIONS, complex_weights, dot, swapped
+from gfnet_bench.models.global_filter.tiles import LAUNCH, LEAST, PRECISIONS, complex_weights, dot, swapped
 
 # Beyond, a tile of whole grids no longer fits the registers of a program.
 SIDES = 64
@@ -297,8 +297,7 @@ def global_filter(x: Tensor, weight: Tensor, way: str = "triton") -> Tensor:
             tile.channels,
             PRECISIONS[way],
             num_warps=tile.warps,
-            num_stages=1,
-            enable_fp_fusion=True,
+            **LAUNCH,
         )
     return out
 
@@ -327,7 +326,6 @@ def weight_gradient(x: Tensor, grad: Tensor, way: str = "triton") -> Tensor:
             IMAGES,
             PRECISIONS[way],
             num_warps=8,  # it holds two transforms at once
-            num_stages=1,
-            enable_fp_fusion=True,
+            **LAUNCH,
         )
     return parts.sum(0)

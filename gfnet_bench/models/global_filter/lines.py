@@ -30,7 +30,7 @@ import triton.language as tl
 from torch import Tensor
 from triton.language import constexpr
 
-from gfnet_bench.models.global_filter.tiles import LEAST, PRECISIONS, complex_weights, dot, swapped
+from gfnet_bench.models.global_filter.tiles import LAUNCH, LEAST, PRECISIONS, complex_weights, dot, swapped
 
 # A side is cut into two factors no larger: beyond, a program holds too few channels.
 FACTORS = 16
@@ -369,8 +369,7 @@ def global_filter(x: Tensor, weight: Tensor, way: str = "triton") -> Tensor:
             column.channels,
             PRECISIONS[way],
             num_warps=4,
-            num_stages=1,
-            enable_fp_fusion=True,
+            **LAUNCH,
         )
         _rows_back_kernel[triton.cdiv(c, row.channels) * b * h,](
             out,
@@ -381,8 +380,7 @@ def global_filter(x: Tensor, weight: Tensor, way: str = "triton") -> Tensor:
             row.channels,
             PRECISIONS[way],
             num_warps=4,
-            num_stages=1,
-            enable_fp_fusion=True,
+            **LAUNCH,
         )
     return out
 
@@ -406,8 +404,7 @@ def weight_gradient(x: Tensor, grad: Tensor, way: str = "triton") -> Tensor:
             column.channels,
             PRECISIONS[way],
             num_warps=8,  # it holds two transforms at once
-            num_stages=1,
-            enable_fp_fusion=True,
+            **LAUNCH,
         )
     return out
 
@@ -425,7 +422,6 @@ def _half_spectrum(x: Tensor, row: _Program, way: str) -> Tensor:
         row.channels,
         PRECISIONS[way],
         num_warps=4,
-        num_stages=1,
-        enable_fp_fusion=True,
+        **LAUNCH,
     )
     return out

@@ -23,7 +23,7 @@ import triton.language as tl
 from torch import Tensor
 from triton.language import constexpr
 
-from gfnet_bench.models.global_filter.tiles import complex_weights
+from gfnet_bench.models.global_filter.tiles import LAUNCH, complex_weights
 
 # At 28, the compiler takes a minute.
 SIDES = 16
@@ -273,6 +273,6 @@ def global_filter(x: Tensor, weight: Tensor) -> Tensor:
             triton.next_power_of_2((w + 1) // 2),
             CHANNELS,
             num_warps=4,
-            enable_fp_fusion=True,
+            **LAUNCH,
         )
     return out
