@@ -18,7 +18,7 @@ if _VERSION < (3, 6):
 PRECISIONS = {"triton": "tf32x3", "triton_tf32": "tf32", "triton_bf16": "bf16"}
 # Terms that a product takes at least.
 LEAST = {way: 8 if _VERSION >= (3, 8) and way != "triton_bf16" else 16 for way in PRECISIONS}
-# Tiles fill the registers, so nothing is loaded ahead; products are fused with sums, whatever a later Triton does unasked.
+# Tiles fill the registers: nothing is loaded ahead. Products and sums are one operation, whatever a later Triton does.
 LAUNCH = {"num_stages": 1, "enable_fp_fusion": True}
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 
