@@ -7,8 +7,8 @@ Data:     photographs in the folder that GFNET_BENCH_TEST_DATA names, else gener
 Goals:    one core: glass_blur 30 times, zoom_blur 8 times, the 15 of mCE together 9 times (imagecorruptions = 1).
           GPU: the 15 together 100 times against 16 processes, at most 15 % of GFNet-S's own time (bfloat16); JPEG 20
           times Pillow on one core.
-Outcome:  2026-11-22, results/tables/corruption_speed.md: on one core the 15 of mCE 26 times, glass_blur 102 times and
-          zoom_blur 18 times imagecorruptions. CUDA: not run yet; it writes results/tables/corruption_speed_cuda.md.
+Outcome:  2026-11-22, results/tables/corruption_speed.md: on one core the 15 of mCE 26 times, glass_blur 100 times and
+          zoom_blur 19 times imagecorruptions. CUDA: not run yet; it writes results/tables/corruption_speed_cuda.md.
 
 Both sides take turns, severity by severity, so that a busy minute meets both. On a CPU processor time is counted,
 which other jobs disturb less, on a GPU time on the clock. Reading, cutting and writing files is not part of it.

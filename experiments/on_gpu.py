@@ -5,8 +5,8 @@ Run:      python experiments/on_gpu.py                        (about 30 minutes 
 Result:   results/tables/*_cuda.md, results/records/complexity, results/figures
 Outcome:  not run yet.
 
-Each part runs in a process of its own, so that one that fails does not keep the others from running. What was
-measured is not measured again.
+Each part runs in a process of its own, so that one that fails does not keep the others from running. Figure 2
+continues where it was stopped; the others start over, and write their tables row by row.
 """
 
 from __future__ import annotations
@@ -19,12 +19,13 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 SIDES = ("8", "14", "28", "42", "56", "112", "182")
+LOOP = ("--output", "results/tables/evaluate_speed_cuda.md")
 PARTS = {
     "tests": ("-m", "pytest", "-q", "-m", "gpu"),
     "filter": ("experiments/filter_speed.py", "--device", "cuda", "--sides", *SIDES),
     "figure2": ("experiments/figure2.py", "--device", "cuda"),
     "corruptions": ("experiments/corruption_speed.py", "--device", "cuda"),
-    "loop": ("experiments/evaluate_speed.py", "--model", "gfnet_s", "--images", "8192", "--device", "cuda"),
+    "loop": ("experiments/evaluate_speed.py", "--model", "gfnet_s", "--images", "8192", "--device", "cuda", *LOOP),
 }
 
 

@@ -156,6 +156,8 @@ def test_create_model_takes_timms_arguments():
     assert model.pretrained_cfg["tag"] == "mine"
     maps = timm.create_model("gfnet_h_ti", img_size=64, features_only=True)(torch.rand(1, 3, 64, 64))
     assert [tuple(m.shape[1:]) for m in maps] == [(64, 16, 16), (128, 8, 8), (256, 4, 4), (512, 2, 2)]
+    maps = timm.create_model("gfnet_mini", features_only=True)(torch.rand(1, 3, 32, 32))
+    assert [tuple(m.shape) for m in maps] == [(1, 48, 16, 16)] * 4
 
 
 def test_drop_path_and_dropout_only_act_in_training():

@@ -62,6 +62,20 @@ def test_result_and_gradients_are_those_of_float64(grid, way):
 def test_gradcheck(grid, way):
     x, weight = (t.requires_grad_() for t in inputs(grid, channels=2, images=2, dtype=torch.float64))
     assert torch.autograd.gradcheck(lambda x, weight: global_filter(x, weight, way), (x, weight))
+    assert torch.autograd.gradgradcheck(lambda x, weight: global_filter(x, weight, way), (x, weight))
+
+
+@pytest.mark.parametrize("way", STRICT)
+def test_weights_may_lie_anywhere_in_memory(way):
+    x, weight = inputs((6, 4))
+    expected = global_filter(x, weight, way)
+    strided = weight.to(memory_format=torch.channels_last)
+    shifted = torch.cat((torch.zeros(1), weight.flatten()))[1:].view(weight.shape)
+    assert not strided.is_contiguous() and shifted.storage_offset() == 1
+    for same in (strided,) if way == "reference" else (strided, shifted):
+        y = global_filter(x.requires_grad_(), same, way)
+        torch.testing.assert_close(y, expected)
+        torch.autograd.grad(y.sum(), x)
 
 
 def test_only_wanted_gradients_are_computed():
@@ -168,10 +182,14 @@ def test_processes_that_are_started_meanwhile_take_the_same_way():
 
 def test_what_does_not_fit_is_refused():
     x, weight = inputs((4, 6))
-    with pytest.raises(ValueError, match="does not fit"):
+    with pytest.raises(ValueError, match="do not fit a filter"):
         global_filter(x.transpose(1, 2), weight)
-    with pytest.raises(ValueError, match="does not fit"):
+    with pytest.raises(ValueError, match="do not fit a filter"):
         global_filter(x[..., :3], weight)
+    with pytest.raises(ValueError, match=r"expected floats \(b, h, w, c\)"):
+        global_filter(x, weight[..., 0])
+    with pytest.raises(ValueError, match=r"torch\.int64 tokens"):
+        global_filter(x.long(), weight)
     with pytest.raises(UsageError, match=r"expected one of auto, .* found 'fastest'"):
         global_filter(x, weight, "fastest")
     with filter_way("fastest"), pytest.raises(UsageError):
@@ -287,7 +305,7 @@ def test_kernels_compile_without_a_gpu(name):
     sizes = {"h": side, "w": side, "HP": 32, "WP": 32, "VP": 8, "BC": 8, "IMAGES": 8, "PRECISION": "tf32x3"}
     sizes |= lines.cut(112, tiles.LEAST["triton"])._asdict()
     constants = {p.name: sizes[p.name] for p in kernel.params if p.is_constexpr}
-    numbers = dict.fromkeys(("b", "c", "images"), "i32") | {"weight": "*i64"}
+    numbers = dict.fromkeys(("b", "c", "images", "part"), "i32") | {"weight": "*i64"}
     signature = {name: "constexpr" if name in constants else numbers.get(name, "*fp32") for name in kernel.arg_names}
     source = ASTSource(fn=kernel, signature=signature, constexprs=constants)
     built = compile(source, target=GPUTarget("cuda", 90, 32), options={"num_warps": 8, "enable_fp_fusion": True})

@@ -56,6 +56,7 @@ def _create(cls: type[nn.Module], variant: str, pretrained: bool, settings: dict
 def gfnet_mini(pretrained: bool = False, **kwargs: Any) -> nn.Module:
     """A GFNet on 16 x 16 tokens: width 48, four blocks."""
     settings = {"img_size": 32, "patch_size": 2, "embed_dim": 48, "depth": 4}
+    kwargs.setdefault("feature_cfg", {"feature_cls": "getter", "out_indices": (0, 1, 2, 3)})
     return _create(GFNet, "gfnet_mini", pretrained, settings, **kwargs)
 
 

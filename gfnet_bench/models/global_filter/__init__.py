@@ -10,15 +10,16 @@
 
 On CUDA one kernel that touches memory twice takes sides to 64: unrolled transforms to 16 (`unrolled`), products beyond
 (`fused`). Larger ones that are products of two numbers to 16, all of the paper's Figure 2, take three kernels that
-touch it six times (`lines`). Other grids, and Triton before 3.6, take `fft`. The choice depends on grid and device
-only, never on batch size or threads. On a CPU the result of an image was found to be the same to the bit in every
-batch; another number of threads may alter a last digit. All ways but the last two agree with float64 to 1e-6 of the
-maximum; `dense` follows torch's float32 matmul precision where a user lowers that.
+touch it six times (`lines`). Other grids, Triton before 3.6 and GPUs before sm_80 take `fft`. The choice depends on
+grid and device only, never on batch size or threads. On a CPU the result of an image was found to be the same to the
+bit in every batch; another number of threads may alter a last digit. All ways but the last two agree with float64 to
+1e-6 of the maximum; `dense` follows torch's float32 matmul precision where a user lowers that.
 
-The kernels were checked in Triton's interpreter, with products of tf32 as the hardware makes them, and compiled for
-sm_80 and sm_90, not yet run: the first use of a grid compares them with torch.fft, and warns and takes `fft` if that
-fails. The LayerNorm before the filter stays apart: to fold it into the load, a pass over all channels of a token would
-still have to find mean and deviation, which saves one of the 27 times that a block of GFNet touches its tokens.
+The kernels were checked in Triton's interpreter, with products of tf32 as the hardware makes them (bfloat16 it cannot
+do), and compiled for sm_80 and sm_90, not yet run: where `auto` first takes them for a grid, it compares them with
+torch.fft, and warns and takes `fft` if that fails. The LayerNorm before the filter stays apart: to fold it into the
+load, a pass over all channels of a token would still have to find mean and deviation, which saves one of the 27 times
+that a block of GFNet touches its tokens (filter 2, two norms 4, MLP 5 + 8 + 5, residual 3).
 
 The environment variable `GFNET_BENCH_FILTER`, or `filter_way`, sets one way for the whole process and those it starts.
 """
@@ -29,6 +30,7 @@ import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from types import ModuleType
 from typing import Any
 
@@ -80,7 +82,7 @@ def global_filter(x: Tensor, weight: Tensor, way: str | None = None) -> Tensor:
         way: one of `WAYS`; None for the one that is set for the process.
 
     Returns:
-        Shape and dtype of x. First derivatives exist in every way, second ones in `reference`.
+        Shape and dtype of x. Derivatives of every order exist in every way.
 
     Raises:
         UsageError: if there is no such way, or not on this device.
@@ -90,15 +92,19 @@ def global_filter(x: Tensor, weight: Tensor, way: str | None = None) -> Tensor:
     way = _setting if way is None else way
     if way not in WAYS:
         raise UsageError(f"global filter: expected one of {', '.join(WAYS)}, found {way!r}.")
-    h, half, c, _ = weight.shape
+    h, half, c, parts = weight.shape if weight.ndim == 4 else (0, 0, 0, 0)
     n = math.prod(x.shape[1:-1])
-    w = n // h
-    if x.shape[-1] != c or h * w != n or w // 2 + 1 != half or (x.ndim == 4 and x.shape[1] != h):
-        raise ValueError(f"a filter of shape {tuple(weight.shape)} does not fit tokens of shape {tuple(x.shape)}")
+    w = n // h if h else 0
+    fits = x.shape[-1] == c and h * w == n and w // 2 + 1 == half and parts == 2
+    if not (fits and x.is_floating_point() and (x.ndim == 3 or (x.ndim == 4 and x.shape[1] == h))):
+        raise ValueError(
+            f"{x.dtype} tokens of shape {tuple(x.shape)} do not fit a filter of shape {tuple(weight.shape)}: "
+            "expected floats (b, h, w, c) or (b, h * w, c), and a filter (h, w // 2 + 1, c, 2)"
+        )
     if not len(x):  # which MKL of some versions refuses
         return x.clone()
     dtype = torch.promote_types(x.dtype, torch.float32)
-    maps, weight = x.to(dtype).reshape(x.shape[0], h, w, c), weight.to(dtype)
+    maps, weight = x.to(dtype).reshape(x.shape[0], h, w, c), weight.to(dtype).contiguous()
     if _is_reference(way, x.device):
         y = with_torch_fft(maps, weight)
     else:
@@ -120,17 +126,33 @@ class _GlobalFilter(torch.autograd.Function):
         return torch.ops.gfnet_bench.global_filter(x, weight, way)
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         x, weight = ctx.saved_tensors
         (grad,) = grads
-        grad_x = grad_weight = None
-        if weight is not None:
-            conjugate = torch.view_as_real(torch.view_as_complex(weight).conj().resolve_conj())
-            grad_x = torch.ops.gfnet_bench.global_filter(grad, conjugate, ctx.way)
-        if x is not None:
-            grad_weight = torch.ops.gfnet_bench.global_filter_weight_gradient(x, grad, ctx.way)
+        grad_x = None if weight is None else _GlobalFilter.apply(grad, _conjugate(weight), ctx.way)
+        grad_weight = None if x is None else _WeightGradient.apply(x, grad, ctx.way)
         return grad_x, grad_weight, None
+
+
+class _WeightGradient(torch.autograd.Function):
+    """Linear in both again, with <v, gradient(x, grad)> = <filter(x, v), grad>: its own backward is two filters."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, grad: Tensor, way: str) -> Tensor:
+        ctx.way = way
+        ctx.save_for_backward(x, grad)
+        return torch.ops.gfnet_bench.global_filter_weight_gradient(x, grad, way)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
+        x, grad = ctx.saved_tensors
+        (v,) = grads
+        return _GlobalFilter.apply(grad, _conjugate(v), ctx.way), _GlobalFilter.apply(x, v, ctx.way), None
+
+
+def _conjugate(weight: Tensor) -> Tensor:
+    real, imag = weight.unbind(-1)
+    return torch.stack((real, -imag), -1)
 
 
 # Operators of their own are opaque to torch.compile, which would unroll the loop over images and cannot fuse FFTs.
@@ -150,6 +172,8 @@ _LIBRARY.impl(
 @torch.library.impl(_LIBRARY, "global_filter", "CompositeExplicitAutograd")
 def _filter(x: Tensor, weight: Tensor, way: str) -> Tensor:
     x, weight, way = x.contiguous(), weight.contiguous(), _resolved(way, x)
+    if weight.storage_offset() % 2:  # where no complex numbers can lie
+        weight = weight.clone()
     with torch.autocast(x.device.type, enabled=False):
         if way.startswith("triton"):
             return _kernels().global_filter(x, weight, way)
@@ -179,9 +203,17 @@ def _resolved(way: str, x: Tensor) -> str:
 
 
 def _kernels() -> ModuleType:
-    """Triton exists for Linux and Windows only, and takes a second to import."""
+    kernels, error = _import()
+    if kernels is None:
+        raise MissingError(f"way triton: {error}; install Triton 3.6 or later, or take way auto.")
+    return kernels
+
+
+@lru_cache(maxsize=1)
+def _import() -> tuple[ModuleType | None, str]:
+    """Our kernels, or why there are none: Triton exists for Linux and Windows only, and takes a second to import."""
     try:
         from gfnet_bench.models.global_filter import by_triton
     except ImportError as error:
-        raise MissingError(f"way triton: {error}; install Triton 3.6 or later, or take way auto.") from error
-    return by_triton
+        return None, str(error)
+    return by_triton, ""

@@ -49,7 +49,7 @@ def _transposed(pointer, ROWS: constexpr, COLUMNS: constexpr):
 @triton.jit
 def _token_offsets(h: constexpr, w: constexpr, c, HP: constexpr, WP: constexpr, BC: constexpr):
     """Where the tokens of an image lie from its first, (BC, HP, WP), and which of the padded tile exist."""
-    channel = (tl.program_id(0) * BC + tl.arange(0, BC))[:, None, None]
+    channel = (tl.program_id(0) % tl.cdiv(c, BC) * BC + tl.arange(0, BC))[:, None, None]
     y = tl.arange(0, HP)[None, :, None]
     x = tl.arange(0, WP)[None, None, :]
     return (y * w + x) * c + channel, (y < h) & (x < w) & (channel < c)
@@ -85,9 +85,9 @@ def _spectrum(
 
 
 @triton.jit
-def _slots(BC: constexpr, U: constexpr, V: constexpr):
+def _slots(c, BC: constexpr, U: constexpr, V: constexpr):
     """Channel, u and v of every place of a plane, (BC, V, U)."""
-    channel = (tl.program_id(0) * BC + tl.arange(0, BC))[:, None, None]
+    channel = (tl.program_id(0) % tl.cdiv(c, BC) * BC + tl.arange(0, BC))[:, None, None]
     return channel, tl.arange(0, U)[None, None, :], tl.arange(0, V)[None, :, None]
 
 
@@ -95,7 +95,7 @@ def _slots(BC: constexpr, U: constexpr, V: constexpr):
 def _coefficients(weight, v, c, h: constexpr, w: constexpr, BC: constexpr, U: constexpr, V: constexpr):
     """E of the cosine plane, E of the sine plane and O, real and imaginary, each (BC * V, U); `v` is (1, V, 1)."""
     half: constexpr = w // 2 + 1
-    channel, u, _ = _slots(BC, U, V)
+    channel, u, _ = _slots(c, BC, U, V)
     exists = (2 * u < h) & (v < half) & (channel < c)
     pr, pi = complex_weights(weight, u, v, channel, exists, half, c)
     mr, mi = complex_weights(weight, tl.where(u == 0, h // 2, h - u), v, channel, exists, half, c)
@@ -131,7 +131,7 @@ def _filter_kernel(
 ):
     U: constexpr = HP // 2
     V: constexpr = WP // 2
-    image = tl.program_id(1).to(tl.int64) * (h * w * c)
+    image = (tl.program_id(0) // tl.cdiv(c, BC)).to(tl.int64) * (h * w * c)
     cr, ci, sr, si = _spectrum(x + image, along_h, along_w, h, w, c, HP, WP, BC, PRECISION)
 
     v = tl.arange(0, V)[None, :, None]
@@ -209,7 +209,7 @@ def _weight_gradient_kernel(
         o_r += cr * gsr - sr * gcr + tl.where(real_column, 0.0, ci * gsi - si * gci)
         o_i += tl.where(real_column, ci * gsi - si * gci, cr * gsi - ci * gsr - sr * gci + si * gcr)
 
-    channel, u, v = _slots(BC, U, V)
+    channel, u, v = _slots(c, BC, U, V)
     counts = tl.where(v == 0, 1.0, 2.0)
     er, ei = er.reshape(BC, V, U) * counts, ei.reshape(BC, V, U) * counts
     fr, fi = fr.reshape(BC, V, U) * counts, fi.reshape(BC, V, U) * counts
@@ -241,23 +241,18 @@ def _weight_gradient_kernel(
 
 
 @lru_cache(maxsize=64)
-def _bases(n: int, padded: int, device: torch.device) -> Tensor:
-    """(2, padded, padded / 2) float32: cosines, then sines with frequency n / 2 in slot 0, zero where padded."""
+def _bases(n: int, padded: int, device: torch.device, sign: int = 1) -> Tensor:
+    """(2, padded, padded / 2) float32: cosines, then `sign` times the sines, zero where padded.
+
+    Slot 0 of the sines holds frequency n / 2. The imaginary part of a half spectrum is minus the sine coefficient.
+    """
     slots = torch.arange((n + 1) // 2)
     angle = (torch.arange(n)[:, None] * slots % n).double() * (2 * math.pi / n)
     planes = torch.zeros(2, padded, padded // 2, dtype=torch.float64)
-    planes[:, :n, : len(slots)] = torch.stack((angle.cos(), angle.sin())) / math.sqrt(n)
+    planes[:, :n, : len(slots)] = torch.stack((angle.cos(), sign * angle.sin())) / math.sqrt(n)
     if n % 2 == 0:
         planes[1, :n, 0] = (1 - 2 * (torch.arange(n) % 2)) / math.sqrt(n)
     return planes.float().to(device)
-
-
-@lru_cache(maxsize=64)
-def _half_bases(n: int, padded: int, device: torch.device) -> Tensor:
-    """The same for a half spectrum, whose imaginary part is minus the sine coefficient."""
-    planes = _bases(n, padded, device).clone()
-    planes[1, :, 1:].neg_()
-    return planes
 
 
 class _Plan(NamedTuple):
@@ -283,12 +278,12 @@ def global_filter(x: Tensor, weight: Tensor, way: str = "triton") -> Tensor:
     out = torch.empty_like(x)
     tile = plan(h, w, way)
     with torch.cuda.device_of(x):
-        _filter_kernel[triton.cdiv(c, tile.channels), b](
+        _filter_kernel[triton.cdiv(c, tile.channels) * b,](
             x,
             weight.view(torch.int64),
             out,
             _bases(h, tile.height, x.device),
-            _half_bases(w, tile.width, x.device),
+            _bases(w, tile.width, x.device, -1),
             c,
             h,
             w,
@@ -315,7 +310,7 @@ def weight_gradient(x: Tensor, grad: Tensor, way: str = "triton") -> Tensor:
             grad,
             parts,
             _bases(h, tile.height, x.device),
-            _half_bases(w, tile.width, x.device),
+            _bases(w, tile.width, x.device, -1),
             b,
             c,
             h,

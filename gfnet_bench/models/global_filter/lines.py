@@ -36,6 +36,8 @@ from gfnet_bench.models.global_filter.tiles import LAUNCH, LEAST, PRECISIONS, co
 FACTORS = 16
 # Numbers in the tile of a program: as many as its registers hold when compiled for sm_90.
 ROW_NUMBERS, COLUMN_NUMBERS = 2**12, 2**11
+# Programs that fill a GPU.
+PROGRAMS = 512
 
 
 @triton.jit
@@ -251,6 +253,7 @@ def _weight_gradient_kernel(
     matrix_b,
     turn,
     images,
+    part,
     c,
     h: constexpr,
     w: constexpr,
@@ -265,7 +268,10 @@ def _weight_gradient_kernel(
     real, imag, inside, paired = _column_slots(c, w, a, b, A, B, BC)
     total_re = tl.zeros((BC * A, B), tl.float32)
     total_im = total_re
-    for _ in range(images):
+    first = tl.program_id(2) * part
+    x += first.to(tl.int64) * (h * w * c)
+    grad += first.to(tl.int64) * (h * w * c)
+    for _ in range(min(images - first, part)):
         re = tl.load(x + real, mask=inside, other=0.0).reshape(BC * B, A)
         im = tl.load(x + imag, mask=paired, other=0.0).reshape(BC * B, A)
         re, im = _two_levels(re, im, matrix_b, matrix_a, turn, A, 1, BC, B, A, PRECISION)
@@ -279,6 +285,7 @@ def _weight_gradient_kernel(
     v = tl.program_id(1)
     count = tl.where((v == 0) | (2 * v == w), 1.0, 2.0)  # the other columns stand for their mirror images too
     u, channel, exists = _column_frequencies(c, a, b, A, B, BC)
+    out += tl.program_id(2).to(tl.int64) * (2 * h * (w // 2 + 1) * c)
     places = out + 2 * ((u * (w // 2 + 1) + v) * c + channel)
     tl.store(places, (total_re * count).reshape(BC, A, B), mask=exists)
     tl.store(places + 1, (total_im * count).reshape(BC, A, B), mask=exists)
@@ -389,14 +396,18 @@ def weight_gradient(x: Tensor, grad: Tensor, way: str = "triton") -> Tensor:
     """Gradient for the weight, (h, w // 2 + 1, c, 2), from input and output gradient, (b, h, w, c) float32."""
     b, h, w, c = x.shape
     row, column = _program(w, ROW_NUMBERS, way, x.device), _program(h, COLUMN_NUMBERS, way, x.device)
-    out = x.new_empty(h, w // 2 + 1, c, 2)
+    tiles = triton.cdiv(c, column.channels)
+    # As many parts of the sum over images as fill a GPU, added up in a second pass: atomics would add in any order.
+    part = triton.cdiv(b, max(1, min(b // 2, PROGRAMS // (tiles * (w // 2 + 1)))))
+    parts = x.new_empty(triton.cdiv(b, part), h, w // 2 + 1, c, 2)
     with torch.cuda.device_of(x):
-        _weight_gradient_kernel[triton.cdiv(c, column.channels), w // 2 + 1](
+        _weight_gradient_kernel[tiles, w // 2 + 1, len(parts)](
             _half_spectrum(x, row, way),
             _half_spectrum(grad, row, way),
-            out,
+            parts,
             *column.tables,
             b,
+            part,
             c,
             h,
             w,
@@ -406,7 +417,7 @@ def weight_gradient(x: Tensor, grad: Tensor, way: str = "triton") -> Tensor:
             num_warps=8,  # it holds two transforms at once
             **LAUNCH,
         )
-    return out
+    return parts.sum(0)
 
 
 def _half_spectrum(x: Tensor, row: _Program, way: str) -> Tensor:

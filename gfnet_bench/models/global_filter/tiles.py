@@ -16,7 +16,7 @@ if _VERSION < (3, 6):
     raise ImportError(f"found Triton {triton.__version__}")
 # "tf32x3" splits each factor into two tf32 numbers and keeps three of their four products: as exact as float32.
 PRECISIONS = {"triton": "tf32x3", "triton_tf32": "tf32", "triton_bf16": "bf16"}
-# Terms that a product takes at least.
+# Terms that a product takes at least; Triton 3.8 is the first to take 8 of float32.
 LEAST = {way: 8 if _VERSION >= (3, 8) and way != "triton_bf16" else 16 for way in PRECISIONS}
 # Tiles fill the registers: nothing is loaded ahead. Products and sums are one operation, whatever a later Triton does.
 LAUNCH = {"num_stages": 1, "enable_fp_fusion": True}

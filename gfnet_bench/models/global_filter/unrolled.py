@@ -199,9 +199,10 @@ def _exchanged(x, R: constexpr, N: constexpr, M: constexpr):
 def _filter_kernel(x, weight, out, c, h: constexpr, w: constexpr, HP: constexpr, VP: constexpr, BC: constexpr):
     V: constexpr = (w + 1) // 2
     half: constexpr = w // 2 + 1
-    channel = tl.program_id(0) * BC + tl.arange(0, BC)[:, None]
+    tiles = tl.cdiv(c, BC)
+    channel = tl.program_id(0) % tiles * BC + tl.arange(0, BC)[:, None]
     y = tl.arange(0, HP)[None, :]
-    image = tl.program_id(1).to(tl.int64) * (h * w * c)
+    image = (tl.program_id(0) // tiles).to(tl.int64) * (h * w * c)
     places = y * (w * c) + channel
     inside = (y < h) & (channel < c)
     row = ()
@@ -262,7 +263,7 @@ def global_filter(x: Tensor, weight: Tensor) -> Tensor:
     b, h, w, c = x.shape
     out = torch.empty_like(x)
     with torch.cuda.device_of(x):
-        _filter_kernel[triton.cdiv(c, CHANNELS), b](
+        _filter_kernel[triton.cdiv(c, CHANNELS) * b,](
             x,
             weight.view(torch.int64),
             out,
