@@ -4,7 +4,8 @@ A whole grid no longer fits one program, a line of tokens for a few channels doe
 and keeps its half spectrum in as many numbers as the row has tokens: frequency v has its real part in slot v and its
 imaginary part in slot w - v ("halfcomplex" order, as FFTW calls it). The second takes a column of frequencies,
 transforms it, multiplies by the weights and goes back; the third turns rows into tokens again. Memory is touched six
-times, twice in each kernel, without a buffer beside the result, where torch.fft touches it 18 to 22 times.
+times, twice in each kernel, without a buffer beside the result, where torch.fft touches it 18 to 22 times: it copies
+to channel-first and back on both ways, scales in passes of its own, and cuFFT needs one or two passes a transform.
 
 A transform of n = a b tokens is done in two levels, which takes a + b products a token instead of n. With token
 t = b t1 + t2 and frequency k = k1 + a k2,
