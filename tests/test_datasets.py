@@ -333,9 +333,17 @@ def test_load_images_shows_the_right_picture_for_each_label(val: Path, tmp_path:
     assert images.pixels.shape == (100, 32, 32, 3) and images.pixels.dtype == np.uint8
     assert len(set(images.labels.tolist())) == 100
     assert [class_of(pixels[16, 16]) for pixels in images.pixels[:]] == images.labels.tolist()
-    assert images.excluded == (("imagenet", "expected 50000 images, found 1000"),)
+    assert images.excluded == () and images.expected == 100
     with pytest.raises(UsageError, match="limit of at least 1"):
         load_images("imagenet", [val.parent], TINY, limit=0, cache_dir=tmp_path)
+
+
+@pytest.mark.parametrize(("limit", "expected"), [(None, 10000), (12, 12), (10**6, 10000)])
+def test_the_size_of_the_set_is_no_unreadable_image(
+    limit: int | None, expected: int, val: Path, tmp_path: Path
+) -> None:
+    images = load_images("imagenet_a_control", [val.parent], TINY, limit=limit, cache_dir=tmp_path, progress=False)
+    assert images.excluded == () and images.expected == images.subset([0]).expected == expected
 
 
 def test_subset_and_fingerprint(val: Path, tmp_path: Path) -> None:

@@ -106,12 +106,15 @@ def test_a_truncated_image_is_named_counted_and_left_out(data, tmp_path, monkeyp
     finally:
         bad.write_bytes(whole)
     assert record.error is None and record.values["images"] == 199
-    assert any(bad.stem in image and "runcated" in reason for image, reason in record.provenance["excluded"])
+    ((image, reason),) = record.provenance["excluded"]
+    assert bad.stem in image and "runcated" in reason
+    assert (record.values["excluded"], record.values["expected"]) == (1, 7500)
 
 
 def test_a_limit_is_stratified_and_part_of_the_cell(data, tmp_path, monkeypatch):
     record = measure(data, tmp_path, ["imagenet"], Oracle(), monkeypatch, limit=50)["imagenet"]
     assert record.values["images"] == 50 and record.cell.settings["limit"] == 50
+    assert (record.values["excluded"], record.values["expected"]) == (0, 50)
     assert len(set(Store(tmp_path).arrays(record)["labels"].tolist())) == 50
 
 

@@ -164,9 +164,6 @@ def load_images(
     items = spec.find(data_dirs, Corruption(*corruption) if corruption else None)
     if not items.ids:
         raise GfnetBenchError(f"{spec.name}: expected {spec.images} images, found none in its folders")
-    excluded = []
-    if len(items.ids) != spec.images:
-        excluded.append((spec.name, f"expected {spec.images} images, found {len(items.ids)}"))
     if limit is not None:
         items = items.select(choose(items.ids, items.labels.tolist(), limit, seed))
     if spec.source.pixels is not None:
@@ -189,9 +186,10 @@ def load_images(
         labels,
         ids,
         read.sizes[read.kept],
-        (*excluded, *((items.ids[r], reason) for r, reason in read.reasons.items())),
+        tuple((items.ids[r], reason) for r, reason in read.reasons.items()),
         spec.classes() if spec.classes else None,
         tuple(spec.answers(image) for image in ids) if spec.answers else None,
+        spec.images if limit is None else min(limit, spec.images),
     )
 
 

@@ -51,9 +51,10 @@ class Images:
         labels: (n,) int64, class index (0 to 999, or 0 to 9 in the mini suite).
         ids: one per image, the same on every machine.
         sizes: (n,) int64, bytes of each image's file.
-        excluded: what was left out, as (id, reason); an entry under the data set's own name says how many are missing.
+        excluded: the images that could not be read and are left out, as (id, reason).
         classes: the class indices that count; None if all do.
         answers: the right answers of each image where there may be several.
+        expected: how many the whole set has, or the limit if that is fewer; None where nobody knows.
     """
 
     pixels: Any
@@ -63,6 +64,7 @@ class Images:
     excluded: tuple[tuple[str, str], ...] = ()
     classes: tuple[int, ...] | None = None
     answers: tuple[tuple[int, ...], ...] | None = None
+    expected: int | None = None
 
     @cached_property
     def fingerprint(self) -> str:
@@ -85,6 +87,7 @@ class Images:
             self.excluded,
             self.classes,
             tuple(self.answers[r] for r in rows) if self.answers is not None else None,
+            self.expected,
         )
 
     def __len__(self) -> int:

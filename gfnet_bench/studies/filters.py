@@ -236,6 +236,7 @@ class Bench(robustness.Bench):
             "clean_error": clean / len(images),
             "mean_error": float(wrong.mean() / len(images)),
             "excluded": len(images.excluded),
+            "expected": images.expected,
         }
         provenance = {
             **self._about(model),

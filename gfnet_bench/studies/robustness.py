@@ -285,7 +285,11 @@ class Bench:
         from gfnet_bench import metrics
 
         predictions, batch_size = evaluation
-        values = {**metrics.scores(predictions, images.answers), "excluded": len(images.excluded)}
+        values = {
+            **metrics.scores(predictions, images.answers),
+            "excluded": len(images.excluded),
+            "expected": images.expected,
+        }
         provenance = {
             "device": device_name(self.device),
             "batch_size": batch_size,
