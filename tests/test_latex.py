@@ -55,22 +55,60 @@ def test_every_character_becomes_plain_ascii():
 
 def test_wide_tables_are_shrunk_to_the_page():
     narrow = Table("n", "N", [Column("a", "A")], [{"a": "x"}]).render("latex")
-    wide = Table("w", "W", [Column("a", "A"), Column("b", "B")], [{"a": "x" * 60, "b": "y" * 60}]).render("latex")
+    columns = [Column(key, key.upper()) for key in "abc"]
+    wide = Table("w", "W", columns, [dict.fromkeys("abc", "x" * 40)]).render("latex")
     assert "resizebox" not in narrow
     assert r"\resizebox{\linewidth}{!}{%" in wide
+
+
+LONG = Table(
+    "long",
+    "Long_title",
+    [Column("name", "Name"), *(Column(f"c{i}", f"Column {i}", align="right") for i in range(20)), Column("why", "Why")],
+    [{"name": f"[{i}]", **{f"c{j}": i + j / 3 for j in range(20)}, "why": "a_b " * 30} for i in range(90)],
+    [*HOSTILE],
+)
+UNTITLED = Table("untitled", "", [Column("a", "A")], [{"a": i} for i in range(41)])
+
+
+@pytest.mark.parametrize("table", [LONG, UNTITLED], ids=lambda t: t.name)
+def test_tables_longer_than_a_page_break(table):
+    """Every longtable is whole: a head that repeats, a foot, as many cells in a line as columns; no box around it."""
+    text = table.render("latex")
+    assert "{table}" not in text and "resizebox" not in text and r"\usepackage{booktabs,longtable}" in text
+    parts = re.findall(r"\\begin\{longtable\}\{(.*?)\}\n(.*?)\\end\{longtable\}", text, re.DOTALL)
+    assert len(parts) == (3 if table is LONG else 1)
+    assert text.count(r"\label") == (table is LONG) and text.count(r"\caption") == (3 if table is LONG else 0)
+    seen = []
+    for spec, body in parts:
+        columns = len(re.sub(r"p\{[^}]*\}?", "p", spec))
+        first, rest = body.split("\\endfirsthead\n")
+        head, rest = rest.split("\\endhead\n")
+        _, rest = rest.split("\\endfoot\n")
+        _, rows = rest.split("\\endlastfoot\n")
+        assert first.endswith(head)
+        heading = head.splitlines()[1]
+        assert {line.count(" & ") + 1 for line in (heading, *rows.splitlines())} == {columns}
+        assert len(rows.splitlines()) == len(table.rows) and all(r.endswith(r" \\") for r in rows.splitlines())
+        seen += heading.removesuffix(r" \\").split(" & ")
+    assert list(dict.fromkeys(seen)) == [c.title for c in table.columns]
+
+
+def test_a_page_of_rows_does_not_break():
+    assert "longtable" not in Table("t", "T", [Column("a", "A")], [{"a": i} for i in range(40)]).render("latex")
 
 
 @pytest.fixture(scope="module")
 def tables(tmp_path_factory):
     report = robustness(fill(tmp_path_factory.mktemp("results"), [*imagenet(), *mini()]))
-    return [*report.tables, *report.details, TABLE]
+    return [*report.tables, *report.details, TABLE, LONG, UNTITLED]
 
 
 def test_all_tables_compile(tables, tmp_path):
     if not shutil.which("pdflatex"):
         pytest.skip("pdflatex is not installed")
     body = "\n\\clearpage\n".join(table.render("latex") for table in tables)
-    head = "\\documentclass{article}\n\\usepackage{booktabs,graphicx}\n\\begin{document}\n"
+    head = "\\documentclass{article}\n\\usepackage{booktabs,graphicx,longtable}\n\\begin{document}\n"
     (tmp_path / "tables.tex").write_text(f"{head}{body}\\end{{document}}\n", encoding="ascii")
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape", "tables.tex"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, errors="replace", timeout=60)

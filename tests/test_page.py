@@ -139,6 +139,19 @@ def test_contrast_of_text_is_aa(page, rule):
             assert (light + 0.05) / (dark + 0.05) >= 4.5, (ink, ground)
 
 
+def test_a_cell_is_sorted_by_its_number_whatever_it_says(tmp_path):
+    shown = Column("x_s", "X", "ms", show=lambda row: row["says"], align="right")
+    columns = [Column("name", "Name"), shown, Column("n", "N", align="right")]
+    says = (("28.0*", 0.028, 7), ("no memory ≈9", None, 1_234_567_891), ("-", None, None))
+    rows = [{"name": "a", "says": text, "x_s": value, "n": n} for text, value, n in says]
+    report = Report([Table("t", "T", columns, rows)])
+    text = write_page({"t": report}, {}, tmp_path / "page.html").read_text(encoding="utf-8")
+    cells = re.findall(r"<td class=n(.*?)>(.*?)</td>", text)
+    assert cells == [
+        (" data-v=0.028", "28.0*"), ("", "7"), (' data-v=""', "no memory ≈9"), ("", "1234567891"), ("", "-"), ("", "-"),
+    ]  # fmt: skip
+
+
 def test_names_from_users_are_text(tmp_path):
     one, broken = cell(EVIL, "mini", CLEAN), cell(EVIL, "mini", FGSM)
     measured, arrays = record(one, 30)

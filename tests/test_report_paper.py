@@ -238,7 +238,7 @@ def test_names_are_escaped():
     table = accuracy([]).tables[0]
     odd = Table(table.name, table.title, table.columns, [{**table.rows[0], "model": "<b>a_b & $x|y</b>"}])
     assert "<b>" not in odd.render("html") and "&lt;b&gt;a_b &amp; $x|y" in odd.render("html")
-    assert "&lt;b>a_b & $x\\|y" in odd.render("md")
+    assert r"&lt;b>a_b & \$x\|y" in odd.render("md")
     assert r"a\_b \& \$x" in odd.render("latex")
     failed = Record(scored("gfnet_s").cell, error="GfnetBenchError: <script>alert('x')</script>")
     page = accuracy([failed]).render("html")

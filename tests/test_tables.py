@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import csv
+import html
 import json
+import re
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -40,6 +42,69 @@ def test_csv_and_json_hold_the_same_rows():
     assert [{k: "" if v is None else str(v) for k, v in row.items()} for row in from_json] == from_csv
     assert from_json[0]["p"] == 0.000432199
     assert from_json[2]["p"] is None
+
+
+def accuracy(row):
+    return None if row["top1_percent"] is None else f"{row['top1_percent']:.1f} ±2.0{row['top1_percent_mark'] or ''}"
+
+
+FIELDS = ("top1_percent", "top1_percent_low", "top1_percent_mark")
+PLAIN = [
+    Column("model", "Model"),
+    Column("top1_percent", "Top-1", "%", show=accuracy, fields=FIELDS, align="right"),
+    Column("latency_s", "Latency", "ms", scale=1e3, digits=2, align="right"),
+    Column("people", "For people", show=lambda row: "seen", fields=()),
+]
+MEASURED = [
+    dict(zip(("model", *FIELDS, "latency_s"), values, strict=True))
+    for values in (("a", 88.2345678, 86.1, "†", 0.0123456), ("b", None, None, "", float("nan")))
+]
+
+
+def test_people_read_marks_and_larger_units_and_programs_plain_numbers():
+    text = render(MEASURED, PLAIN, "text").splitlines()
+    assert text[0].split("  ")[0] == "Model" and "Latency (ms)" in text[0]
+    assert text[2].split() == ["a", "88.2", "±2.0†", "12.35", "seen"]
+    assert render(MEASURED, PLAIN, "csv").splitlines() == [
+        "model,top1_percent,top1_percent_low,top1_percent_mark,latency_s", "a,88.2346,86.1,†,0.0123456", "b,,,,",
+    ]  # fmt: skip
+
+
+def test_what_is_missing_is_spelt_once():
+    assert render(MEASURED, PLAIN, "text").splitlines()[3].split() == ["b", "-", "-", "seen"]
+    for row in (json.loads(render(MEASURED, PLAIN, "json"))[1], json.loads(render([{}], PLAIN[:3], "json"))[0]):
+        assert {row[name] for name in (*FIELDS, "latency_s")} == {None}
+
+
+@pytest.mark.parametrize("start", ["=1+cmd|' /C calc'!A0", "+1", "-1+2", "@SUM(A1)", "\t=1", "\r=1"])
+def test_no_spreadsheet_runs_a_name(start):
+    rows = [{start: start, "number": -1.5}]
+    head, line = csv.reader(render(rows, [Column(start, "T"), Column("number", "N")], "csv").splitlines())
+    assert head == [f"'{start.strip()}", "number"] and line == [f"'{start.strip()}", "-1.5"]
+    assert json.loads(render(rows, [Column(start, "T")], "json")) == [{start: start}]  # which no spreadsheet opens
+
+
+HOSTILE = [
+    "$x^$", "a_b_c %", "_a_", "**b**", "~~c~~", "<b>&amp;</b>", "a|b", r"\input{x}", "[a](javascript:b)", "`c`",
+    "&lt;b", "# d", "1. e", "- f", "> g", "a\nb\u2028c", "\x1b[31mred", "\u202eabc",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_names_are_text_in_every_format(name):
+    """Commonmark's and GitHub's marks are escaped; what a reader sees is the name in one line."""
+    table = Table("t", name, [Column("name", name)], [{"name": name}], [name])
+    seen = " ".join(name.split()).replace("\x1b", "\\x1b").replace("\u202e", "\\u202e")
+    assert table.render("text").count(seen) == 4
+    assert all(c.isprintable() or c == "\n" for format in ("text", "md", "latex", "html") for c in table.render(format))
+    title, _, head, _, row, _, note = table.render("md").splitlines()
+    for line, before, after in ((title, "### ", ""), (head, "| ", " |"), (row, "| ", " |"), (note, "- ", "")):
+        shown = line.removeprefix(before).removesuffix(after)
+        escaped = r"\\([!-/:-@\[-`{-~])"
+        active = r"[|`*~$\[<]|(?<![^\W_])_|_(?![^\W_])" + r"|^[#>+-]\s|^1\.\s" * (line is note)
+        assert not re.search(active, re.sub(escaped, "", shown)), shown
+        assert html.unescape(re.sub(escaped, r"\1", shown)) == seen
+    assert table.render("latex").isascii()
 
 
 def test_html_reads_back():

@@ -14,7 +14,7 @@ from gfnet_bench.reports.base import Figure
 from gfnet_bench.reports.page.html import anchor, data_uri, download, esc, json_script, tag, words
 from gfnet_bench.reports.page.provenance import Provenance
 from gfnet_bench.reports.plots import Plot
-from gfnet_bench.reports.tables import FORMATS, RECORDS, Column, Row, Table
+from gfnet_bench.reports.tables import FORMATS, GAP, RECORDS, Column, Row, Table
 
 _KINDS = {"pdf": "application/pdf", "png": "image/png", "csv": "text/csv", "svg": "image/svg+xml"}
 _DOWNLOADS = (("CSV", "csv", "text/csv"), ("LaTeX", "latex", "application/x-tex"), ("Markdown", "md", "text/markdown"))
@@ -78,14 +78,22 @@ def _side(column: Column) -> str:
 
 
 def _cell(row: Row, column: Column, is_head: bool, provenance: Provenance) -> str:
-    text, value = esc(column.text(row)), row.get(column.key)
+    shown, value = column.text(row), row.get(column.key)
+    text = esc(shown)
     link = provenance.link(row.get(RECORDS, {}).get(column.key, ()))
-    if link is not None and value is not None:
+    if link is not None and shown != GAP:
         text = f"<a href={link}>{text}</a>"
     if is_head:
         return f"<th scope=row{_side(column)}>{text}</th>"
-    exact = isinstance(value, float) and not isinstance(value, bool)
-    return f"<td{_side(column)}{f' data-v={value:.6g}' if exact else ''}>{text}</td>"
+    return f"<td{_side(column)}{_sorted_by(value, shown)}>{text}</td>"
+
+
+def _sorted_by(value: Any, shown: str) -> str:
+    """What the page's script sorts a cell by where that is not what it says: the number itself, or nothing."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        exact = f"{value:.6g}" if isinstance(value, float) else str(value)
+        return f" data-v={exact}" if exact != shown else ""
+    return ' data-v=""' if value is None and shown != GAP else ""
 
 
 def figure(drawing: Figure) -> str:
