@@ -52,13 +52,6 @@ def test_other_modes_and_formats_are_what_pillow_makes_of_them(form: str, mode: 
     np.testing.assert_array_equal(decode(data), expected)
 
 
-def test_exif_orientation_is_ignored_as_torchvision_does() -> None:
-    exif = Image.Exif()
-    exif[0x0112] = 6  # turned by 90 degrees
-    data = encoded(textured(), exif=exif)
-    assert decode(data).shape == (90, 120, 3)
-
-
 @pytest.mark.parametrize("side", ["landscape", "portrait", "square"])
 @pytest.mark.parametrize("interpolation", ["bicubic", "bilinear"])
 def test_resize_and_crop_is_pillows_within_two_levels(interpolation: str, side: str) -> None:

@@ -1,18 +1,25 @@
 """One image file to pixels: what Pillow would give, at well over twice its speed.
 
 simplejpeg decodes bit for bit like Pillow; PyTorch's antialiased resize of bytes stays within two grey levels of
-Pillow's (`experiments/decode_speed.py` measures both). EXIF orientation is ignored, as torchvision's folders do.
+Pillow's (`experiments/decode_speed.py` measures both). EXIF orientation is ignored, as torchvision's folders do (but
+for TIFF, which Pillow turns).
 """
 
 from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gfnet_bench.catalog import Transform
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+BITS, PHOTOMETRIC, WHITE_IS_ZERO = 258, 262, 0  # tags of TIFF, and a value
 
 
 class BadImage(Exception):
@@ -56,9 +63,42 @@ def _decode_with_pillow(data: bytes) -> NDArray[np.uint8]:
 
     try:
         with Image.open(io.BytesIO(data)) as image:
-            return np.array(image.convert("RGB"))
+            return _rgb(image)
     except Exception as error:  # on damaged files Pillow's plugins raise whatever they happen to meet
         raise BadImage(str(error)) from None
+
+
+def _rgb(image: Image.Image) -> NDArray[np.uint8]:
+    """As `convert("RGB")`, what torchvision's folders do; but grey of more than 8 bits keeps its range.
+
+    Of several pictures in a file this is the first, of transparent pixels the colour beneath.
+    """
+    image.info.pop("transparency", None)  # of a palette Pillow would warn that it is lost
+    if image.mode[0] in "IF":
+        return np.repeat(_grey(image)[..., None], 3, axis=2)
+    return np.array(image.convert("RGB"))
+
+
+def _grey(image: Image.Image) -> NDArray[np.uint8]:
+    """Grey of 16 or 32 bits as bytes, where Pillow would cut off what is above 255: white where it should be grey.
+
+    Of 16 bits these are the upper 8, as Pillow takes them of 16-bit colours. Where white is in 32 bits no file says:
+    fractions from 0 to 1 are of the range, and levels from 0 to 255 are themselves.
+
+    Raises:
+        BadImage: if there are others.
+    """
+    levels = np.asarray(image)
+    tags = getattr(image, "tag_v2", {})
+    if image.mode.startswith("I;") or (image.mode == "I" and image.format in ("PNG", "PPM")):
+        bytes_ = (levels >> (tags.get(BITS, (16,))[0] - 8)).astype(np.uint8)
+        return ~bytes_ if tags.get(PHOTOMETRIC) == WHITE_IS_ZERO else bytes_
+    low, high = levels.min(), levels.max()
+    if not (low >= 0 and high <= 255):  # NaN fails this too
+        raise BadImage(f"{levels.dtype} levels from {low:g} to {high:g}, expected 0 to 255; save it with 8 or 16 bits")
+    if image.mode == "F" and high <= 1:
+        levels = np.rint(levels * 255)
+    return levels.astype(np.uint8)
 
 
 def resize_and_crop(image: NDArray[np.uint8], transform: Transform) -> NDArray[np.uint8]:
