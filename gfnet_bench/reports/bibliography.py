@@ -1,8 +1,8 @@
-"""What the numbers rest on, as BibTeX: the models, data sets, attacks and tools that the records name."""
+"""What the numbers rest on, as BibTeX: the models, data sets, attacks and tools that the records name, each exactly."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from importlib.resources import files
 
@@ -31,31 +31,49 @@ _FAMILIES = {
 }
 """A family of the catalogue, or a mixer of the complexity study -> who made it known."""
 
+_MODELS = {"vit_mini": "dosovitskiy2021image"}
+"""A model of the catalogue that differs from its family in origin."""
+
+_PHOTOGRAPHS = ("russakovsky2015imagenet",)
+_CORRUPTED = ("hendrycks2019benchmarking", "krizhevsky2012alexnet", *_PHOTOGRAPHS)  # mCE is relative to AlexNet
+_ADVERSARIAL = ("hendrycks2021natural", *_PHOTOGRAPHS)
+_SECOND = ("recht2019imagenet", *_PHOTOGRAPHS)
+_RENDITIONS = ("hendrycks2021many", *_PHOTOGRAPHS)
+_FASHION = ("xiao2017fashion",)
+
 _DATASETS = {
-    "imagenet_c": ("hendrycks2019benchmarking", "krizhevsky2012alexnet"),
-    "imagenet_a": ("hendrycks2021natural",),
-    "imagenet_v2": ("recht2019imagenet",),
-    "imagenet_real": ("beyer2020imagenet",),
-    "imagenet_r": ("hendrycks2021many",),
-    "imagenet_sketch": ("wang2019sketch",),
-    "imagenet": ("russakovsky2015imagenet",),
-    "mini_c": ("hendrycks2019benchmarking",),
-    "mini": ("xiao2017fashion",),
+    "imagenet": _PHOTOGRAPHS,
+    "imagenet_real": ("beyer2020imagenet", *_PHOTOGRAPHS),
+    "imagenet_c": _CORRUPTED,
+    "imagenet_c_generated": _CORRUPTED,
+    "imagenet_a": _ADVERSARIAL,
+    "imagenet_a_control": _ADVERSARIAL,
+    "imagenet_v2": _SECOND,
+    "imagenet_v2_threshold": _SECOND,
+    "imagenet_v2_top": _SECOND,
+    "imagenet_r": _RENDITIONS,
+    "imagenet_r_control": _RENDITIONS,
+    "imagenet_sketch": ("wang2019sketch", *_PHOTOGRAPHS),
+    "mini": _FASHION,
+    "mini_a": _FASHION,
+    "mini_v2": _FASHION,
+    "mini_c": ("hendrycks2019benchmarking", *_FASHION),
 }
-"""The start of a data set's name -> where it comes from; all that fit count."""
+"""A data set -> where it comes from. One that is not listed cites nothing: a neighbour's name would be false."""
 
 _PERTURBATIONS = {
     "fgsm": "goodfellow2015explaining",
     "pgd": "madry2018towards",
-    "torchattacks:": "kim2020torchattacks",
+    "torchattacks": "kim2020torchattacks",
     "fourier": "yin2019fourier",
 }
+"""An attack, a library of them (what stands before the colon of `torchattacks:FAB`), or another perturbation."""
 
 
 def bibtex(records: Iterable[Record]) -> str:
     """A `.bib` file with one entry for each thing that was used, this tool and the GFNet paper first."""
     records = list(records)
-    used = {"rao2021gfnet", *(key for record in records for key in _keys(record))}
+    used = {"rao2021gfnet", *(key for record in records if record.error is None for key in _keys(record))}
     entries = [_tool(records), *(entry for key, entry in references().items() if key in used)]
     return "\n\n".join(entries) + "\n"
 
@@ -70,29 +88,24 @@ def references() -> dict[str, str]:
 
 def _keys(record: Record) -> Iterator[str]:
     settings, model = record.cell.settings, record.cell.model
+    subject, dataset, perturbation = (settings.get(key) for key in ("subject", "dataset", "perturbation"))
     spec = _spec(model)
-    family = spec.family if spec else model
-    if family in _FAMILIES:
-        yield "dosovitskiy2021image" if model == "vit_mini" else _FAMILIES[family]
-    if "semantic_fpn" in model or "semantic_fpn" in str(settings.get("subject")):
+    yield from _known(_MODELS, model) or _known(_FAMILIES, spec.family if spec else model)
+    if subject == "semantic_fpn":
         yield "kirillov2019panoptic"
-    if "timm" in record.provenance and not (spec and spec.suite == "mini"):
+    if "timm" in record.provenance and subject not in ("block", "mixer") and not (spec and spec.suite == "mini"):
         yield "wightman2019timm"
-    dataset = str(settings.get("dataset") or "")
-    for start, keys in _DATASETS.items():
-        if dataset.startswith(start):
-            yield from keys
-    perturbation = settings.get("perturbation") or {}
-    name = str(perturbation.get("name", "")) if isinstance(perturbation, dict) else str(perturbation)
-    for start, key in _PERTURBATIONS.items():
-        if name.startswith(start):
-            yield key
-    if settings.get("measure") == "heatmap":
-        yield "yin2019fourier"
-    if isinstance(perturbation, dict) and "severity" in perturbation:
+    yield from _DATASETS.get(str(dataset), ())
+    about = perturbation if isinstance(perturbation, dict) else {"name": perturbation}
+    yield from _known(_PERTURBATIONS, str(about.get("name")).partition(":")[0])
+    if "severity" in about:
         yield "hendrycks2019benchmarking"
-        if perturbation.get("recipe") == "imagecorruptions":
-            yield "michaelis2019benchmarking"
+    if about.get("recipe") == "imagecorruptions":
+        yield "michaelis2019benchmarking"
+
+
+def _known(keys: Mapping[str, str], name: str) -> tuple[str, ...]:
+    return (keys[name],) if name in keys else ()
 
 
 def _spec(model: str) -> ModelSpec | None:

@@ -1,0 +1,97 @@
+"""Every data set, attack and family cites its own source, and a name that nobody knows cites no neighbour."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from gfnet_bench.attacks import ATTACKS
+from gfnet_bench.catalog import MODELS
+from gfnet_bench.datasets import DATASETS
+from gfnet_bench.records import PROTOCOLS, Cell, Record
+from gfnet_bench.reports.bibliography import _DATASETS, _FAMILIES, _MODELS, _PERTURBATIONS, bibtex, references
+
+ALWAYS = {"gfnet_bench", "rao2021gfnet"}
+
+# By hand, from the sets' own papers; all of ImageNet's relatives also rest on ImageNet.
+SOURCES = {
+    "imagenet": set(),
+    "imagenet_real": {"beyer2020imagenet"},
+    "imagenet_c": {"hendrycks2019benchmarking", "krizhevsky2012alexnet"},
+    "imagenet_c_generated": {"hendrycks2019benchmarking", "krizhevsky2012alexnet"},
+    "imagenet_a": {"hendrycks2021natural"},
+    "imagenet_a_control": {"hendrycks2021natural"},
+    "imagenet_v2": {"recht2019imagenet"},
+    "imagenet_v2_threshold": {"recht2019imagenet"},
+    "imagenet_v2_top": {"recht2019imagenet"},
+    "imagenet_r": {"hendrycks2021many"},
+    "imagenet_r_control": {"hendrycks2021many"},
+    "imagenet_sketch": {"wang2019sketch"},
+    "mini": {"xiao2017fashion"},
+    "mini_a": {"xiao2017fashion"},
+    "mini_v2": {"xiao2017fashion"},
+    "mini_c": {"xiao2017fashion", "hendrycks2019benchmarking"},
+}
+
+
+def cited(model: str = "nobody", error: str | None = None, timm: bool = False, **settings) -> set[str]:
+    cell = Cell("robustness", PROTOCOLS["robustness"], model, settings)
+    text = bibtex([Record(cell, error=error, provenance={"timm": "1.0"} if timm else {})])
+    return set(re.findall(r"^@\w+\{(\w+),$", text, re.MULTILINE)) - ALWAYS
+
+
+@pytest.mark.parametrize("dataset", list(DATASETS))
+def test_a_data_set_cites_its_own_source(dataset):
+    expected = SOURCES[dataset] | ({"russakovsky2015imagenet"} if dataset.startswith("imagenet") else set())
+    assert cited(dataset=dataset, perturbation={"name": "clean"}) == expected
+
+
+@pytest.mark.parametrize("attack", [*ATTACKS, "torchattacks:PGD", "torchattacks:FGSM", "fourier"])
+def test_an_attack_cites_its_own_source(attack):
+    key = {"fgsm": "goodfellow2015explaining", "pgd": "madry2018towards", "fourier": "yin2019fourier"}
+    assert cited(perturbation={"name": attack}) == {key.get(attack, "kim2020torchattacks")}
+
+
+def test_every_model_of_the_catalogue_cites_its_family():
+    for name in MODELS:
+        found = cited(name)
+        assert found == {_MODELS.get(name, _FAMILIES[MODELS[name].family])} - ALWAYS
+        assert cited(MODELS[name].timm_name) == found or MODELS[name].suite == "mini"
+    assert cited("vit_mini") == {"dosovitskiy2021image"}
+
+
+def test_names_near_a_known_one_cite_no_neighbour():
+    tried = 0
+    for names, settings in (
+        (_DATASETS, lambda name: {"dataset": name}),
+        (_PERTURBATIONS, lambda name: {"perturbation": {"name": name}}),
+        ({**_FAMILIES, **_MODELS}, lambda name: {"model": name}),
+    ):
+        for name in names:
+            near = {name + "x", f"{name}_2", f"x{name}", name[:-1], name.upper() + "_", f"semantic_fpn_{name}"}
+            for other in near - set(names):
+                assert cited(**settings(other)) == set(), other
+                tried += 1
+    assert tried > 150
+
+
+def test_every_key_has_an_entry_and_every_entry_a_use():
+    used = {*_FAMILIES.values(), *_MODELS.values(), *_PERTURBATIONS.values(), *(k for v in _DATASETS.values() for k in v)}
+    others = {"kirillov2019panoptic", "wightman2019timm", "michaelis2019benchmarking"}
+    assert used | others == set(references())
+
+
+def test_recipes_subjects_and_libraries():
+    corrupted = {"name": "fog", "severity": 1}
+    assert cited(perturbation={**corrupted, "recipe": "cifar_c"}) == {"hendrycks2019benchmarking"}
+    both = {"hendrycks2019benchmarking", "michaelis2019benchmarking"}
+    assert cited(perturbation={**corrupted, "recipe": "imagecorruptions"}) == both
+    assert cited("resnet50", subject="semantic_fpn") == {"he2016deep", "kirillov2019panoptic"}
+    assert cited("resnet50.a1_in1k", timm=True) == {"wightman2019timm"}
+    assert cited("self_attention", timm=True, subject="block") == {"dosovitskiy2021image"}  # no network of timm
+    assert cited("vit_mini", timm=True) == {"dosovitskiy2021image"}
+
+
+def test_what_could_not_be_measured_is_behind_no_number():
+    assert cited("resnet50", "MissingError: no", dataset="imagenet_a", perturbation={"name": "pgd"}) == set()
