@@ -45,7 +45,7 @@ def ours(data: bytes, transform: Transform) -> Pixels:
 
 def pillow(data: bytes, transform: Transform) -> Pixels:
     """What torchvision's Resize and CenterCrop do with a Pillow image."""
-    assert transform.resize is not None
+    assert isinstance(transform.resize, int)
     image = Image.open(io.BytesIO(data)).convert("RGB")
     side, (width, height) = transform.resize, image.size
     size = (side, int(side * height / width)) if width <= height else (int(side * width / height), side)

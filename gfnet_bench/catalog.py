@@ -23,15 +23,21 @@ class Transform:
         name: `paper` (the GFNet paper's, the same for every model) or `model` (the one its weights came with).
         height: rows of the crop.
         width: columns of the crop.
-        resize: the shorter side before the crop, in pixels; None leaves the size alone.
+        resize: the shorter side before the crop, in pixels; or a (height, width) that `mode` fits the image to; None
+            leaves the size alone.
         interpolation: the resampling filter, `bicubic` or `bilinear`, always antialiased.
+        mode: how an image meets a (height, width), in timm's words: `center` covers it, `border` fits inside it,
+            `squash` takes its very shape.
+        fill: red, green and blue of what a crop shows beyond the image; None where a crop must lie inside.
     """
 
     name: str
     height: int
     width: int
-    resize: int | None
+    resize: int | tuple[int, int] | None
     interpolation: str
+    mode: str = "center"
+    fill: tuple[int, int, int] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The fields as a record stores them."""
@@ -43,9 +49,31 @@ def paper_transform(height: int, width: int) -> Transform:
     return Transform("paper", height, width, int(256 / 224 * max(height, width)), "bicubic")
 
 
-def model_transform(height: int, width: int, crop_pct: float, interpolation: str) -> Transform:
-    """The transform of a timm configuration, by timm's rule that the crop is `crop_pct` of the resized side."""
-    return Transform("model", height, width, math.floor(max(height, width) / crop_pct), interpolation)
+def model_transform(
+    height: int,
+    width: int,
+    crop_pct: float,
+    interpolation: str,
+    mode: str = "center",
+    mean: Sequence[float] = (0.0, 0.0, 0.0),
+) -> Transform:
+    """The transform of a timm configuration, by timm's rule that the crop is `crop_pct` of the resized side.
+
+    Args:
+        height: rows of the crop.
+        width: columns of the crop.
+        crop_pct: the share of the resized image that the crop keeps, of each side.
+        interpolation: the resampling filter.
+        mode: see `Transform`; timm takes a word it does not know for `center`.
+        mean: the model's mean pixel, from 0 to 1, which timm pads with in `border` mode.
+    """
+    sides = math.floor(height / crop_pct), math.floor(width / crop_pct)
+    if mode not in ("squash", "border"):
+        return Transform("model", height, width, sides[0] if height == width else sides, interpolation)
+    red, green, blue = (round(255 * value) for value in mean)
+    return Transform(
+        "model", height, width, sides, interpolation, mode, (red, green, blue) if mode == "border" else None
+    )
 
 
 @dataclass(frozen=True)
@@ -159,14 +187,31 @@ _mini("resnet_mini", "ResNet-mini", "ResNet")
 
 
 def find_spec(name: str) -> ModelSpec:
-    """The model called `name`: a short name, or any name timm knows, with or without the tag of its weights.
+    """The model called `name`: a short name, or any name timm knows.
+
+    Args:
+        name: `resnet50` with or without the tag of its weights, the same as the hub spells it (`timm/NAME`,
+            `hf-hub:timm/NAME`), any other model of timm on the hub (`hf-hub:OWNER/NAME`) or in a folder
+            (`local-dir:FOLDER`).
 
     Raises:
         UsageError: if there is none; the text names near short names.
     """
-    if name not in MODELS and _in_timm(name):
-        return ModelSpec(name, name, name, "timm", "imagenet", None)
+    source, place = source_of(name)
+    known = place.removeprefix("timm/") if source != "local-dir" else name
+    if known not in MODELS and _in_timm(known):
+        return ModelSpec(known, known, known, "timm", "imagenet", None)
+    if source is not None and name not in MODELS:
+        full = f"{source}:{place}"
+        return ModelSpec(full, full, full, "timm", "imagenet", None)
     return MODELS[name]
+
+
+def source_of(name: str) -> tuple[str | None, str]:
+    """A model's name as timm reads it: `hf-hub` or `local-dir`, and what follows; None and the name for any other."""
+    source, _, place = name.partition(":")
+    source = source.lower().replace("_", "-")
+    return (source, place) if source in ("hf-hub", "local-dir") and place else (None, name)
 
 
 def expand(patterns: Sequence[str]) -> list[str]:

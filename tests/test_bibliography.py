@@ -77,7 +77,12 @@ def test_names_near_a_known_one_cite_no_neighbour():
 
 
 def test_every_key_has_an_entry_and_every_entry_a_use():
-    used = {*_FAMILIES.values(), *_MODELS.values(), *_PERTURBATIONS.values(), *(k for v in _DATASETS.values() for k in v)}
+    used = {
+        *_FAMILIES.values(),
+        *_MODELS.values(),
+        *_PERTURBATIONS.values(),
+        *(k for v in _DATASETS.values() for k in v),
+    }
     others = {"kirillov2019panoptic", "wightman2019timm", "michaelis2019benchmarking"}
     assert used | others == set(references())
 

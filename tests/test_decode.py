@@ -9,7 +9,7 @@ import pytest
 from fake_imagenet import encoded, truncated
 from PIL import Image
 
-from gfnet_bench.catalog import Transform, paper_transform
+from gfnet_bench.catalog import Transform, model_transform, paper_transform
 from gfnet_bench.datasets.decode import BadImage, decode, read_image, resize_and_crop
 
 PHOTOS = os.environ.get("GFNET_BENCH_TEST_DATA")
@@ -34,6 +34,22 @@ def with_pillow(data: bytes, transform: Transform) -> np.ndarray:
     left = round((image.width - transform.width) / 2.0)
     top = round((image.height - transform.height) / 2.0)
     return np.asarray(image.crop((left, top, left + transform.width, top + transform.height)))
+
+
+@pytest.mark.parametrize("mode", ["center", "squash", "border"])
+@pytest.mark.parametrize(("crop", "share"), [((64, 64), 1.0), ((64, 64), 0.875), ((48, 80), 0.9)])
+@pytest.mark.parametrize("size", [(90, 120), (121, 90), (60, 200), (64, 64)])
+def test_every_crop_mode_of_timm(mode: str, crop: tuple[int, int], share: float, size: tuple[int, int]) -> None:
+    from timm.data.transforms_factory import transforms_imagenet_eval
+
+    mean = (0.485, 0.456, 0.406)
+    timms = transforms_imagenet_eval(crop, share, mode, interpolation="bicubic", mean=mean, normalize=False)
+    image = textured(*size)
+    expected = timms(Image.fromarray(image)).permute(1, 2, 0).numpy()
+    ours = resize_and_crop(image, model_transform(*crop, share, "bicubic", mode, mean))
+    assert ours.shape == expected.shape == (*crop, 3)
+    difference = np.abs(ours.astype(int) - expected)
+    assert difference.max() <= 3 and difference.mean() < 0.5  # images that grow differ by one level more
 
 
 @pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": 0, "quality": 95}, {"subsampling": 1}])

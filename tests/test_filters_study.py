@@ -206,7 +206,7 @@ GREY = Images(
 
 
 def heat_map(monkeypatch, tmp_path, model, *, frequencies=None, parts=1, batch_size=64, seed=0):
-    monkeypatch.setattr(study.Bench, "_fitting_model", lambda self, cell: model)
+    monkeypatch.setattr(study.Bench, "fitting_model", lambda self, cell: model)
     monkeypatch.setattr(study.Bench, "images", lambda self, cell, model: GREY)
     cells = study.heatmap_cells(
         ["sensitive"], dataset="mini", norm=4.0, frequencies=frequencies, parts=parts, options=Options(seed=seed)

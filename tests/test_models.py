@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import json
 import os
 import socket
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
@@ -17,10 +19,11 @@ import torch
 from huggingface_hub import constants
 from huggingface_hub.errors import LocalEntryNotFoundError
 from safetensors.torch import save_file
+from timm.models import _hub as hub
 
 from gfnet_bench.catalog import MODELS, expand, find_spec, paper_transform
 from gfnet_bench.errors import GfnetBenchError, MissingError, UsageError
-from gfnet_bench.models import Model, load_model
+from gfnet_bench.models import Model, base, load_model
 from gfnet_bench.models import baselines as hosting
 
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -187,10 +190,16 @@ def test_transforms(name: str, own: bool, size: int | tuple[int, int] | None, ex
     assert transform.to_json()["name"] == ("model" if own else "paper")
 
 
-def test_a_transform_that_is_no_centre_crop_is_refused() -> None:
-    name = next(name for name in timm.list_pretrained() if timm.get_pretrained_cfg(name).crop_mode == "squash")
-    with pytest.raises(GfnetBenchError, match="'squash' crop, expected 'center'; use the paper's transform"):
-        shell(name, transform="model")
+def test_every_model_of_a_thousand_classes_has_its_own_transform() -> None:
+    """The folder of its crop is timm's crop mode; `squash` is what 73 of them were evaluated with."""
+    modes = {}
+    for name in timm.list_pretrained():
+        cfg = timm.get_pretrained_cfg(name)
+        if cfg.num_classes == 1000:
+            modes[name] = cfg.crop_mode
+            transform = base.own_transform(find_spec(name), cfg, cfg.input_size[1:], "model")
+            assert transform.mode == cfg.crop_mode
+    assert "squash" in modes.values()
 
 
 @pytest.mark.parametrize("side", [230, (224, 230)])
@@ -198,6 +207,19 @@ def test_a_transform_that_is_no_centre_crop_is_refused() -> None:
 def test_sizes_a_model_cannot_take(name: str, side: int | tuple[int, int]) -> None:
     with pytest.raises(UsageError, match=rf"{name}: cannot be built for images of \d+ x 230: .*multiples of"):
         shell(name, img_size=side)
+
+
+@pytest.mark.parametrize(
+    ("name", "side"),
+    [("hrnet_w18_small", 200), ("crossvit_9_240", 256), ("efficientformer_l1", 256), ("coatnet_0_224", 200)],
+)
+def test_sizes_that_a_network_would_only_refuse_when_it_is_shown_an_image(name: str, side: int) -> None:
+    with pytest.raises(UsageError, match=rf"^{name}: cannot be built for images of {side} x {side}: shown one"):
+        shell(name, img_size=side)
+
+
+def test_a_size_that_suits_a_network_of_any_size_is_taken() -> None:
+    assert shell("resnet18", img_size=(200, 333)).transform.width == 333
 
 
 @pytest.mark.parametrize(("name", "mean", "std"), [("test_resnet", *HALF), ("pvt_v2_b0", *IMAGENET)])
@@ -278,6 +300,79 @@ def test_timm_weights_are_found_in_the_hub_cache(empty_caches: Path, no_network:
     assert torch.equal(model.net.fc.weight, source.fc.weight)
     assert model.weights_sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
     assert model.weights_source == "timm test_resnet"
+
+
+@pytest.mark.parametrize("name", ["timm/{}", "hf-hub:timm/{}", "hf_hub:timm/{}", "hf-hub:{}"])
+def test_the_hubs_spelling_of_a_timm_name_is_the_same_model(name: str) -> None:
+    assert find_spec(name.format("resnet50.a1_in1k")) == find_spec("resnet50.a1_in1k")
+
+
+@pytest.mark.parametrize("name", ["timm/no_such_net", "hf-hub:", "local-dir:", "ftp:timm/resnet18", "owner/resnet18"])
+def test_names_that_only_look_like_a_source_are_unknown(name: str) -> None:
+    with pytest.raises(UsageError, match="unknown model"):
+        find_spec(name)
+
+
+def model_folder(folder: Path, **changes: object) -> torch.nn.Module:
+    """A folder as timm writes it for the hub: a network of two classes for images of 96 x 96."""
+    net = timm.create_model("vit_tiny_patch16_224", img_size=96, depth=1, num_classes=2)
+    cfg = {"num_classes": 2, "input_size": [3, 96, 96], "mean": [0.1, 0.2, 0.3], "fixed_input_size": True}
+    cfg |= {"crop_pct": 1.0, "crop_mode": "squash", "first_conv": "patch_embed.proj", "classifier": "head"}
+    content = {"architecture": "vit_tiny_patch16_224", "num_classes": 2, "pretrained_cfg": cfg}
+    content |= {"model_args": {"img_size": 96, "depth": 1}, **changes}
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text(json.dumps(content))
+    save_file(net.state_dict(), folder / "model.safetensors")
+    return net
+
+
+def test_a_model_folder_of_timm(tmp_path: Path) -> None:
+    net = model_folder(tmp_path / "mine")
+    model = load_model(f"local-dir:{tmp_path / 'mine'}", transform="model")
+    assert (model.num_classes, model.transform.mode, model.transform.resize) == (2, "squash", (96, 96))
+    assert model.mean.flatten().tolist() == pytest.approx([0.1, 0.2, 0.3])
+    assert torch.equal(model.net.head.weight, net.head.weight) and len(model.net.blocks) == 1
+    weights = (tmp_path / "mine" / "model.safetensors").read_bytes()
+    assert model.weights_sha256 == hashlib.sha256(weights).hexdigest()
+
+
+def test_a_model_of_timm_on_the_hub(empty_caches: Path, no_network: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    net = model_folder(empty_caches / "mine")
+    path = fill_hub_cache(empty_caches / "hub", "someone/theirs", net)
+    (path.parent / "config.json").write_bytes((empty_caches / "mine" / "config.json").read_bytes())
+    cached = partial(hub.hf_hub_download, cache_dir=empty_caches / "hub", local_files_only=True)
+    monkeypatch.setattr(hub, "hf_hub_download", lambda *args, cache_dir, **kwargs: cached(*args, **kwargs))
+    model = load_model("hf-hub:someone/theirs")
+    assert torch.equal(model.net.head.weight, net.head.weight)
+    with pytest.raises(MissingError, match=r"^hf-hub:someone/else: expected a config.json of timm, found none: "):
+        load_model("hf-hub:someone/else")
+
+
+@pytest.mark.parametrize(
+    ("content", "error", "message"),
+    [
+        (None, MissingError, "expected a config.json of timm, found none"),
+        ("{", GfnetBenchError, "not one that timm writes"),
+        ("[]", GfnetBenchError, "not one that timm writes"),
+        ('{"pretrained_cfg": {}}', GfnetBenchError, "not one that timm writes"),
+        ('{"architecture": "nope", "pretrained_cfg": {}}', GfnetBenchError, "'nope', an architecture timm lacks"),
+        ('{"architecture": "resnet18", "pretrained_cfg": {"x": 1}}', GfnetBenchError, "not one that timm writes"),
+        (
+            '{"architecture": "resnet18", "pretrained_cfg": {}, "model_args": {"wings": 2}}',
+            UsageError,
+            "cannot be built .*wings",
+        ),
+        ('{"architecture": "resnet18", "pretrained_cfg": {}}', MissingError, "expected model.safetensors or pytorch_"),
+    ],
+)
+def test_a_broken_model_folder_is_one_sentence(
+    tmp_path: Path, content: str | None, error: type[Exception], message: str
+) -> None:
+    if content is not None:
+        (tmp_path / "config.json").write_text(content)
+    with pytest.raises(error, match=message) as caught:
+        load_model(f"local-dir:{tmp_path}", pretrained="wings" not in (content or ""))
+    assert "\n" not in str(caught.value)
 
 
 def test_timm_weights_are_found_where_torch_keeps_them(empty_caches: Path, no_network: None) -> None:

@@ -1,14 +1,17 @@
 """The study end to end, on data sets whose right answers are known: an oracle reads the class off the colour."""
 
+import gc
 import math
 
 import pytest
 import torch
 from fake_imagenet import photo, truncated, write_c, write_classes, write_val
 
+from gfnet_bench import evaluate
 from gfnet_bench.catalog import paper_transform
 from gfnet_bench.datasets.classes import class_index, wnids
 from gfnet_bench.errors import MissingError
+from gfnet_bench.models import Model, base
 from gfnet_bench.records import Store
 from gfnet_bench.runner import run_together
 from gfnet_bench.studies import robustness as study
@@ -203,6 +206,53 @@ def test_the_other_recipe_corrupts_what_the_model_is_shown(data, tmp_path, monke
     records = generated(monkeypatch, {"oracle": Oracle()}, data, tmp_path, recipe="imagecorruptions")
     assert records["oracle", "contrast"].cell.settings["perturbation"]["recipe"] == "imagecorruptions"
     assert records["oracle", "contrast"].error is None
+
+
+def mini_run(folder, monkeypatch, room=None):
+    """Three networks of the embedded suite, and for every pass which of them were in memory."""
+    resident = []
+
+    real = evaluate.evaluate_all
+
+    def watched(models, *args, **kwargs):
+        gc.collect()
+        resident.append({m.name for m in gc.get_objects() if type(m) is Model})
+        return real(models, *args, **kwargs)
+
+    monkeypatch.setattr(evaluate, "evaluate_all", watched)
+    if room is not None:
+        monkeypatch.setattr(study.Bench, "_room", lambda self: room)
+    cells = study.cells(
+        ["gfnet_mini", "vit_mini", "resmlp_mini"],
+        datasets=[("mini", [study.CLEAN]), ("mini_v2", [study.CLEAN]), ("mini_c", [])],
+        corruptions=["contrast"],
+        severities=[1],
+        options=study.Options(limit=8),
+    )
+    bench = study.Bench(progress=False)
+    assert study.missing(cells, bench) == [] and not bench._models
+    records = run(cells, bench, folder)
+    monkeypatch.undo()
+    return {record.cell: record.values for record in records}, resident
+
+
+def test_only_the_models_of_a_pass_are_in_memory(tmp_path, monkeypatch):
+    values, resident = mini_run(tmp_path / "together", monkeypatch)
+    networks = ["gfnet_mini", "vit_mini", "resmlp_mini"]
+    assert resident == [{name} for name in networks for _ in range(2)] + [set(networks)]
+    one_by_one, resident = mini_run(tmp_path / "apart", monkeypatch, room=1)
+    assert resident == [{name} for name in networks for _ in range(2)] + [{name} for name in networks]
+    assert one_by_one == values and all(v["images"] == 8 for v in values.values())
+
+
+def test_a_model_for_other_classes_is_refused_before_anything_is_fetched(monkeypatch):
+    def fetched(*args, **kwargs):
+        raise AssertionError("its weights were asked for")
+
+    monkeypatch.setattr(base, "hosted_weights", fetched)
+    cells = study.cells(["vit_base_patch16_224.augreg_in21k"], datasets=[("mini", [study.CLEAN])], corruptions=())
+    (sentence,) = study.missing(cells, study.Bench(progress=False))
+    assert sentence == "vit_base_patch16_224.augreg_in21k: expected logits for the 10 classes of mini, found 21843"
 
 
 @pytest.mark.data

@@ -102,7 +102,7 @@ def _grey(image: Image.Image) -> NDArray[np.uint8]:
 
 
 def resize_and_crop(image: NDArray[np.uint8], transform: Transform) -> NDArray[np.uint8]:
-    """Resize the shorter side and cut out the centre, with torchvision's rounding.
+    """Resize and cut out the centre, with the rounding of torchvision and timm.
 
     Args:
         image: (h, w, 3).
@@ -112,7 +112,9 @@ def resize_and_crop(image: NDArray[np.uint8], transform: Transform) -> NDArray[n
         BadImage: if the crop does not fit; padding it would add a border that no published number has.
     """
     if transform.resize is not None:
-        image = _resize(image, transform.resize, transform.interpolation)
+        image = _resize(image, _sides(image.shape[0], image.shape[1], transform), transform.interpolation)
+    if transform.fill is not None:
+        image = _padded(image, transform)
     height, width = image.shape[:2]
     if height < transform.height or width < transform.width:
         raise BadImage(
@@ -123,14 +125,36 @@ def resize_and_crop(image: NDArray[np.uint8], transform: Transform) -> NDArray[n
     return np.ascontiguousarray(image[top : top + transform.height, left : left + transform.width])
 
 
-def _resize(image: NDArray[np.uint8], side: int, interpolation: str) -> NDArray[np.uint8]:
-    height, width = image.shape[:2]
-    if min(height, width) == side:
+def _sides(height: int, width: int, transform: Transform) -> tuple[int, int]:
+    """Height and width after the resize."""
+    wanted = transform.resize
+    if isinstance(wanted, int):  # torchvision's shorter side
+        return (wanted, int(wanted * width / height)) if height <= width else (int(wanted * height / width), wanted)
+    assert wanted is not None
+    if transform.mode == "squash":
+        return wanted
+    ratios = height / wanted[0], width / wanted[1]
+    ratio = max(ratios) if transform.mode == "border" else min(ratios)
+    return round(height / ratio), round(width / ratio)
+
+
+def _padded(image: NDArray[np.uint8], transform: Transform) -> NDArray[np.uint8]:
+    """The image with a border where the crop is larger, half of it (rounded down) above and to the left."""
+    missing = max(0, transform.height - image.shape[0]), max(0, transform.width - image.shape[1])
+    if missing == (0, 0):
         return image
-    if height <= width:
-        height, width = side, int(side * width / height)
-    else:
-        height, width = int(side * height / width), side
+    padded = np.empty((image.shape[0] + missing[0], image.shape[1] + missing[1], 3), np.uint8)
+    padded[:] = transform.fill
+    top, left = missing[0] // 2, missing[1] // 2
+    padded[top : top + image.shape[0], left : left + image.shape[1]] = image
+    return padded
+
+
+def _resize(image: NDArray[np.uint8], sides: tuple[int, int], interpolation: str) -> NDArray[np.uint8]:
+    """(h, w, 3) to (*sides, 3)."""
+    height, width = sides
+    if image.shape[:2] == sides:
+        return image
     if interpolation not in ("bicubic", "bilinear"):
         from PIL import Image
 

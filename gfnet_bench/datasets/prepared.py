@@ -116,7 +116,9 @@ def versions() -> dict[str, str]:
 def recipe(transform: Transform) -> str:
     """What decides the pixels of a file, as a folder name; how the transform is called does not."""
     t = transform
-    return f"{t.interpolation}-{t.resize or 'asis'}-{t.height}x{t.width}-{libraries()}"
+    resize = "x".join(map(str, t.resize)) if isinstance(t.resize, tuple) else t.resize or "asis"
+    mode = "" if t.mode == "center" else "-".join((t.mode, *map(str, t.fill or ()), ""))
+    return f"{t.interpolation}-{resize}-{t.height}x{t.width}-{mode}{libraries()}"
 
 
 def libraries() -> str:

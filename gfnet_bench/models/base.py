@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
 import timm
 import torch
 from timm.layers import PatchEmbed
-from timm.models import PretrainedCfg, resolve_pretrained_cfg
+from timm.models import PretrainedCfg
 from torch import Tensor, nn
 
 from gfnet_bench.catalog import ModelSpec, Transform, find_spec, model_transform, paper_transform
 from gfnet_bench.errors import GfnetBenchError, UsageError
 from gfnet_bench.mini import weights_path
-from gfnet_bench.models.baselines import hosted_weights
+from gfnet_bench.models.baselines import folder_weights, hosted_weights
 from gfnet_bench.models.checkpoints import UNREADABLE, load_weights
+from gfnet_bench.models.origins import Origin, origin_of
 from gfnet_bench.models.weights import fetch_weights, sha256_of
 
 ImageSize = int | tuple[int, int]
@@ -73,16 +75,18 @@ def load_model(
     checkpoint: Path | None = None,
     device: torch.device | str = "cpu",
     pretrained: bool = True,
+    check: Callable[[int], None] | None = None,
 ) -> Model:
     """A model by name, ready to be measured.
 
     Args:
-        name: a short name, or any timm name with or without tag.
+        name: see `find_spec`.
         img_size: side in pixels or (height, width); None for the size its weights were trained at.
         transform: `paper` or `model`.
         checkpoint: a file to take the weights from instead of the published ones.
         device: where to put it.
         pretrained: False for fresh weights, of which cost does not depend.
+        check: told the number of classes before any weights are fetched; what it raises ends the loading.
 
     Raises:
         UsageError: if there is no such model, or it cannot take images of that size.
@@ -90,15 +94,19 @@ def load_model(
         GfnetBenchError: if a weight file is not what it should be.
     """
     spec = find_spec(name)
-    cfg = resolve_pretrained_cfg(spec.timm_name)
+    origin = origin_of(spec)
+    cfg = origin.cfg
+    if check is not None:
+        check(cfg.num_classes)
     size = cfg.input_size[1:] if img_size is None else (img_size, img_size) if isinstance(img_size, int) else img_size
     file: Path | None = None
     source: str | None = None
     if pretrained and checkpoint is None and spec.weights is None:
-        file, source = hosted_weights(spec.name, cfg), f"timm {spec.timm_name}"
-        net = _build(spec, cfg, size, file)
+        file = folder_weights(spec.name, origin.folder) if origin.folder else hosted_weights(spec.name, cfg)
+        source = f"timm {spec.timm_name}"
+        net = _build(spec, origin, size, file)
     else:
-        net = _build(spec, cfg, size)
+        net = _build(spec, origin, size)
         if checkpoint is not None:
             file, source = checkpoint, checkpoint.name
         elif pretrained and spec.weights is not None:
@@ -107,18 +115,21 @@ def load_model(
         if file is not None:
             load_weights(net, file, spec.name)
     sha256 = None if file is None else sha256_of(file)
-    return Model(spec, net, _transform(spec, cfg, size, transform), sha256, source).to(device)
+    return Model(spec, net, own_transform(spec, cfg, size, transform), sha256, source).to(device)
 
 
-def _build(spec: ModelSpec, cfg: PretrainedCfg, size: tuple[int, int], hosted: Path | None = None) -> nn.Module:
+def _build(spec: ModelSpec, origin: Origin, size: tuple[int, int], hosted: Path | None = None) -> nn.Module:
     """The network; `hosted` weights are read by timm, which may have to convert them on the way."""
     wanted = f"{spec.name}: cannot be built for images of {size[0]} x {size[1]}"
-    options: dict[str, Any] = {"img_size": size} if cfg.fixed_input_size else {}
+    cfg = origin.cfg
+    options: dict[str, Any] = {**origin.options, **({"img_size": size} if cfg.fixed_input_size else {})}
+    if origin.options or ":" in spec.timm_name:  # not of timm's registry, which would know its configuration
+        options["pretrained_cfg"] = cfg.to_dict()
     if hosted is not None:
         options |= {"pretrained": True, "pretrained_cfg_overlay": {"file": str(hosted), "custom_load": False}}
     try:
-        net = timm.create_model(spec.timm_name, **options)
-    except (*UNREADABLE, AssertionError) as error:
+        net = timm.create_model(origin.architecture, **options)
+    except (*UNREADABLE, AssertionError, TypeError) as error:
         reason = textwrap.shorten(str(error), 300)
         if hosted is None:
             raise UsageError(f"{wanted}: {reason}") from error
@@ -127,17 +138,32 @@ def _build(spec: ModelSpec, cfg: PretrainedCfg, size: tuple[int, int], hosted: P
         rows, columns = patch_embed.patch_size
         if size[0] % rows or size[1] % columns:
             raise UsageError(f"{wanted}: expected multiples of its {rows} x {columns} patches.")
+    if size != tuple(cfg.input_size[1:]):
+        _try_size(net, size, wanted)
     return net
 
 
-def _transform(spec: ModelSpec, cfg: PretrainedCfg, size: tuple[int, int], name: str) -> Transform:
+def _try_size(net: nn.Module, size: tuple[int, int], wanted: str) -> None:
+    """Show the network one empty image: many find out only in `forward` that a size does not suit them."""
+    device = next(net.parameters()).device
+    training = net.training
+    try:
+        with torch.no_grad():
+            net.eval()(torch.zeros(1, 3, *size, device=device))
+    except (RuntimeError, ValueError, AssertionError, TypeError, IndexError, ZeroDivisionError) as error:
+        if isinstance(error, torch.OutOfMemoryError):
+            raise
+        reason = textwrap.shorten(str(error) or type(error).__name__, 200)
+        raise UsageError(f"{wanted}: shown one, it says {reason!r}; try a multiple of 32, or its own size.") from error
+    finally:
+        net.train(training)
+
+
+def own_transform(spec: ModelSpec, cfg: PretrainedCfg, size: tuple[int, int], name: str) -> Transform:
+    """How images of (height, width) `size` are cut for a model, by the paper's rule or by its own."""
     height, width = size
     if spec.suite == "mini":
         return Transform(name, height, width, None, cfg.interpolation)
     if name == "paper":
         return paper_transform(height, width)
-    if cfg.crop_mode != "center":
-        raise GfnetBenchError(
-            f"{spec.name}: its own transform is a {cfg.crop_mode!r} crop, expected 'center'; use the paper's transform."
-        )
-    return model_transform(height, width, cfg.crop_pct, cfg.interpolation)
+    return model_transform(height, width, cfg.crop_pct, cfg.interpolation, cfg.crop_mode, cfg.mean)

@@ -36,6 +36,18 @@ def hosted_weights(name: str, cfg: PretrainedCfg) -> Path:
     return _cached(cfg) or _download(name, cfg)
 
 
+def folder_weights(name: str, folder: Path) -> Path:
+    """The weight file of a model folder.
+
+    Raises:
+        MissingError: if there is none.
+    """
+    for file in _FILES:
+        if (folder / file).is_file():
+            return folder / file
+    raise MissingError(f"{name}: expected {' or '.join(_FILES)} in {folder}, found neither.")
+
+
 def _cached(cfg: PretrainedCfg) -> Path | None:
     if cfg.hf_hub_id:
         repo, revision = _repo(cfg.hf_hub_id)

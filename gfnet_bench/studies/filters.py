@@ -196,6 +196,7 @@ class Bench(robustness.Bench):
         measures = {"spectra": self._spectra, "heatmap": self._heatmap}
         if cells[0].settings["measure"] == "surgery":
             return super().measure(cells)
+        self.keep(cells)
         return [measures[cell.settings["measure"]](cell) for cell in cells]
 
     def _spectra(self, cell: Cell) -> Outcome:
@@ -222,7 +223,7 @@ class Bench(robustness.Bench):
         s = cell.settings
         if s["dataset"] in CORRUPTED:
             raise UsageError(f"{s['dataset']}: is corrupted already; a heat map adds its noise to clean images")
-        model = self._fitting_model(cell)
+        model = self.fitting_model(cell)
         height, width = model.transform.height, model.transform.width
         everything = noise_frequencies(height, width, s["perturbation"]["frequencies"])
         part, parts = s["part"]

@@ -1,7 +1,7 @@
 """Robustness and generalisation: the columns of the paper's Table 3, for any model.
 
-`cells` lists what to measure; `Bench.measure` measures one. Cells that use the same images stand together, so that an
-image is decoded once, and corrupted once, for all models of a command.
+`cells` lists what to measure; `Bench.measure` measures one. Cells of one model stand together, so that only one need be
+in memory; those of a corrupted set by corruption, so that an image is decoded or corrupted once for all models.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ def cells(
     recipe: str | None = None,
     options: Options = Options(),
 ) -> list[Cell]:
-    """The cells of a command, those that share images next to one another.
+    """The cells of a command, those that share a model or a corruption next to one another.
 
     Args:
         models: names.
@@ -127,22 +127,27 @@ def cells(
         recipe: how generated sets are made; None for each one's own.
         options: what else decides the numbers.
     """
-    return [
-        Cell(STUDY, PROTOCOLS[STUDY], model, options.settings(dataset, perturbation))
+    wanted = [
+        (dataset, perturbation)
         for dataset, attacks in datasets
         for perturbation in perturbations(dataset, attacks, corruptions, severities, recipe)
-        for model in models
+    ]
+    ordered = [(model, *pair) for model in models for pair in wanted if pair[0] not in CORRUPTED]
+    ordered += [(model, *pair) for pair in wanted if pair[0] in CORRUPTED for model in models]
+    return [
+        Cell(STUDY, PROTOCOLS[STUDY], model, options.settings(dataset, perturbation))
+        for model, dataset, perturbation in ordered
     ]
 
 
 def together(cell: Cell) -> Hashable:
     """What cells have in common that are measured in one pass: a corrupted batch is used for every model."""
-    return canonical_json(cell.settings) if cell.settings["dataset"] in GENERATED else cell
+    return canonical_json(cell.settings) if cell.settings["dataset"] in CORRUPTED else cell
 
 
 @dataclass
 class Bench:
-    """A machine with data: where images are, where to compute. Keeps models and the images last used.
+    """A machine with data: where images are, where to compute. Keeps the images, and the models in use.
 
     Attributes:
         data_dirs: folders to look for data sets in.
@@ -167,17 +172,22 @@ class Bench:
     _images: dict[Any, Images | GfnetBenchError] = field(default_factory=dict)
 
     def model(self, cell: Cell) -> Model:
-        """The model of a cell, loaded once."""
+        """The model of a cell, loaded once until it is let go."""
         import torch
 
         from gfnet_bench.models import load_model
 
         s = cell.settings
-        size = None if s["img_size"] is None else tuple(s["img_size"])
+        size = _size(cell)
 
         def load() -> Model:
             model = load_model(
-                cell.model, img_size=size, transform=s["transform"], checkpoint=self.checkpoint, device=self.device
+                cell.model,
+                img_size=size,
+                transform=s["transform"],
+                checkpoint=self.checkpoint,
+                device=self.device,
+                check=lambda classes: check_classes(classes, cell),
             )
             if self.channels_last:
                 model = model.to(memory_format=torch.channels_last)
@@ -185,7 +195,18 @@ class Bench:
                 model.net.compile()
             return model
 
-        return _once(self._models, (cell.model, s["transform"], size), load)
+        return _once(self._models, _network(cell), load)
+
+    def keep(self, cells: Sequence[Cell] = ()) -> None:
+        """Let go of every model that none of these cells needs, and remember those that could not be loaded."""
+        wanted = {_network(cell) for cell in cells}
+        kept = {k: m for k, m in self._models.items() if k in wanted or isinstance(m, GfnetBenchError)}
+        if len(kept) < len(self._models):
+            self._models = kept
+            if self.device.startswith("cuda"):
+                import torch
+
+                torch.cuda.empty_cache()
 
     def images(self, cell: Cell, model: Model) -> Images:
         """The images of a cell before any perturbation of ours: decoded once, memory-mapped ever after."""
@@ -220,14 +241,30 @@ class Bench:
             One outcome a cell, or what kept that one from being measured.
         """
         found: dict[Cell, Outcome | Exception] = {}
-        models: dict[Cell, Model] = {}
+        waiting = list(cells)
+        while waiting:  # once, unless the models together are too large for the device
+            models: dict[Cell, Model] = {}
+            self.keep(waiting)
+            if not self._has_room(models):
+                self.keep(waiting[:1])
+            while waiting and (not models or self._has_room(models)):
+                cell = waiting.pop(0)
+                try:
+                    models[cell] = self.fitting_model(cell)
+                except Exception as problem:  # the other models are measured all the same
+                    found[cell] = problem
+            found.update(self._measure_loaded(models))
+        return [found[cell] for cell in cells]
+
+    def _measure_loaded(self, models: dict[Cell, Model]) -> dict[Cell, Outcome | Exception]:
+        """Measure cells, those whose models see the same pixels in one pass."""
+        found: dict[Cell, Outcome | Exception] = {}
         shown: dict[tuple[Transform, int, int], list[Cell]] = {}
-        for cell in cells:
+        for cell, model in models.items():
             try:
-                model = models[cell] = self._fitting_model(cell)
                 pixels = _transform(cell, model), model.transform.height, model.transform.width
                 shown.setdefault(pixels, []).append(cell)
-            except Exception as problem:  # the other models are measured all the same
+            except GfnetBenchError as problem:
                 found[cell] = problem
         for alike in shown.values():
             try:
@@ -235,20 +272,36 @@ class Bench:
             except MissingError as problem:
                 found.update(dict.fromkeys(alike, problem))
             except Exception as problem:  # perhaps of one model: each by itself, to see of which
-                by_themselves = [problem] if len(alike) == 1 else [self.measure([cell])[0] for cell in alike]
-                found.update(zip(alike, by_themselves, strict=True))
-        return [found[cell] for cell in cells]
+                if len(alike) == 1:
+                    found[alike[0]] = problem
+                else:
+                    for cell in alike:
+                        found |= self._measure_loaded({cell: models[cell]})
+        return found
 
-    def _fitting_model(self, cell: Cell) -> Model:
-        from gfnet_bench.datasets import DATASETS
+    def _has_room(self, models: dict[Cell, Model]) -> bool:
+        """Whether one more model may be loaded beside these and those that are kept."""
+        resident = {*models.values(), *(m for m in self._models.values() if not isinstance(m, GfnetBenchError))}
+        return sum(p.numel() * p.element_size() for model in resident for p in model.parameters()) < self._room()
 
+    def _room(self) -> float:
+        """Bytes that the weights of models in one pass may take: a quarter of the memory there is."""
+        import os
+
+        import torch
+
+        if self.device.startswith("cuda"):
+            return torch.cuda.mem_get_info(self.device)[1] / 4
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 4 if hasattr(os, "sysconf") else 2**32
+
+    def fitting_model(self, cell: Cell) -> Model:
+        """The model of a cell, whose classes are those of its data set.
+
+        Raises:
+            GfnetBenchError: if they are not, before any weights are fetched where the catalogue tells.
+        """
         model = self.model(cell)
-        dataset = cell.settings["dataset"]
-        expected = CLASSES[DATASETS[dataset].suite]
-        if model.num_classes != expected:
-            raise GfnetBenchError(
-                f"{cell.model}: expected logits for the {expected} classes of {dataset}, found {model.num_classes}"
-            )
+        check_classes(model.num_classes, cell)
         return model
 
     def _measure(self, cells: Sequence[Cell], models: Sequence[Model]) -> list[Outcome | Exception]:
@@ -303,6 +356,30 @@ class Bench:
         return Outcome(values, metrics.to_arrays(predictions, images.answers), provenance)
 
 
+def check_classes(found: int, cell: Cell) -> None:
+    """Refuse a model whose logits are not for the classes of the cell's data set.
+
+    Raises:
+        GfnetBenchError: in that case.
+    """
+    from gfnet_bench.datasets import DATASETS
+
+    dataset = cell.settings.get("dataset")
+    expected = CLASSES[DATASETS[dataset].suite] if dataset else found
+    if found != expected:
+        raise GfnetBenchError(f"{cell.model}: expected logits for the {expected} classes of {dataset}, found {found}")
+
+
+def _size(cell: Cell) -> tuple[int, int] | None:
+    size = cell.settings["img_size"]
+    return None if size is None else (size[0], size[1])
+
+
+def _network(cell: Cell) -> Hashable:
+    """Equal for cells that are measured with the same loaded model."""
+    return cell.model, cell.settings.get("transform", "paper"), _size(cell)
+
+
 def _transform(cell: Cell, model: Model) -> Transform:
     """How the files of a cell become pixels: as the model wants them, or as the recipe that corrupts them does.
 
@@ -352,6 +429,8 @@ def device_name(device: str) -> str:
 def missing(cells: Sequence[Cell], bench: Bench) -> list[str]:
     """What keeps these cells from being measured here, a sentence each, found before any model runs.
 
+    Every model is loaded once to see that its weights are whole, and let go again.
+
     Raises:
         UsageError: if a model cannot be built as asked.
     """
@@ -365,11 +444,12 @@ def missing(cells: Sequence[Cell], bench: Bench) -> list[str]:
             sentences[str(error)] = None
     for cell in {cell.model: cell for cell in cells}.values():
         try:
-            bench.model(cell)
+            bench.fitting_model(cell)
         except UsageError:
             raise
         except GfnetBenchError as error:
             sentences[str(error)] = None
+        bench.keep()
     return list(sentences)
 
 
