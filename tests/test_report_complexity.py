@@ -6,7 +6,6 @@ import csv
 import itertools
 from pathlib import Path
 
-import matplotlib
 import pytest
 from matplotlib.text import Text
 
@@ -84,6 +83,12 @@ def sweep() -> list[Record]:
     return [*every, table1("self_attention", "4 HWD^2 + 2 H^2 W^2 D", 145_108_992)]
 
 
+def shown(table, key: str) -> str:
+    """What people read in the first row."""
+    (column,) = [c for c in table.columns if c.key == key]
+    return column.text(table.rows[0])
+
+
 @pytest.fixture(scope="module")
 def report():
     return complexity(sweep(), published=True)
@@ -91,8 +96,7 @@ def report():
 
 @pytest.fixture(scope="module")
 def drawn(report):
-    with matplotlib.rc_context(figures.STYLE):
-        return {figure.name.endswith("loglog"): figure.draw() for figure in report.figures}
+    return {drawing.name.endswith("loglog"): drawing.figure for drawing in report.figures}
 
 
 def test_tables_for_people(report):
@@ -102,14 +106,15 @@ def test_tables_for_people(report):
 def test_a_row_of_data_by_hand(report):
     (row,) = [r for r in report.data.rows if (r["name"], r["tokens"]) == ("spatial_mlp", 784)]
     assert row == {
-        "subject": "block", "name": "spatial_mlp", "tokens": 784, "img_size": None, "width": 384,
-        "macs": 1_176_000_000, "params": 1_000_000, "convention": "table1", "uncounted": None,
+        "subject": "block", "name": "spatial_mlp", "tokens": 784, "image_height_px": None, "image_width_px": None,
+        "width": 384, "macs_status": "measured", "macs": 1_176_000_000,
+        "params": 1_000_000, "convention": "table1", "uncounted": None,
         "device": "NVIDIA H200", "threads": None, "batch": 32, "dtype": "float32", "mode": "forward",
-        "cuda_graphs": False, "filter_way": None, "latency": "measured", "latency_s": 784e-6,
-        "latency_q1_s": 0.99 * 784e-6, "latency_q3_s": 1.01 * 784e-6, "repeats": 20, "spread": 0.02,
+        "cuda_graphs": False, "filter_way": None, "latency_status": "measured", "latency_s": 784e-6,
+        "latency_q1_s": 0.99 * 784e-6, "latency_q3_s": 1.01 * 784e-6, "spread_percent": 2.0, "repeats": 20,
         "stopped": "budget", "launch_bound": False,
-        "memory": "measured", "peak_memory_bytes": 7_840_000, "reserved_memory_bytes": 8_624_000, "weights_bytes": 9,
-        "memory_mode": "allocated", "reason": None,
+        "memory_status": "measured", "peak_memory_bytes": 7_840_000, "reserved_memory_bytes": 8_624_000,
+        "weights_bytes": 9, "memory_mode": "allocated", "reason": None,
     }  # fmt: skip
 
 
@@ -117,33 +122,38 @@ def test_every_number_leads_to_its_record(report):
     known = {r.cell.sha256: r.cell for r in sweep()}
     sweeps, quoted = report.tables
     for row in sweeps.rows:
-        measures = {"macs": "count", "memory": "memory", "reserved": "memory"}
-        measures |= dict.fromkeys(("latency", "quartiles", "spread"), "latency")
+        measures = {"macs": "count", "peak_memory_bytes": "memory", "reserved_memory_bytes": "memory"}
+        measures |= dict.fromkeys(("latency_s", "latency_q1_s", "spread_percent"), "latency")
         assert set(row[RECORDS]) == set(measures)
         for key, (identity,) in row[RECORDS].items():
             found = known[identity]
             assert (found.model, found.settings["tokens"]) == (row["name"], row["tokens"])
             assert found.settings["measure"] == measures[key]
     ((identity,),) = set(quoted.rows[0][RECORDS].values())
-    assert known[identity].settings["measure"] == "table1" and "paper" not in quoted.rows[0][RECORDS]
+    assert known[identity].settings["measure"] == "table1" and "complexity_published" not in quoted.rows[0][RECORDS]
     for row in report.details[0].rows:
         assert {known[i].settings["measure"] for (i,) in row[RECORDS].values()} == {"count"}
 
 
 def test_a_failure_leads_to_its_record():
     failed = Record(cell("spatial_mlp", "count", 196, convention="table1"), error="RuntimeError: no")
-    (row,) = complexity([failed]).tables[0].rows
-    assert row["macs"] == "failed" and row[RECORDS] == {"macs": (failed.cell.sha256,)}
+    (table,) = complexity([failed]).tables
+    (row,) = table.rows
+    assert (
+        row["macs_status"] == shown(table, "macs") == "failed"
+        and row["macs"] is None
+        and row[RECORDS] == {"macs": (failed.cell.sha256,)}
+    )
 
 
-@pytest.mark.parametrize(("size", "shown"), [(300_000, "<1"), (12_345_678, "12"), (1_234_567_890, "1,235")])
-def test_the_memory_of_a_process_is_told_in_whole_megabytes(size, shown):
+@pytest.mark.parametrize(("size", "text"), [(300_000, "<1"), (12_345_678, "12"), (1_234_567_890, "1,235")])
+def test_the_memory_of_a_process_is_told_in_whole_megabytes(size, text):
     _, record = reversed(point("spatial_mlp", 196))
     values = {**record.values, "peak_bytes": size, "reserved_bytes": None}
-    of_process = complexity([Record(record.cell, {**values, "mode": "process"})]).tables[0].rows[0]
-    assert of_process["memory"] == shown
-    allocated = complexity([Record(record.cell, values)]).tables[0].rows[0]
-    assert allocated["memory"] == {"<1": "0.300", "12": "12.3", "1,235": "1235"}[shown]
+    of_process = complexity([Record(record.cell, {**values, "mode": "process"})]).tables[0]
+    assert shown(of_process, "peak_memory_bytes") == text and of_process.rows[0]["peak_memory_bytes"] == size
+    allocated = complexity([Record(record.cell, values)]).tables[0]
+    assert shown(allocated, "peak_memory_bytes") == {"<1": "0.300", "12": "12.3", "1,235": "1235"}[text]
 
 
 def test_plots_tell_the_memory_of_a_process_in_whole_megabytes_too():
@@ -177,7 +187,7 @@ def test_the_data_of_a_figure_is_titled_for_readers(report):
 
 def test_estimates_are_never_data(report):
     (row,) = [r for r in report.data.rows if (r["name"], r["tokens"]) == ("self_attention", 84**2)]
-    assert (row["latency"], row["latency_s"], row["peak_memory_bytes"]) == ("out of memory", None, None)
+    assert (row["latency_status"], row["latency_s"], row["peak_memory_bytes"]) == ("out of memory", None, None)
     assert row["reason"] == "memory: CUDA out of memory.; latency: CUDA out of memory."
 
 
@@ -191,13 +201,20 @@ def test_growth_by_hand():
     assert 0.9 < noisy.r2 < 1
 
 
-def test_figure_has_three_panels_with_units(drawn):
+def test_figure_has_panels_with_units(drawn):
     for log, figure in drawn.items():
         assert [axes.get_title(loc="left") for axes in figure.axes] == [
             "(a) Multiply-adds of one image", "(b) Latency of one batch", "(c) Peak memory without weights",
+            "(d) Latency, as published", "(e) Memory, as published",
         ]  # fmt: skip
         assert {axes.get_xlabel() for axes in figure.axes} == {"number of tokens"}
-        assert [axes.get_ylabel() for axes in figure.axes] == ["MACs (G)", "latency (ms)", "memory (GB)"]
+        assert [axes.get_ylabel() for axes in figure.axes] == [
+            "MACs (G)",
+            "latency (ms)",
+            "memory (GB)",
+            "latency (s)",
+            "memory (GB)",
+        ]
         assert {axes.get_xscale() for axes in figure.axes} == {"log" if log else "linear"}
 
 
@@ -211,7 +228,7 @@ def solid(axes, colour):
 
 def test_every_series_is_drawn_as_measured(drawn):
     tokens = [side**2 for side in SIDES]
-    a, b, c = drawn[False].axes
+    a, b, c, *_ = drawn[False].axes
     (line,) = solid(a, figures.look("global_filter").colour)
     assert list(line.get_xdata()) == tokens
     assert list(line.get_ydata()) == pytest.approx([n * 1.2e-3 for n in tokens])
@@ -232,7 +249,7 @@ def test_estimate_is_dotted_and_says_what_it_is(drawn):
         texts = [text.get_text() for text in figure.axes[1].texts]
         assert "self-attention\nestimate $N^{2.00}$\n($R^2$ = 1.0000)" in texts
         assert not [line for line in figure.axes[0].lines if line.get_linestyle() == ":"]
-        assert "Dotted: out of memory, an estimate" in figure.texts[0].get_text()
+        assert "Dotted in (b) and (c): out of memory, an estimate" in " ".join(figure.texts[0].get_text().split())
 
 
 def test_a_bad_fit_does_not_keep_a_figure_from_being_drawn():
@@ -244,8 +261,7 @@ def test_a_bad_fit_does_not_keep_a_figure_from_being_drawn():
         else r
         for r, seconds in zip(shown, (1, 10, 10, None, None), strict=True)
     ]
-    with matplotlib.rc_context(figures.STYLE):
-        (panel,) = complexity(odd).figures[0].draw().axes
+    (panel,) = complexity(odd, published=False).figures[0].figure.axes
     (label,) = panel.texts
     assert "estimate" in label.get_text() and panel.get_ylim()[1] >= 14.6
 
@@ -283,19 +299,70 @@ def test_no_text_lies_on_another_or_outside(drawn):
             assert width <= 1 or height <= 2.5  # line spacing overlaps by less than descenders take
 
 
+def greys(axes):
+    return [line for line in axes.lines if line.get_color() == figures.GREY]
+
+
 def test_paper_is_drawn_when_asked(drawn):
-    greys = [line for line in drawn[True].axes[1].lines if line.get_color() == figures.GREY]
-    assert len(greys) == 3
-    expected = [
-        1e3 * float(r["latency_s_read"])
-        for r in published_rows("fig2_efficiency")
-        if r["model"] == "GFNet" and int(r["tokens"]) <= 112**2 and float(r["latency_s_read"]) >= 0.008
-    ]
-    assert list(greys[0].get_ydata()) == pytest.approx(expected)
+    counted, latency, memory, quoted_latency, quoted_memory = drawn[True].axes
+    assert len(greys(counted)) == 3 and not greys(latency) and not greys(memory)
+    for axes, column in ((quoted_latency, "latency_s_read"), (quoted_memory, "memory_gb_read")):
+        assert greys(axes) == list(axes.lines) and len(axes.lines) == 3
+        rows = [r for r in published_rows("fig2_efficiency") if r["model"] == "GFNet"]
+        expected = [
+            v for r in rows if (v := float(r[column])) >= {"latency_s_read": 0.008, "memory_gb_read": 0.2}[column]
+        ]
+        assert list(axes.lines[0].get_ydata()) == pytest.approx(expected)
     plain = complexity(sweep(), published=False).figures[0]
-    with matplotlib.rc_context(figures.STYLE):
-        assert figures.GREY not in {line.get_color() for axes in plain.draw().axes for line in axes.lines}
+    assert not [line for axes in plain.figure.axes for line in greys(axes)]
     assert {row["kind"] for row in plain.data.rows} == {"counted", "measured", "estimate"}
+
+
+@pytest.mark.parametrize(
+    "how", [{"batch": 8}, {"device": {"kind": "cpu", "name": "X", "threads": 2}}, {"dtype": "float16"}, {"width": 96}]
+)
+def test_no_axes_hold_costs_of_two_machines_or_batches(how):
+    """The paper's are of batch 32 and its own GPU: whatever ours are of, they have panels of their own."""
+    records = [r for n in SIDES[:3] for name in ("global_filter", "spatial_mlp") for r in point(name, n**2, **how)]
+    for drawing in complexity(records, published=True).figures:
+        both = [axes for axes in drawing.figure.axes if greys(axes) and len(greys(axes)) < len(axes.lines)]
+        assert both == []
+        quoted = [axes.get_title("left")[4:] for axes in drawing.figure.axes if greys(axes)]
+        assert quoted == ([] if "width" in how else ["Latency, as published", "Memory, as published"])
+        assert ("batch 32 on the paper's GPU" in drawing.caption) == bool(quoted)
+
+
+def test_one_repeat_has_no_spread():
+    """Neither a bar of no length in the figure nor a spread of nought in the tables."""
+
+    def once(record, repeats):
+        ends = {"latency_s": 1.0, "latency_q1_s": 1.0, "latency_q3_s": float(repeats)}
+        return Record(record.cell, {**record.values, **ends, "repeats": repeats, "spread": repeats - 1.0})
+
+    records = [
+        once(point("spatial_mlp", n, **how)[1], how["batch"])
+        for n in (196, 784)
+        for how in ({"batch": 1}, {"batch": 2})
+    ]
+    report = complexity(records)
+    one, two = report.tables
+    assert {(r["spread_percent"], r["latency_q1_s"]) for r in one.rows} == {(None, None)}
+    assert {(r["spread_percent"], r["latency_q1_s"]) for r in two.rows} == {(100.0, 1.0)}
+    assert [c.text(one.rows[0]) for c in one.columns if c.key in ("spread_percent", "latency_q1_s")] == ["-", "-"]
+    assert "Latency: of one repeat, which has no spread." in one.notes
+    single, _, double, _ = report.figures
+    assert "Bars" not in single.caption and not single.figure.axes[0].collections
+    assert "Bars in (a): from first to third quartile" in double.caption and double.figure.axes[0].collections
+    mixed = complexity([once(point("spatial_mlp", n)[1], repeats) for n, repeats in ((196, 1), (784, 5), (3136, 5))])
+    (bars,) = mixed.figures[0].figure.axes[0].collections
+    assert len(bars.get_segments()) == 2 and "one repeat has none" in mixed.tables[0].notes[0]
+
+
+@pytest.mark.parametrize(("low", "high"), [(3.1, 3.9), (0.02, 0.9), (8, 13), (1, 50), (99.5, 100.5), (3e-7, 4e-7)])
+def test_a_logarithmic_axis_has_ticks_wherever_it_lies(low, high):
+    ticks = figures.log_ticks(low, high)
+    assert len(ticks) >= 3 and all(low <= tick <= high for tick in ticks) and ticks == sorted(ticks)
+    assert all(len(f"{tick:.3g}") <= 7 for tick in ticks)
 
 
 def test_files_are_the_same_twice(report, tmp_path):
@@ -307,11 +374,9 @@ def test_files_are_the_same_twice(report, tmp_path):
     assert before == {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     rows = list(csv.DictReader(before[f"{name}.csv"].decode().splitlines()))
     assert {row["kind"] for row in rows} == {"counted", "measured", "estimate", "published"}
-    (estimate,) = [r for r in rows if (r["measure"], r["kind"], r["tokens"]) == ("memory", "estimate", "7056")]
-    assert (float(estimate["value"]), estimate["note"]) == (
-        pytest.approx(1000 * 7056**2, rel=1e-4),
-        "N^2.00, R² 1.0000",
-    )
+    (estimate,) = [r for r in rows if (r["kind"], r["tokens"]) == ("estimate", "7056") and r["peak_memory_bytes"]]
+    assert float(estimate["peak_memory_bytes"]) == pytest.approx(1000 * 7056**2, rel=1e-4)
+    assert (float(estimate["exponent"]), float(estimate["r2"])) == pytest.approx((2, 1))
 
 
 def test_setups_never_share_a_table_or_a_figure():
@@ -346,8 +411,8 @@ def test_failures_and_uncounted_operators_have_a_reason():
         report.tables[0].notes
     )
     assert "Not in the MACs of spatial_mlp, for want of a rule: aten.magic (2 calls)." in report.tables[0].notes
-    assert report.data.rows[0]["latency"] == "failed"
-    assert [r["difference"] for r in report.details[0].rows] == [0, 2]
+    assert report.data.rows[0]["latency_status"] == "failed"
+    assert [r["difference_macs"] for r in report.details[0].rows] == [0, 2]
 
 
 def test_counts_alone_make_a_table(tmp_path):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from gfnet_bench.errors import MissingError
@@ -13,7 +13,7 @@ from gfnet_bench.reports.base import REPORTS, Report
 from gfnet_bench.reports.costs import Point, Setup, of_setup, points
 from gfnet_bench.reports.figure2 import TITLES, curves, drawings
 from gfnet_bench.reports.growth import Growth
-from gfnet_bench.reports.tables import RECORDS, Column, Table
+from gfnet_bench.reports.tables import RECORDS, Column, Row, Table
 
 MODES = {
     "allocated": "peak of the tensors on the device; reserved: as its caching allocator holds them",
@@ -75,71 +75,122 @@ def complexity(
     )
 
 
+_SIZE = ("image_height_px", "image_width_px")
+
+
+def _size(row: Row) -> str | None:
+    sides = [str(row[key]) for key in _SIZE if row.get(key) is not None]
+    return " x ".join(sides) or None
+
+
 def _sweep(setup: Setup, of: Sequence[Point], problems: Sequence[str]) -> Table:
     """One setup: a row per subject and size."""
-    timed = setup.device is not None
     models = setup.subject == "model"
     fits = {m: {c.name: c.fit for c in curves(of, m) if c.fit} for m in ("latency", "memory")}
-    reserved = any((p.memory or {}).get("reserved_bytes") is not None for p in of)
-    columns = [Column("name", "Model" if models else "Mixer")]
-    columns += [Column("size", "Image", "px", align="right")] if models else []
-    columns += [Column("tokens", "Tokens", align="right"), Column("macs", "MACs", "G", align="right")]
-    if timed:
-        columns += [
-            Column("latency", "Latency", "ms", align="right"),
-            Column("quartiles", "Quartiles", "ms", align="right"),
-            Column("spread", "Spread", "%", align="right"),
-            Column("memory", "Memory", "MB", align="right"),
-            *([Column("reserved", "Reserved", "MB", align="right")] if reserved else []),
-        ]
     rows = [_row(point, fits) for point in of]
+    columns = [Column("name", "Model" if models else "Mixer")]
+    columns += [Column("size", "Image", "px", align="right", show=_size, fields=_SIZE)] if models else []
+    columns += [
+        Column("tokens", "Tokens", align="right"),
+        Column("macs", "MACs", "G", align="right", show=_macs, fields=("macs", "macs_status")),
+    ]
+    if setup.device is not None:
+        columns += _TIMED
+        columns += [_RESERVED] if any(row["reserved_memory_bytes"] is not None for row in rows) else []
     title = f"Cost of {setup.title}"
     return Table(f"complexity_{setup.slug}", title, columns, rows, [*_notes(of, rows, fits), *problems])
 
 
 _MEASURE_OF = {
     "macs": "count",
-    "latency": "latency",
-    "quartiles": "latency",
-    "spread": "latency",
-    "memory": "memory",
-    "reserved": "memory",
+    "latency_s": "latency",
+    "latency_q1_s": "latency",
+    "spread_percent": "latency",
+    "peak_memory_bytes": "memory",
+    "reserved_memory_bytes": "memory",
 }
 """Column to the measure it shows."""
 
 
-def _row(point: Point, fits: dict[str, dict[str, Growth]]) -> dict[str, Any]:
-    latency = point.latency or {}
-    measured = point.status("latency") == "measured"
-    shown = {m: _cost(point, m, fits[m].get(point.name)) for m in ("latency", "memory")}
-    marks = "†" * bool(latency.get("launch_bound")) + "*" * (latency.get("stopped") == "budget")
-    reserved = (point.memory or {}).get("reserved_bytes")
+def _row(point: Point, fits: Mapping[str, Mapping[str, Growth]]) -> dict[str, Any]:
     return {
-        "name": point.name,
-        "size": None if point.img_size is None else " x ".join(map(str, point.img_size)),
-        "tokens": point.tokens,
-        "macs": _digits(point.count["macs"] / 1e9, 4) if point.count else point.status("count"),
-        "latency": shown["latency"] + marks,
-        "quartiles": " to ".join(_digits(quartile * 1e3) for quartile in point.quartiles) if measured else None,
-        "spread": 100 * latency["spread"] if measured else None,
-        "memory": shown["memory"],
-        "reserved": None if reserved is None else _megabytes(reserved, point),
+        **point.row(),
+        "latency_estimate_s": _estimate(point, "latency", fits),
+        "peak_memory_estimate_bytes": _estimate(point, "memory", fits),
         RECORDS: {key: (point.records[m],) for key, m in _MEASURE_OF.items() if m in point.records},
     }
 
 
-def _cost(point: Point, measure: str, fit: Growth | None) -> str:
-    """The measured figure; where memory ran out the estimate, named as one."""
-    scale = {"latency": 1e3, "memory": 1e-6}[measure]
-    value, status = point.value(measure), point.status(measure)
-    if value is not None:
-        return _megabytes(value, point) if measure == "memory" else _digits(value * scale)
-    if status == "out of memory" and fit and point.tokens and point.tokens > fit.tokens[-1]:
-        return f"no memory ≈{float(f'{fit.at(point.tokens) * scale:.2g}'):,.0f}"
-    return {"out of memory": "no memory", "not measured": "-"}.get(status, status)
+def _estimate(point: Point, measure: str, fits: Mapping[str, Mapping[str, Growth]]) -> float | None:
+    """What would have been needed where memory ran out, by the power law of the sizes measured."""
+    fit = fits[measure].get(point.name)
+    if point.status(measure) != "out of memory" or fit is None or not point.tokens or point.tokens <= fit.tokens[-1]:
+        return None
+    return float(fit.at(point.tokens))
 
 
-def _notes(of: Sequence[Point], rows: Sequence[dict[str, Any]], fits: dict[str, dict[str, Growth]]) -> list[str]:
+def _macs(row: Row) -> str | None:
+    return _or_status(row, "macs_status", None if row["macs"] is None else _digits(row["macs"] / 1e9, 4))
+
+
+def _latency(row: Row) -> str | None:
+    marks = "†" * bool(row["launch_bound"]) + "*" * (row["stopped"] == "budget")
+    shown = None if row["latency_s"] is None else _digits(row["latency_s"] * 1e3) + marks
+    return _or_status(row, "latency_status", shown, row["latency_estimate_s"], 1e3)
+
+
+def _quartiles(row: Row) -> str | None:
+    ends = [row["latency_q1_s"], row["latency_q3_s"]]
+    return None if None in ends else " to ".join(_digits(end * 1e3) for end in ends)
+
+
+def _memory(row: Row) -> str | None:
+    return _or_status(
+        row, "memory_status", _megabytes(row, "peak_memory_bytes"), row["peak_memory_estimate_bytes"], 1e-6
+    )
+
+
+def _or_status(
+    row: Row, status: str, shown: str | None, estimate: float | None = None, scale: float = 1.0
+) -> str | None:
+    """What was measured; where memory ran out the estimate, named as one; else why there is nothing."""
+    if shown is not None or row[status] == "not measured":
+        return shown
+    if row[status] != "out of memory":
+        return row[status]
+    return "no memory" if estimate is None else f"no memory ≈{float(f'{estimate * scale:.2g}'):,.0f}"
+
+
+def _megabytes(row: Row, key: str) -> str | None:
+    """Bytes as MB: three digits, but whole MB where a process was measured, which is good to a few of them."""
+    value = row[key]
+    if value is None:
+        return None
+    if row["memory_mode"] != "process":
+        return _digits(value / 1e6)
+    return f"{value / 1e6:,.0f}" if value >= 1e6 else "<1"
+
+
+_TIMED = [
+    Column(
+        "latency_s", "Latency", "ms", align="right", show=_latency,
+        fields=("latency_s", "latency_estimate_s", "latency_status", "launch_bound", "stopped", "repeats"),
+    ),
+    Column(
+        "latency_q1_s", "Quartiles", "ms", align="right", show=_quartiles, fields=("latency_q1_s", "latency_q3_s")
+    ),
+    Column("spread_percent", "Spread", "%", align="right"),
+    Column(
+        "peak_memory_bytes", "Memory", "MB", align="right", show=_memory,
+        fields=("peak_memory_bytes", "peak_memory_estimate_bytes", "memory_status"),
+    ),
+]  # fmt: skip
+_RESERVED = Column(
+    "reserved_memory_bytes", "Reserved", "MB", align="right", show=lambda row: _megabytes(row, "reserved_memory_bytes")
+)
+
+
+def _notes(of: Sequence[Point], rows: Sequence[Row], fits: Mapping[str, Mapping[str, Growth]]) -> list[str]:
     conventions = {p.count["name"]: p.count["convention"] for p in of if p.count}
     notes = [
         f"MACs: of one image, a multiply-add counts once. FFT convention {name!r}: {text}."
@@ -149,34 +200,37 @@ def _notes(of: Sequence[Point], rows: Sequence[dict[str, Any]], fits: dict[str, 
         if p.count and p.count["unruled"]:
             listed = ", ".join(f"{op} ({calls} calls)" for op, calls in p.count["unruled"].items())
             notes.append(f"Not in the MACs of {p.name}, for want of a rule: {listed}.")
-    if any(p.latency and not p.latency["out_of_memory"] for p in of):
-        repeats = [p.latency["repeats"] for p in of if p.latency and "repeats" in p.latency]
-        least, most = min(repeats), max(repeats)
-        notes.append(
-            f"Latency: median of {least if least == most else f'{least} to {most}'} repeats; "
-            f"spread: interquartile range over median."
-        )
-    modes = dict.fromkeys(p.memory["mode"] for p in of if p.memory and "mode" in p.memory)
+    repeats = [row["repeats"] for row in rows if row["latency_s"] is not None and row["repeats"]]
+    if repeats:
+        notes.append(_of_repeats(min(repeats), max(repeats)))
+    modes = dict.fromkeys(row["memory_mode"] for row in rows if row["memory_mode"])
     notes += [f"Memory: {MODES[mode]}; weights left out, the input included." for mode in modes]
     if any((v or {}).get("reason", "").startswith("not tried") for p in of for v in (p.latency, p.memory)):
         notes.append(_NOT_TRIED)
-    text = " ".join(str(value) for row in rows for key, value in row.items() if key != RECORDS)
-    notes += [f"{mark} {meaning}." for mark, meaning in MARKS.items() if mark in text]
-    if "≈" in text:
-        notes += [
-            f"≈ {measure} of {name}: {fit.text}, from {', '.join(map(str, fit.tokens))} tokens."
-            for measure, by in fits.items()
-            for name, fit in by.items()
-            if any(p.name == name and p.status(measure) == "out of memory" for p in of)
-        ]
+    estimates = {"latency": "latency_estimate_s", "memory": "peak_memory_estimate_bytes"}
+    marked = {
+        "†": any(row["launch_bound"] for row in rows),
+        "*": any(row["stopped"] == "budget" for row in rows),
+        "≈": any(row[key] is not None for row in rows for key in estimates.values()),
+    }
+    notes += [f"{mark} {meaning}." for mark, meaning in MARKS.items() if marked[mark]]
+    for measure, key in estimates.items():
+        for name in dict.fromkeys(row["name"] for row in rows if row[key] is not None):
+            fit = fits[measure][name]
+            notes.append(f"≈ {measure} of {name}: {fit.text}, from {', '.join(map(str, fit.tokens))} tokens.")
     failures: dict[str, list[str]] = {}
     for p in of:
         for measure, reason in (p.errors or {}).items():
-            failures.setdefault(reason, []).append(f"{measure} of {p.name} at {p.row()['img_size'] or p.tokens}")
+            failures.setdefault(reason, []).append(f"{measure} of {p.name} at {p.size}")
     return [*dict.fromkeys(notes), *(f"Failed: {', '.join(what)}: {why}" for why, what in failures.items())]
 
 
-_TABLE1_OURS = ("exact", "formula", "counted", "params_exact", "params_formula", "params_counted")
+def _of_repeats(least: int, most: int) -> str:
+    if most == 1:
+        return "Latency: of one repeat, which has no spread."
+    spread = "spread: interquartile range over median"
+    count = f"{least if least == most else f'{least} to {most}'} repeats"
+    return f"Latency: median of {count}; {spread}{'; one repeat has none' if least == 1 else ''}."
 
 
 def _table1(records: Sequence[Record]) -> list[Table]:
@@ -186,34 +240,31 @@ def _table1(records: Sequence[Record]) -> list[Table]:
         return []
     s = next(iter(found.values())).cell.settings
     side = math.isqrt(s["tokens"])
+    numbers = ("formula_macs", "counted_macs", "formula_params", "counted_params")
     rows = []
     for quoted in published_rows("table1_complexity"):
         if record := found.get(quoted["operation"]):
-            v = record.values
             rows.append(
                 {
                     "operation": TITLES[record.cell.model],
-                    "paper": _spaced(quoted["flops_formula"]),
-                    "exact": v["complexity"],
-                    "formula": f"{v['formula_macs']:,}",
-                    "counted": f"{v['counted_macs']:,}",
-                    "params_paper": _spaced(quoted["params_formula"]),
-                    "params_exact": v["params"],
-                    "params_formula": f"{v['formula_params']:,}",
-                    "params_counted": f"{v['counted_params']:,}",
-                    RECORDS: dict.fromkeys(_TABLE1_OURS, (record.cell.sha256,)),
+                    "complexity_published": _spaced(quoted["flops_formula"]),
+                    "complexity": record.values["complexity"],
+                    "params_formula_published": _spaced(quoted["params_formula"]),
+                    "params_formula": record.values["params"],
+                    **{key: record.values[key] for key in numbers},
+                    RECORDS: dict.fromkeys(("complexity", "params_formula", *numbers), (record.cell.sha256,)),
                 }
             )
     columns = [
         Column("operation", "Operation"),
-        Column("paper", "Complexity in the paper"),
-        Column("exact", "with all constants"),
-        Column("formula", "worked out, MACs", align="right"),
-        Column("counted", "counted, MACs", align="right"),
-        Column("params_paper", "Parameters in the paper"),
-        Column("params_exact", "with all constants"),
-        Column("params_formula", "worked out", align="right"),
-        Column("params_counted", "counted", align="right"),
+        Column("complexity_published", "Complexity in the paper"),
+        Column("complexity", "with all constants"),
+        _thousands("formula_macs", "worked out, MACs"),
+        _thousands("counted_macs", "counted, MACs"),
+        Column("params_formula_published", "Parameters in the paper"),
+        Column("params_formula", "with all constants"),
+        _thousands("formula_params", "worked out"),
+        _thousands("counted_params", "counted"),
     ]
     notes = [
         f"H = W = {side}, D = {s['width']}, k = 7; biases are left out. The paper's formulas are quoted from memory of "
@@ -222,48 +273,58 @@ def _table1(records: Sequence[Record]) -> list[Table]:
     return [Table("complexity_table1", "Table 1: complexity of the operations that mix tokens", columns, rows, notes)]
 
 
+def _thousands(key: str, title: str) -> Column:
+    return Column(key, title, align="right", show=lambda row: f"{row[key]:,}")
+
+
 def _operators(found: Sequence[Point]) -> Table:
     """Counted beside derived, by kind of operator; each subject and size once."""
-    rows = []
+    rows: list[Row] = []
     seen = set()
     for p in found:
         key = (p.setup.subject, p.name, p.tokens, p.img_size, p.setup.width)
         if p.count is None or key in seen:
             continue
         seen.add(key)
-        counted, derived = p.count["operators"], p.count["formula_operators"]
-        behind = dict.fromkeys(("counted", "formula", "difference"), (p.records["count"],))
-        for kind in dict.fromkeys([*counted, *(derived or {})]):
-            there = None if derived is None else derived.get(kind, 0)
+        size = {name: p.row()[name] for name in ("tokens", *_SIZE)}
+        behind = dict.fromkeys(("counted_macs", "formula_macs", "difference_macs"), (p.records["count"],))
+        counted, derived = (_in_macs(p.count, kind) for kind in ("operators", "formula_operators"))
+        for kind in dict.fromkeys([*counted, *derived]):
+            here, there = counted.get(kind, 0), derived.get(kind, 0) if derived else None
             rows.append(
                 {
                     "name": p.name,
-                    "size": p.row()["img_size"] or p.tokens,
+                    **size,
                     "operator": kind,
-                    "counted": counted.get(kind, 0),
-                    "formula": there,
-                    "difference": None if there is None else counted.get(kind, 0) - there,
-                    "unit": p.count["unit"],
+                    "counted_macs": here,
+                    "formula_macs": there,
+                    "difference_macs": None if there is None else here - there,
                     "convention": p.count["name"],
                     RECORDS: behind,
                 }
             )
-    right = {"counted", "formula", "difference"}
-    keys = ("name", "size", "operator", "counted", "formula", "difference", "unit", "convention")
-    columns = [Column(key, key, align="right" if key in right else "left") for key in keys]
+    columns = [
+        Column("name", "Name"),
+        Column("tokens", "Tokens", align="right"),
+        Column("size", "Image", "px", align="right", show=_size, fields=_SIZE),
+        Column("operator", "Operator"),
+        Column("counted_macs", "Counted", "MACs", align="right"),
+        Column("formula_macs", "Derived", "MACs", align="right"),
+        Column("difference_macs", "Difference", "MACs", align="right"),
+        Column("convention", "Convention"),
+    ]
     return Table("complexity_operators", "Counted beside derived, one image", columns, rows)
+
+
+def _in_macs(count: Mapping[str, Any], kind: str) -> dict[str, float]:
+    """Operators of one count; some conventions call a multiply-add two FLOPs."""
+    per = 1 if count["unit"] == "MACs" else 2
+    return {operator: value if per == 1 else value / per for operator, value in (count[kind] or {}).items()}
 
 
 def _spaced(formula: str) -> str:
     """A product without its signs."""
     return " ".join(formula.replace("*", " ").split()).replace("H W D", "HWD").replace("H W", "HW")
-
-
-def _megabytes(value: float, point: Point) -> str:
-    """Bytes as MB: three digits, but whole MB where a process was measured, which is good to a few of them."""
-    if (point.memory or {}).get("mode") != "process":
-        return _digits(value / 1e6)
-    return f"{value / 1e6:,.0f}" if value >= 1e6 else "<1"
 
 
 def _digits(value: float, significant: int = 3) -> str:

@@ -120,40 +120,55 @@ class Point:
         return bool((self.latency or {}).get("launch_bound"))
 
     @property
-    def quartiles(self) -> tuple[float, float]:
-        """Of a latency that was measured, seconds."""
-        assert self.latency is not None
-        return self.latency["latency_q1_s"], self.latency["latency_q3_s"]
+    def quartiles(self) -> tuple[float, float] | None:
+        """Of a latency that was measured more than once, seconds: one repeat has no spread."""
+        if self.status("latency") != "measured" or (self.latency or {}).get("repeats", 0) < 2:
+            return None
+        return self.latency["latency_q1_s"], self.latency["latency_q3_s"]  # type: ignore[index]
 
     def row(self) -> dict[str, Any]:
         """For programs: a flat row, None where nothing is known."""
         latency, memory, count = self.latency or {}, self.memory or {}, self.count or {}
         reasons = [f"{measure}: {text}" for measure, text in (self.errors or {}).items()]
         reasons += [f"{m}: {v['reason']}" for m, v in (("memory", memory), ("latency", latency)) if v.get("reason")]
+        height, wide = self.img_size or (None, None)
+        low, high = self.quartiles or (None, None)
+        spread = latency.get("spread") if self.quartiles else None
         return {
             "subject": self.setup.subject,
             "name": self.name,
             "tokens": self.tokens,
-            "img_size": None if self.img_size is None else "x".join(map(str, self.img_size)),
+            "image_height_px": height,
+            "image_width_px": wide,
             "width": self.setup.width,
+            "macs_status": self.status("count"),
             "macs": count.get("macs"),
             "params": count.get("params"),
             "convention": count.get("name"),
             "uncounted": " ".join(count.get("unruled", {})) or None,
             **{key: getattr(self.setup, key) for key in ("device", "threads", "batch", "dtype", "mode")},
-            "cuda_graphs": self.setup.cuda_graphs if self.latency else None,
+            "cuda_graphs": self.setup.cuda_graphs if self.setup.device else None,
             "filter_way": self.setup.filter_way,
-            "latency": self.status("latency"),
-            **{key: latency.get(key) for key in ("latency_s", "latency_q1_s", "latency_q3_s", "repeats", "spread")},
+            "latency_status": self.status("latency"),
+            "latency_s": latency.get("latency_s"),
+            "latency_q1_s": low,
+            "latency_q3_s": high,
+            "spread_percent": None if spread is None else 100 * spread,
+            "repeats": latency.get("repeats"),
             "stopped": latency.get("stopped"),
             "launch_bound": latency.get("launch_bound"),
-            "memory": self.status("memory"),
+            "memory_status": self.status("memory"),
             "peak_memory_bytes": memory.get("peak_bytes"),
             "reserved_memory_bytes": memory.get("reserved_bytes"),
             "weights_bytes": memory.get("weights_bytes"),
             "memory_mode": memory.get("mode"),
             "reason": "; ".join(dict.fromkeys(reasons)) or None,
         }
+
+    @property
+    def size(self) -> str:
+        """Of its image in pixels, `224 x 224`, or of a block its tokens; for people."""
+        return " x ".join(map(str, self.img_size)) if self.img_size else str(self.tokens)
 
 
 class _Subject(NamedTuple):

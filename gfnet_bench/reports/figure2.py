@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -14,7 +13,7 @@ from gfnet_bench.catalog import MODELS
 from gfnet_bench.published import rows as published_rows
 from gfnet_bench.reports import figures
 from gfnet_bench.reports.costs import Point
-from gfnet_bench.reports.figures import Drawing, Label
+from gfnet_bench.reports.figures import Drawing, Label, inches
 from gfnet_bench.reports.growth import Growth, growth
 from gfnet_bench.reports.tables import Column, Table
 
@@ -36,6 +35,8 @@ _PAPER = {"GFNet": "global_filter", "ViT": "self_attention", "ResMLP": "spatial_
 """The paper's curves and our names."""
 
 _PAPER_LOOKS = {"GFNet": ("-", "solid"), "ViT": ("-.", "dash-dotted"), "ResMLP": ("--", "dashed")}
+_PAPER_WIDTH = 384  # features of the block
+_PAPER_SETUP = "batch 32 on the paper's GPU"
 
 
 class Panel(NamedTuple):
@@ -44,6 +45,7 @@ class Panel(NamedTuple):
     Attributes:
         title: above it.
         short: beside its axis.
+        key: entry of a row of the data.
         units: largest first, with their size in ours.
         column: of the published figure.
         published_unit: the size of that column's unit in ours.
@@ -52,6 +54,7 @@ class Panel(NamedTuple):
 
     title: str
     short: str
+    key: str
     units: Sequence[tuple[str, float]]
     column: str
     published_unit: float
@@ -59,10 +62,29 @@ class Panel(NamedTuple):
 
 
 _PANELS = {
-    "count": Panel("Multiply-adds of one image", "MACs", [("G", 1e9), ("M", 1e6)], "gflops_read", 1e9, 2.0),
-    "latency": Panel("Latency of one batch", "latency", [("s", 1.0), ("ms", 1e-3)], "latency_s_read", 1.0, 0.004),
-    "memory": Panel("Peak memory without weights", "memory", [("GB", 1e9), ("MB", 1e6)], "memory_gb_read", 1e9, 0.1),
-}
+    "count": Panel("Multiply-adds of one image", "MACs", "macs", [("G", 1e9), ("M", 1e6)], "gflops_read", 1e9, 2.0),
+    "latency": Panel(
+        "Latency of one batch", "latency", "latency_s", [("s", 1.0), ("ms", 1e-3)], "latency_s_read", 1.0, 0.004
+    ),
+    "memory": Panel(
+        "Peak memory without weights", "memory", "peak_memory_bytes", [("GB", 1e9), ("MB", 1e6)], "memory_gb_read", 1e9,
+        0.1,
+    ),
+}  # fmt: skip
+
+
+class Quoted(NamedTuple):
+    """A curve of the paper's figure.
+
+    Attributes:
+        name: in the paper.
+        tokens: of the points that were read off.
+        costs: in our unit.
+    """
+
+    name: str
+    tokens: Sequence[int]
+    costs: Sequence[float]
 
 
 class Curve(NamedTuple):
@@ -93,18 +115,20 @@ def drawings(points: Sequence[Point], published: bool = False) -> list[Drawing]:
 
     Args:
         points: of one setup.
-        published: add what was read off the paper's figure, thin and grey.
+        published: add what was read off the paper's figure: multiply-adds thin and grey beside ours, and latency and
+            memory, which are of another machine, in panels of their own.
     """
     panels = {measure: found for measure in _PANELS if (found := curves(points, measure))}
     if not panels:
         return []
     setup, shown = points[0].setup, " and ".join(_PANELS[measure].title.lower() for measure in panels)
     title = f"{shown[0].upper()}{shown[1:].replace(' and ', ', ', len(panels) - 2)} against the number of tokens"
+    quoted = {m: _published(m, found) for m, found in panels.items() if published and setup.width == _PAPER_WIDTH}
     drawn = []
     for log, axes in ((False, "linear"), (True, "logarithmic")):
         name = f"complexity_{setup.slug}{'_loglog' * log}"
-        data = _data(name, f"{title}, {setup.title}, {axes} axes", panels, published)
-        drawn.append(Drawing(name, partial(_draw, panels, points, log, published), data))
+        data = _data(name, f"{title}, {setup.title}, {axes} axes", panels, quoted)
+        drawn.append(Drawing(name, partial(_draw, panels, quoted, log), data))
     return drawn
 
 
@@ -124,41 +148,45 @@ def curves(points: Sequence[Point], measure: str) -> list[Curve]:
     return found
 
 
-def _draw(panels: Mapping[str, Sequence[Curve]], points: Sequence[Point], log: bool, published: bool) -> Figure:
-    """Panels in a row, each with the names of its curves at its right, and the caption below."""
-    slot, left, right, top, height = figures.PAGE / max(2, len(panels)), 0.45, 1.06, 0.22, 1.75
-    wide = slot * len(panels)
-    lines = [line for text in _caption(panels, points, published) for line in textwrap.wrap(text, int(22 * wide))]
-    caption, bottom = "\n".join(lines), 0.42 + 0.11 * len(lines)
-    high = bottom + height + top
-    figure = figures.new_figure(wide, high)
-    for i, (measure, found) in enumerate(panels.items()):
-        axes = figure.add_axes(
-            ((i * slot + left) / wide, bottom / high, (slot - left - right) / wide, height / high),
-            title=f"({'abc'[i]}) {_PANELS[measure].title}",
-            xlabel="number of tokens",
+def _draw(panels: Mapping[str, Sequence[Curve]], quoted: Mapping[str, Sequence[Quoted]], log: bool) -> Figure:
+    """Panels in a row, each with the names of its curves at its right; below them those of the paper's own machine."""
+    slot, left, right, top, height, bottom = figures.PAGE / max(2, len(panels)), 0.45, 1.06, 0.22, 1.75, 0.42
+    below = {measure: of for measure, of in quoted.items() if measure != "count" and of}
+    wide, line = slot * len(panels), bottom + height + top
+    figure = figures.new_figure(wide, line * (2 if below else 1))
+    letters = iter("abcde" if len(panels) + len(below) > 1 else [])
+
+    def axes_at(measure: str, row: int, title: str) -> Axes:
+        letter = next(letters, None)
+        axes = inches(
+            figure, list(panels).index(measure) * slot + left, row * line + bottom, slot - left - right, height
         )
-        axes.title.set_x(-0.2)
-        _panel(axes, measure, found, log, published)
-    figure.text(0.1 / wide, 0.04 / high, caption, fontsize=figures.FONT - 1, linespacing=1.2)
+        axes.set(xlabel="number of tokens", title=f"({letter}) {title}" if letter else title)
+        return axes
+
+    for measure, found in panels.items():
+        beside = quoted.get(measure, []) if measure == "count" else []
+        _panel(axes_at(measure, 1 if below else 0, _PANELS[measure].title), measure, found, beside, log)
+    for measure, curves_of_paper in below.items():
+        axes = axes_at(measure, 0, f"{_PANELS[measure].short.capitalize()}, as published")
+        _panel_of_paper(axes, measure, curves_of_paper, log)
     return figure
 
 
-def _last(found: Sequence[Curve]) -> int:
-    """The largest size in a panel: more can be counted than timed."""
-    return max(n for curve in found for n in (*curve.tokens, *curve.beyond))
+def _unit(panel: Panel, highest: float) -> tuple[str, float]:
+    return next((unit for unit in panel.units if highest >= unit[1]), panel.units[-1])
 
 
-def _panel(axes: Axes, measure: str, found: Sequence[Curve], log: bool, published: bool) -> None:
-    panel, last = _PANELS[measure], _last(found)
+def _panel(axes: Axes, measure: str, found: Sequence[Curve], quoted: Sequence[Quoted], log: bool) -> None:
+    panel = _PANELS[measure]
     highest = max(cost for curve in found for cost in curve.costs)
-    unit, scale = next((u for u in panel.units if highest >= u[1]), panel.units[-1])
+    unit, scale = _unit(panel, highest)
     # Linear axes end a little above what was measured: an estimate far beyond would flatten all of it.
     ceiling = math.inf if log else 1.25 * highest
     top = highest
-    for paper, tokens, costs in _published(measure, found, last) if published else ():
-        y = [cost / scale for cost in costs]
-        axes.plot(tokens, y, _PAPER_LOOKS[paper][0], color=figures.GREY, linewidth=0.7, zorder=2)
+    last = max(n for curve in found for n in (*curve.tokens, *curve.beyond))
+    for paper in quoted:
+        _quote(axes, paper, scale, last, "read off the paper's figure")
     labels = []
     for curve in found:
         look = figures.look(MODELS[curve.name].family if curve.name in MODELS else curve.name)
@@ -167,29 +195,60 @@ def _panel(axes: Axes, measure: str, found: Sequence[Curve], log: bool, publishe
         for n, cost, p in zip(curve.tokens, y, curve.points, strict=True):
             hollow = measure == "latency" and p.launch_bound
             face = "white" if hollow else look.colour
-            axes.plot(n, cost, look.marker, color=look.colour, markerfacecolor=face, markeredgewidth=0.7, zorder=4)
-        if measure == "latency":
-            low, high = ([q / scale for q in ends] for ends in zip(*(p.quartiles for p in curve.points), strict=True))
-            axes.vlines(curve.tokens, low, high, look.colour, linewidth=0.9, zorder=3)
-            top = max(top, min(max(high) * scale, 1.25 * highest))
-        end, text = (curve.tokens[-1], y[-1]), TITLES.get(curve.name, curve.name)
-        if log and curve.fit:
-            text += f" $N^{{{curve.fit.exponent:.2f}}}$"
+            (mark,) = axes.plot(n, cost, look.marker, color=look.colour, markerfacecolor=face, markeredgewidth=0.7)
+            mark.set_zorder(4)
+            if hollow:
+                figures.explain(mark, "Hollow", "held up by launches, not by the GPU")
+        spread = [(p.tokens, *p.quartiles) for p in curve.points if measure == "latency" and p.quartiles]
+        if visible := [(n, low, high) for n, low, high in spread if high > low]:
+            at, low, high = zip(*visible, strict=True)
+            bars = axes.vlines(
+                at, [q / scale for q in low], [q / scale for q in high], look.colour, linewidth=0.9, zorder=3
+            )
+            figures.explain(bars, "Bars", "from first to third quartile of the repeats, around their median")
+            top = max(top, min(max(high), 1.25 * highest))
+        end, text = (curve.tokens[-1], y[-1]), TITLES.get(curve.name) or figures.short(curve.name)
+        exponent = f"$N^{{{curve.fit.exponent:.2f}}}$" if curve.fit else ""
         if curve.beyond and curve.fit:
             there = np.geomspace(curve.tokens[-1], curve.beyond[-1], 50)
             there = there[(curve.fit.at(there) <= ceiling) | (there == there[0])]
-            axes.plot(there, curve.fit.at(there) / scale, color=look.colour, linestyle=":", zorder=3)
+            (line,) = axes.plot(there, curve.fit.at(there) / scale, color=look.colour, linestyle=":", zorder=3)
+            figures.explain(line, "Dotted", "out of memory, an estimate by the power law named")
             end = (there[-1], curve.fit.at(there[-1]) / scale)
             top = max(top, end[1] * scale)
-            text = f"{TITLES.get(curve.name, curve.name)}\nestimate $N^{{{curve.fit.exponent:.2f}}}$"
-            text += f"\n($R^2$ = {curve.fit.r2:.4f})"
+            text += f"\nestimate {exponent}\n($R^2$ = {curve.fit.r2:.4f})"
+        elif log and exponent:
+            text += f" {exponent}"
         labels.append(Label(*end, text, look.colour))
     axes.set_ylabel(f"{panel.short} ({unit})", labelpad=2)
-    _scales(axes, found, last, log, 1.04 * top / scale)
+    _scales(axes, sorted({n for curve in found for n in (*curve.tokens, *curve.beyond)}), log, 1.04 * top / scale)
     figures.name_curves(axes, labels)
 
 
-def _scales(axes: Axes, found: Sequence[Curve], last: int, log: bool, top: float) -> None:
+def _panel_of_paper(axes: Axes, measure: str, quoted: Sequence[Quoted], log: bool) -> None:
+    """What the paper measured on its own machine."""
+    panel, highest = _PANELS[measure], max(max(paper.costs) for paper in quoted)
+    unit, scale = _unit(panel, highest)
+    labels = []
+    for paper in quoted:
+        _quote(axes, paper, scale, paper.tokens[-1], f"read off the paper's figure, {_PAPER_SETUP}")
+        labels.append(Label(paper.tokens[-1], paper.costs[-1] / scale, paper.name, figures.GREY))
+    axes.set_ylabel(f"{panel.short} ({unit})", labelpad=2)
+    _scales(axes, sorted({n for paper in quoted for n in paper.tokens}), log, 1.04 * highest / scale)
+    figures.name_curves(axes, labels)
+
+
+def _quote(axes: Axes, paper: Quoted, scale: float, last: int, what: str) -> None:
+    """A curve of the paper as far as the axis goes, thin and grey."""
+    style, word = _PAPER_LOOKS[paper.name]
+    shown = [(n, cost / scale) for n, cost in zip(paper.tokens, paper.costs, strict=True) if n <= last]
+    if shown:
+        # Above our curves, which it may well coincide with, and below our marks.
+        (line,) = axes.plot(*zip(*shown, strict=True), style, color=figures.GREY, linewidth=0.7, zorder=3.5)
+        figures.explain(line, f"Grey, {what}", f"{paper.name} {word}")
+
+
+def _scales(axes: Axes, sizes: Sequence[int], log: bool, top: float) -> None:
     """Limits and ticks that are read at a glance."""
     from matplotlib.ticker import (
         FixedLocator,
@@ -203,16 +262,19 @@ def _scales(axes: Axes, found: Sequence[Curve], last: int, log: bool, top: float
     plain = FuncFormatter(lambda value, _: f"{value:,.12g}")
     if log:
         axes.set(xscale="log", yscale="log")
-        sizes = sorted({n for curve in found for n in (*curve.tokens, *curve.beyond)})
         middle = min(sizes, key=lambda n: abs(math.log(n * n / (sizes[0] * sizes[-1]))))
         axes.xaxis.set_major_locator(FixedLocator([sizes[0], middle, sizes[-1]]))
         low, high = axes.get_ylim()
-        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high / low < 50 else (1.0,), numticks=12))
-        axes.yaxis.set_major_formatter(plain if high / low < 50 else LogFormatterMathtext())
+        if high / low < 50:
+            axes.yaxis.set_major_locator(FixedLocator(figures.log_ticks(low, high)))
+            axes.yaxis.set_major_formatter(plain)
+        else:
+            axes.yaxis.set_major_locator(LogLocator(numticks=12))
+            axes.yaxis.set_major_formatter(LogFormatterMathtext())
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_minor_locator(NullLocator())
     else:
-        axes.set_xlim(0, last * 1.03)
+        axes.set_xlim(0, sizes[-1] * 1.03)
         axes.set_ylim(0, top)
         axes.xaxis.set_major_locator(MaxNLocator(2, steps=[1, 2, 5, 10]))
         axes.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
@@ -220,54 +282,51 @@ def _scales(axes: Axes, found: Sequence[Curve], last: int, log: bool, top: float
     axes.xaxis.set_major_formatter(plain)
 
 
-def _published(measure: str, found: Sequence[Curve], last: int) -> Iterator[tuple[str, list[int], list[float]]]:
-    """The paper's curves of the mixers that are drawn, as far as our axis goes: name, tokens, costs in our unit."""
+def _published(measure: str, found: Sequence[Curve]) -> list[Quoted]:
+    """The paper's curves of the mixers that are drawn; points within twice the reading error of nought are left out."""
     panel = _PANELS[measure]
+    quoted = []
     for paper, mixer in _PAPER.items():
         rows = [r for r in published_rows("fig2_efficiency") if r["model"] == paper and r[panel.column]]
-        rows = [r for r in rows if int(r["tokens"]) <= last and float(r[panel.column]) >= 2 * panel.reading_error]
+        rows = [r for r in rows if float(r[panel.column]) >= 2 * panel.reading_error]
         if rows and any(curve.name == mixer for curve in found):
             costs = [float(r[panel.column]) * panel.published_unit for r in rows]
-            yield paper, [int(r["tokens"]) for r in rows], costs
+            quoted.append(Quoted(paper, [int(r["tokens"]) for r in rows], costs))
+    return quoted
 
 
-def _caption(panels: Mapping[str, Sequence[Curve]], points: Sequence[Point], published: bool) -> list[str]:
-    title = points[0].setup.title
-    lines, notes = [title[0].upper() + title[1:] + "."], []
-    if "latency" in panels:
-        notes.append("Latency: medians, bars from first to third quartile.")
-        if any(point.launch_bound for point in points):
-            notes.append("Hollow: held up by launches, not by the GPU.")
-    if any(curve.beyond and curve.fit for found in panels.values() for curve in found):
-        notes.append("Dotted: out of memory, an estimate by the power law named.")
-    lines += [" ".join(notes)] if notes else []
-    if published:
-        listed = ", ".join(f"{name} {text}" for name, (_, text) in _PAPER_LOOKS.items())
-        lines.append(f"Grey: read off the paper's figure, batch 32 on its GPU ({listed}).")
-    return lines
+_COLUMNS = [
+    Column(key, key)
+    for key in (
+        "kind", "name", "tokens", "macs", "latency_s", "latency_q1_s", "latency_q3_s", "peak_memory_bytes",
+        "launch_bound", "exponent", "r2",
+    )
+]  # fmt: skip
 
 
-_COLUMNS = [Column(key, key) for key in ("measure", "name", "tokens", "value", "low", "high", "unit", "kind", "note")]
-
-
-def _data(name: str, title: str, panels: Mapping[str, Sequence[Curve]], published: bool) -> Table:
+def _data(
+    name: str, title: str, panels: Mapping[str, Sequence[Curve]], quoted: Mapping[str, Sequence[Quoted]]
+) -> Table:
     """What is drawn, a row each; `kind` tells counted and measured from estimated and published."""
     rows: list[dict[str, Any]] = []
     for measure, found in panels.items():
-        unit = {"measure": measure, "unit": {"count": "MACs", "latency": "s", "memory": "bytes"}[measure]}
+        key, kind = _PANELS[measure].key, "counted" if measure == "count" else "measured"
         for curve in found:
             for point, cost in zip(curve.points, curve.costs, strict=True):
-                row = {**unit, "name": curve.name, "tokens": point.tokens, "value": cost, "kind": "measured"}
-                if measure == "count":
-                    row["kind"] = "counted"
+                row = {"kind": kind, "name": curve.name, "tokens": point.tokens, key: cost}
                 if measure == "latency":
-                    row["low"], row["high"] = point.quartiles
-                    row["note"] = "launch-bound" if point.launch_bound else None
+                    row["launch_bound"] = point.launch_bound
+                    row |= dict(zip(("latency_q1_s", "latency_q3_s"), point.quartiles or (), strict=False))
                 rows.append(row)
             if curve.fit:
-                estimate = {**unit, "name": curve.name, "kind": "estimate", "note": curve.fit.text}
-                rows += [{**estimate, "tokens": n, "value": curve.fit.at(n)} for n in curve.beyond]
-        for paper, tokens, costs in _published(measure, found, _last(found)) if published else ():
-            quoted = {**unit, "name": paper, "kind": "published"}
-            rows += [{**quoted, "tokens": n, "value": cost} for n, cost in zip(tokens, costs, strict=True)]
+                law = {"exponent": curve.fit.exponent, "r2": curve.fit.r2}
+                estimate = {"kind": "estimate", "name": curve.name, **law}
+                rows += [{**estimate, "tokens": n, key: float(curve.fit.at(n))} for n in curve.beyond]
+        last = max(n for curve in found for n in (*curve.tokens, *curve.beyond))
+        for paper in quoted.get(measure, ()):
+            rows += [
+                {"kind": "published", "name": paper.name, "tokens": n, key: cost}
+                for n, cost in zip(paper.tokens, paper.costs, strict=True)
+                if n <= last or measure != "count"
+            ]
     return Table(name, title, _COLUMNS, rows)

@@ -1,20 +1,28 @@
 """How every figure looks: sizes and fonts as printed, colours that all eyes tell apart, names at the curves.
 
-matplotlib is imported when something is drawn, and without its global state: drawing needs no display.
+A caption is made from what was drawn: whatever is not a plain curve is explained where it is drawn (`explain`), and the
+caption tells what it finds in the figure. matplotlib is imported when something is drawn, and without its global state:
+drawing needs no display.
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Sequence
+import math
+import re
+import textwrap
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gfnet_bench.records import write_atomic
-from gfnet_bench.reports.tables import Table
+from gfnet_bench.reports.tables import Table, printable
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -114,29 +122,132 @@ class Drawing:
 
     Attributes:
         name: file name without its ending.
-        draw: makes the matplotlib figure; called under `STYLE`.
-        data: the numbers that are drawn.
+        draw: makes the matplotlib figure; called under `style`.
+        data: the numbers that are drawn; its title says what the figure shows.
+        about: sentences of the caption about all of it.
     """
 
     name: str
     draw: Callable[[], Figure]
     data: Table
+    about: Sequence[str] = ()
+
+    @cached_property
+    def caption(self) -> str:
+        """What the figure shows and what is drawn in it."""
+        return " ".join([f"{self.data.title}.", *self.about, *explained(self._drawn)])
+
+    @cached_property
+    def figure(self) -> Figure:
+        """The figure with its caption below."""
+        with style():
+            write_below(self._drawn, self.caption)
+        return self._drawn
+
+    @cached_property
+    def _drawn(self) -> Figure:
+        with style():
+            return self.draw()
 
     def write(self, folder: Path) -> list[Path]:
         """Save `<name>.pdf`, `.png` and `.csv` in `folder`; the same records give the same bytes."""
-        import matplotlib
-
         paths = []
-        with matplotlib.rc_context(STYLE):
-            figure = self.draw()
+        with style():
             for ending, metadata in (("pdf", {"CreationDate": None}), ("png", {"Software": None})):
                 content = io.BytesIO()
-                figure.savefig(content, format=ending, dpi=DPI, metadata=metadata)
+                self.figure.savefig(content, format=ending, dpi=DPI, metadata=metadata)
                 paths.append(folder / f"{self.name}.{ending}")
                 write_atomic(paths[-1], content.getvalue())
         paths.append(folder / f"{self.name}.csv")
         write_atomic(paths[-1], self.data.render("csv").encode())
         return paths
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """Draw as here, whatever a matplotlibrc of the user says."""
+    import matplotlib
+
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(STYLE)
+        yield
+
+
+def explain(artist: Artist, kind: str, meaning: str) -> None:
+    """Say what something stands for that its place in the axes and its name do not tell.
+
+    Args:
+        artist: the line, marks or area.
+        kind: what people see: `Dashed`, `Hollow`, `Bands`.
+        meaning: what it is.
+    """
+    artist.set_gid(f"{kind}: {meaning}")
+
+
+def explained(figure: Figure) -> list[str]:
+    """A sentence for each kind of what was drawn, as in "Dashed: ResMLP in (a), estimates in (b) and (c)."."""
+    lettered = [axes.get_title("left")[:3] for axes in figure.axes if re.match(r"\([a-z]\) ", axes.get_title("left"))]
+    found: dict[str, dict[str, dict[str, None]]] = {}  # kind, meaning, letters of the panels
+    for axes in figure.axes:
+        for artist in axes.get_children():
+            kind, colon, meaning = (artist.get_gid() or "").partition(": ")
+            if colon:
+                found.setdefault(kind, {}).setdefault(meaning, {})[axes.get_title("left")[:3]] = None
+
+    def where(panels: Iterable[str]) -> str:
+        there = [letter for letter in lettered if letter in panels]
+        return "" if len(there) in (0, len(lettered)) else f" in {' and '.join(there)}"
+
+    said = []
+    for kind, meanings in found.items():
+        places = [where(panels) for panels in meanings.values()]
+        if len(set(places)) == 1:
+            word, comma, more = kind.partition(",")
+            said.append(f"{word}{places[0]}{comma}{more}: {', '.join(meanings)}.")
+        else:
+            said.append(f"{kind}: {', '.join(map(''.join, zip(meanings, places, strict=True)))}.")
+    return said
+
+
+def write_below(figure: Figure, text: str) -> None:
+    """Make a figure taller and write lines of text below all that is in it."""
+    figure.draw_without_rendering()  # settles a layout that is computed
+    figure.set_layout_engine("none")
+    wide, high = figure.get_size_inches()
+    lines = textwrap.wrap(printable(text), int(21 * wide))
+    room = 0.08 + 0.115 * len(lines)
+    places = [(axes, axes.get_position(original=True)) for axes in figure.axes]
+
+    def lifted(y: float) -> float:
+        return (y * high + room) / (high + room)
+
+    figure.set_size_inches(wide, high + room)
+    for axes, box in places:
+        axes.set_position((box.x0, lifted(box.y0), box.width, box.height * high / (high + room)))
+    for words in figure.texts:
+        words.set_y(lifted(words.get_position()[1]))
+    caption = "\n".join(map(plain, lines))
+    figure.text(0.08 / wide, 0.05 / (high + room), caption, fontsize=FONT - 1, linespacing=1.2, va="bottom")
+
+
+def plain(text: str) -> str:
+    """Any text as matplotlib's: a name is no formula, and a character without a glyph is written as its code point."""
+    shown = "".join(c if ord(c) in _glyphs() else f"U+{ord(c):04X}" for c in printable(text))
+    return shown.replace("$", r"\$")
+
+
+@cache
+def _glyphs() -> frozenset[int]:
+    from matplotlib.font_manager import findfont, get_font
+
+    return frozenset(get_font(findfont(STYLE["font.family"])).get_charmap())
+
+
+def short(name: str, most: int = 24) -> str:
+    """A name that has room at a curve: its middle is left out where it is long."""
+    line = printable(name)
+    return plain(line if len(line) <= most else f"{line[: most - 8]}…{line[-7:]}")
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -147,6 +258,24 @@ def new_figure(width: float, height: float) -> Figure:
     figure = Figure(figsize=(width, height))
     FigureCanvasAgg(figure)
     return figure
+
+
+def log_ticks(low: float, high: float) -> list[float]:
+    """Round numbers between the ends of a logarithmic axis that spans less than a few decades, at least three."""
+    from matplotlib.ticker import MaxNLocator
+
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    for steps in ((1,), (1, 2, 5), (1, 1.5, 2, 3, 4, 5, 7)):
+        ticks = [step * 10.0**decade for decade in decades for step in steps]
+        if len(within := [tick for tick in ticks if low <= tick <= high]) >= 3:
+            return within
+    return [float(tick) for tick in MaxNLocator(4, steps=[1, 2, 5, 10]).tick_values(low, high) if low <= tick <= high]
+
+
+def inches(figure: Figure, left: float, bottom: float, width: float, height: float) -> Axes:
+    """Axes in a place of a figure, measured in inches."""
+    wide, high = figure.get_size_inches()
+    return figure.add_axes((left / wide, bottom / high, width / wide, height / high))
 
 
 def name_curves(axes: Axes, labels: Sequence[Label], size: float = FONT - 1) -> None:

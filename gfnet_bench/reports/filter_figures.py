@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gfnet_bench import spectra
-from gfnet_bench.reports.figures import COLUMN, FONT, PAGE, Drawing, Label, look, name_curves, new_figure
+from gfnet_bench.reports.figures import COLUMN, FONT, PAGE, Drawing, Label, inches, look, name_curves, new_figure
 from gfnet_bench.reports.filter_results import Layer, Network
 from gfnet_bench.reports.tables import Column, Row, Table
 
@@ -259,12 +259,6 @@ def cluster_means(network: Network) -> Drawing:
     name = f"filters_{network.name}_clusters"
     title = f"Mean log-magnitude spectrum of each group of similar channels of {network.label}, with its share of them"
     return Drawing(name, draw, table(name, title, rows))
-
-
-def inches(figure: Figure, left: float, bottom: float, width: float, height: float) -> Axes:
-    """Axes in a place of a figure, measured in inches."""
-    wide, high = figure.get_size_inches()
-    return figure.add_axes((left / wide, bottom / high, width / wide, height / high))
 
 
 def settle(figure: Figure) -> None:

@@ -9,8 +9,8 @@ import numpy as np
 
 from gfnet_bench import metrics, spectra
 from gfnet_bench.catalog import MODELS
-from gfnet_bench.reports.figures import PAGE, Drawing, Label, Look, look, name_curves, new_figure
-from gfnet_bench.reports.filter_figures import DEPTH, PALEST, inches, settle, table
+from gfnet_bench.reports.figures import PAGE, Drawing, Label, Look, inches, look, name_curves, new_figure
+from gfnet_bench.reports.filter_figures import DEPTH, PALEST, settle, table
 from gfnet_bench.reports.filter_results import Cutoff, HeatMap, Network, Operated, Surgery
 
 if TYPE_CHECKING:

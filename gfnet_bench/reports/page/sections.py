@@ -105,7 +105,8 @@ def figure(drawing: Figure) -> str:
         return ""
     data: Table | None = getattr(drawing, "data", None)
     title = data.title if data and data.title != drawing.name else words(drawing.name)
-    alt = f"{title}. The numbers in it are in the CSV file below."
+    about = getattr(drawing, "caption", f"{title}.")
+    alt = f"{about} The numbers in it are in the CSV file below."
     shown = _fewer_colours(files[kind]) if kind == "png" else files[kind]
     image = f'<img src="{data_uri(shown, _KINDS[kind])}" alt="{esc(alt)}"{_size(shown, kind)}>'
     saved = [tag("a", kind.upper(), class_="button", download=f"{drawing.name}.{kind}", data_image="")]
