@@ -8,14 +8,12 @@ from unittest import mock
 
 import numpy as np
 import pytest
-from matplotlib import rc_context
 from matplotlib.text import Text
 
 from gfnet_bench import metrics
 from gfnet_bench.errors import MissingError, UsageError
 from gfnet_bench.records import Cell, Record, Store
 from gfnet_bench.reports.base import REPORTS
-from gfnet_bench.reports.figures import STYLE
 from gfnet_bench.reports.filters import filters
 from gfnet_bench.reports.tables import RECORDS
 from gfnet_bench.spectra import noise_frequencies
@@ -96,8 +94,7 @@ def report(store):
 
 @pytest.fixture(scope="module")
 def drawn(report):
-    with rc_context(STYLE):
-        return {figure.name: figure.draw() for figure in report.figures}
+    return {drawing.name: drawing.figure for drawing in report.figures}
 
 
 def table(report, name):
@@ -107,14 +104,17 @@ def table(report, name):
 def test_layers_by_hand(report):
     rows = {(row["model"], row["layer"]): row for row in table(report, "filters_layers").rows}
     low, high = rows["gfnet_mini", 0], rows["gfnet_mini", 1]
-    assert low["centre"] == pytest.approx(0, abs=1e-4) and high["centre"] == pytest.approx(0.5, abs=1e-4)
-    assert [low[b] for b in ("low", "middle", "high")] == pytest.approx([100, 0, 0], abs=1e-3)
-    assert [high[b] for b in ("low", "middle", "high")] == pytest.approx([0, 0, 100], abs=1e-3)
-    assert high["angle"] % 180 == pytest.approx(0, abs=0.1) and high["coherence"] == pytest.approx(1, abs=1e-3)
+    centres = [row["centre_cycles_per_token"] for row in (low, high)]
+    assert centres == [pytest.approx(0, abs=1e-4), pytest.approx(0.5, abs=1e-4)]
+    bands = [f"{band}_band_percent" for band in ("low", "middle", "high")]
+    assert [low[b] for b in bands] == pytest.approx([100, 0, 0], abs=1e-3)
+    assert [high[b] for b in bands] == pytest.approx([0, 0, 100], abs=1e-3)
+    assert high["angle_degrees"] % 180 == pytest.approx(0, abs=0.1) and high["coherence"] == pytest.approx(1, abs=1e-3)
     # 16 equal energies: within a radius of root 2 lie 9 of them, within 2 one on either axis more, 11; within root 5
     # two for each of those, 15.
-    assert low["erf50"] == pytest.approx(np.sqrt(2)) and low["erf90"] == pytest.approx(np.sqrt(5))
-    assert [rows["gfnet_h_ti", i]["grid"] for i in range(3)] == ["8 x 8", "4 x 4", "3 x 5"]
+    assert low["erf50_tokens"] == pytest.approx(np.sqrt(2)) and low["erf90_tokens"] == pytest.approx(np.sqrt(5))
+    (grid,) = (column for column in table(report, "filters_layers").columns if column.key == "grid")
+    assert [grid.text(rows["gfnet_h_ti", i]) for i in range(3)] == ["8 x 8", "4 x 4", "3 x 5"]
 
 
 def test_a_failed_cell_and_a_map_with_a_gap_are_told(report):
@@ -124,25 +124,31 @@ def test_a_failed_cell_and_a_map_with_a_gap_are_told(report):
 
 def test_surgery_beside_the_filters_as_learned(report):
     shown = table(report, "filters_surgery_gfnet_mini_limit_40")
-    assert [column.key for column in shown.columns] == ["operation", "clean", "PGD", "fog 3"]
+    keys = [f"{name}_top1_percent" for name in ("clean", "pgd", "fog_3")]
+    assert [column.title for column in shown.columns] == ["Filters", "clean", "PGD", "fog 3"]
+    assert [column.key for column in shown.columns] == ["operation", *keys]
     operations = ["as learned", *(f"{kind} {c}" for kind in ("low-pass", "high-pass") for c in ("0", "0.15", "0.3"))]
     assert [row["operation"] for row in shown.rows] == operations
-    assert [row["clean"].split()[0] for row in shown.rows] == ["90.0", "75.0", "82.5", "90.0", "90.0", "82.5", "75.0"]
+    assert [row[keys[0]] for row in shown.rows] == [90.0, 75.0, 82.5, 90.0, 90.0, 82.5, 75.0]
+    low, high = (100 * end for end in metrics.wilson_interval(36, 40))
+    assert (shown.rows[0][f"{keys[0]}_low"], shown.rows[0][f"{keys[0]}_high"]) == pytest.approx((low, high))
+    assert shown.columns[1].text(shown.rows[0]) == f"90.0 ±{(high - low) / 2:.1f}"
     paired = table(report, "filters_surgery_gfnet_mini_limit_40_paired")
-    (row,) = [r for r in paired.rows if (r["perturbation"], r["operation"], r["layer"]) == ("PGD", "low-pass 0", "1")]
+    (row,) = [r for r in paired.rows if (r["perturbation"], r["operation"], r["layer"]) == ("PGD", "low-pass 0", 1)]
     right = np.arange(IMAGES)
     expected = metrics.compare(right < 14, right < 20)
-    assert row["difference"] == pytest.approx(-15) and row["p"] == pytest.approx(expected.p)
-    assert (row["low"], row["high"]) == pytest.approx([100 * end for end in expected.interval])
+    assert row["difference_points"] == pytest.approx(-15) and row["p"] == pytest.approx(expected.p)
+    assert (row["low_points"], row["high_points"]) == pytest.approx([100 * end for end in expected.interval])
 
 
 def test_heat_map_by_hand(report):
     rows = {row["model"]: row for row in table(report, "filters_heatmap").rows}
     vit = rows["vit_mini, limit 40"]
-    assert (vit["clean"], vit["worst"], vit["low"]) == pytest.approx((10, 60, 20))
+    assert [vit[f"{k}_error_percent"] for k in ("clean", "worst", "low_band")] == pytest.approx([10, 60, 20])
     gfnet = rows["gfnet_mini, limit 40"]
     # Low are frequencies within 8 / 6 of zero: zero itself, where all are wrong, and its four neighbours.
-    assert gfnet["low"] == pytest.approx(100 * (1 + 4 * 0.5) / 5) and gfnet["high"] == pytest.approx(50)
+    assert gfnet["low_band_error_percent"] == pytest.approx(100 * (1 + 4 * 0.5) / 5)
+    assert gfnet["high_band_error_percent"] == pytest.approx(50)
 
 
 def test_every_number_leads_to_its_records(report, store):
@@ -150,18 +156,18 @@ def test_every_number_leads_to_its_records(report, store):
     rows = [row for t in (*report.tables, *report.details) for row in t.rows]
     assert all(known[identity] for row in rows for of in row[RECORDS].values() for identity in of)
     layer = table(report, "filters_layers").rows[0]
-    (identity,) = layer[RECORDS]["centre"]
+    (identity,) = layer[RECORDS]["centre_cycles_per_token"]
     assert known[identity].settings["measure"] == "spectra" and known[identity].model == layer["model"]
     (learned, *_, last) = table(report, "filters_surgery_gfnet_mini_limit_40").rows
-    (identity,) = last[RECORDS]["fog 3"]
+    (identity,) = last[RECORDS]["fog_3_top1_percent"]
     s = known[identity].settings
     assert (s["dataset"], s["kind"], s["cutoff"], s["layer"]) == ("mini_c", "high_pass", 0.3, None)
     paired = table(report, "filters_surgery_gfnet_mini_limit_40_paired").rows
-    (row,) = [r for r in paired if (r["perturbation"], r["operation"], r["layer"]) == ("PGD", "low-pass 0", "1")]
-    (own,) = row[RECORDS]["top1"]
-    assert known[own].settings["layer"] == 1 and row[RECORDS]["p"] == (own, *learned[RECORDS]["PGD"])
+    (row,) = [r for r in paired if (r["perturbation"], r["operation"], r["layer"]) == ("PGD", "low-pass 0", 1)]
+    (own,) = row[RECORDS]["top1_percent"]
+    assert known[own].settings["layer"] == 1 and row[RECORDS]["p"] == (own, *learned[RECORDS]["pgd_top1_percent"])
     (gfnet,) = [r for r in table(report, "filters_heatmap").rows if r["model"].startswith("gfnet_mini")]
-    assert [known[identity].settings["part"] for identity in gfnet[RECORDS]["worst"]] == [[0, 2], [1, 2]]
+    assert [known[identity].settings["part"] for identity in gfnet[RECORDS]["worst_error_percent"]] == [[0, 2], [1, 2]]
 
 
 def test_the_data_of_figures_is_titled_for_readers(report):
@@ -175,13 +181,17 @@ def test_the_data_of_figures_is_titled_for_readers(report):
 def test_data_holds_every_number(report):
     rows = list(csv.DictReader(report.render("csv").splitlines()))
     kinds = {measure: sum(row["measure"] == measure for row in rows) for measure in ("spectra", "surgery", "heatmap")}
-    assert kinds == {"spectra": 6 * 10, "surgery": 3 * (1 + 2 * 3 * 4), "heatmap": 2 * 4}
+    assert kinds == {"spectra": 6, "surgery": 3 * (1 + 2 * 3 * 4), "heatmap": 2}
+    (vit,) = (row for row in rows if (row["measure"], row["model"]) == ("heatmap", "vit_mini"))
+    assert (float(vit["clean_error_percent"]), vit["top1_percent"], vit["images"]) == (10, "", "20")
+    learned = next(row for row in rows if row["measure"] == "surgery")
+    assert (learned["kind"], learned["cutoff_cycles_per_token"], learned["layer"]) == ("as learned", "", "")
 
 
 def test_suites_models_layers_and_channels_narrow_the_report(store):
     assert filters(store, suite="imagenet").figures[0].name == "figure5_gfnet_h_ti"
     one = filters(store, models=["gfnet_mini"], layers=[2, 0], channels=[25, 1])
-    rows = [row for row in one.figures[0].data.rows if row["panel"] == "a"]
+    rows = [row for row in one.figures[0].data.rows if (row["panel"], row["row"], row["column"]) == ("a", 0, 0)]
     assert [(row["layer"], row["channel"]) for row in rows] == [(2, 25), (2, 1), (0, 25), (0, 1)]
     with pytest.raises(UsageError, match="gfnet_mini: expected layers from 0 to 2, found 3"):
         filters(store, models=["gfnet_mini"], layers=[3])
@@ -203,11 +213,12 @@ def test_figure_5_has_a_tile_for_every_layer_and_channel(report, drawn):
     assert first.get_cmap().name == "YlGnBu" and first.get_array()[2, 2] == pytest.approx(1, abs=1e-3)
     assert {image.get_clim() for image in in_space.images} == {(-1, 1)}  # each kernel in parts of its own peak
     assert all(np.abs(image.get_array()).max() == pytest.approx(1) for image in in_space.images)
-    assert (magnitude.get_xlabel(), peak.get_xlabel()) == ("magnitude", "of its peak")
+    assert (magnitude.get_xlabel(), peak.get_xlabel()) == ("magnitude", "part of its peak")
     labels = [label.get_text() for label in drawn["figure5_gfnet_h_ti"].axes[0].get_yticklabels()]
     assert labels == ["0 (8)", "1 (4)", "2 (3)"]
     data = next(figure for figure in report.figures if figure.name == "figure5_gfnet_mini").data.rows
-    assert np.allclose(np.array(data[0]["values"].split(), dtype=float).reshape(4, 4), first.get_array(), atol=1e-3)
+    assert [(row["row"], row["column"]) for row in data[:16]] == [(y, x) for y in range(4) for x in range(4)]
+    assert np.array_equal(np.array([row["magnitude"] for row in data[:16]]).reshape(4, 4), first.get_array())
 
 
 def test_surgery_curves_have_bands_and_reference_lines(drawn):
@@ -282,3 +293,52 @@ def test_the_report_needs_no_torch(store):
         f"REPORTS['filters'](Store({str(store.folder)!r})); sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def clustered(groups):
+    """One layer of 24 channels that fall into so many groups, or into none: noise around a common spectrum."""
+    random = np.random.default_rng(0)
+    weight = np.exp(random.normal(size=(8, 5, 24, 1)) * (1 if groups == 1 else 0.05)) * np.ones((1, 1, 1, 2))
+    for i in range(24):
+        if groups > 1:
+            weight[i % groups, :, i] *= 50
+    values = {"layers": 1, "grids": [[8, 8]], "image": [8, 8]}
+    name = f"gfnet_{groups}"
+    return Record(cell(name, "spectra", img_size=None, checkpoint=None), values), {
+        "layer_00": weight.astype(np.float32)
+    }
+
+
+def test_clusters_are_told_only_where_the_silhouette_shows_structure(tmp_path):
+    """Up to 0.25 there is none (Kaufman and Rousseeuw 1990); the figure then shows all channels, and says so."""
+    store = Store(tmp_path)
+    for groups in (1, 3):
+        store.save(*clustered(groups))
+    report = filters(store)
+    of = {row["model"]: row for row in table(report, "filters_layers").rows}
+    assert (of["gfnet_1"]["clusters"], of["gfnet_3"]["clusters"]) == (0, 3)
+    assert of["gfnet_1"]["silhouette"] <= 0.25 < of["gfnet_3"]["silhouette"]
+    without, found = (f for name in ("1", "3") for f in report.figures if f.name == f"filters_gfnet_{name}_clusters")
+    assert "no clusters of similar channels were found (silhouettes of 0." in without.caption
+    assert [len(axes.images) for axes in without.figure.axes] == [1, 0]  # one picture and its colours
+    assert "each group of similar channels" in found.caption and "no clusters" not in found.caption
+    titles = [axes.get_title() for axes in found.figure.axes]
+    assert titles == ["33 %", "33 %", "33 %", ""]
+    assert {row["cluster"] for row in without.data.rows} == {None}
+    shares = {row["cluster"]: row["share_percent"] for row in found.data.rows}
+    assert shares == pytest.approx(dict.fromkeys(range(3), 100 / 3))
+
+
+def test_surgery_that_was_cut_short_is_drawn_as_far_as_it_went(tmp_path):
+    """Records of any subset of a plan, as a stopped run leaves them: no figure fails, no name is missing."""
+    every = list(surgery_records())
+    with mock.patch("os.fsync"):
+        for n, kept in enumerate((every[:1], every[1:2], every[2:3], every[:3], every[7:9], [every[0], *every[25:29]])):
+            store = Store(tmp_path / str(n))
+            for record, arrays in kept:
+                store.save(record, arrays)
+            drawn = {figure.name: figure.figure for figure in filters(store).figures}
+            all_layers = [r for r, _ in kept if r.cell.settings["kind"] and r.cell.settings["layer"] is None]
+            assert ("filters_surgery_gfnet_mini_limit_40" in drawn) == bool(all_layers)
+            for figure in drawn.values():
+                assert overlaps(figure) == []

@@ -44,6 +44,11 @@ def row_of(report, title: str) -> dict:
     return dict(row)
 
 
+def shown(report, row: dict) -> list[str]:
+    """What people read right of the name."""
+    return [column.text(row) for column in report.tables[0].columns[1:]]
+
+
 def notes(report) -> str:
     return " ".join(note for table in report.tables for note in table.notes)
 
@@ -198,22 +203,26 @@ def test_table_2_without_records():
     quoted = published_rows("table2_ade20k")
     assert [row["backbone"] for row in report.tables[0].rows] == [row["backbone"] for row in quoted]
     for row, published in zip(report.tables[0].rows, quoted, strict=True):
-        assert row["params_text"].startswith(f"- ({published['params_m']}")
-        assert row["gmacs_text"].startswith(f"- ({published['flops_g_1024']}")
-        assert row["miou_text"].rstrip("†") == published["miou"] and row[RECORDS] == {}
+        params, macs, miou = shown(report, row)
+        assert params.startswith(f"- ({float(published['params_m']):g}")
+        assert macs.startswith(f"- ({published['flops_g_1024']}")
+        assert miou.rstrip("†") == published["miou"] and row[RECORDS] == {}
+        assert (row["params_published"], row["miou_percent_published"]) == (
+            pytest.approx(1e6 * float(published["params_m"])), float(published["miou"]),
+        )  # fmt: skip
     assert "A dash is not counted yet: gfnet-bench paper table2" in notes(report)
     assert "mIoU is published only" in notes(report)
 
 
 def test_table_2_takes_parameters_at_the_crop_and_operations_at_1024_pixels():
     records = [pyramid("gfnet_h_ti", 512), pyramid("gfnet_h_ti", 1024, 125_640_000_000, 31_000_000)]
-    row = row_of(segmentation(records), "GFNet-H-Ti")
-    assert (row["params"], row["gmacs"]) == pytest.approx((26.1, 125.64))
-    assert (row["params_text"], row["gmacs_text"]) == ("26.1 (26.6†)", "125.6 (126†)")
-    assert row["miou_text"] == "41.0†"
-    assert row[RECORDS] == {"params_text": (records[0].cell.sha256,), "gmacs_text": (records[1].cell.sha256,)}
+    report = segmentation(records)
+    row = row_of(report, "GFNet-H-Ti")
+    assert (row["params"], row["macs"], row["macs_published"]) == (26_100_000, 125_640_000_000, 126_000_000_000)
+    assert shown(report, row) == ["26.1 (26.6†)", "125.6 (126†)", "41.0†"]
+    assert row[RECORDS] == {"params": (records[0].cell.sha256,), "macs": (records[1].cell.sha256,)}
     other = [counted("gfnet_h_ti", 1024), Record(records[0].cell, error="GfnetBenchError: no"), scored("gfnet_h_ti")]
-    assert row_of(segmentation(other), "GFNet-H-Ti")["gmacs_text"] == "- (126†)"
+    assert shown(report, row_of(segmentation(other), "GFNet-H-Ti"))[1] == "- (126†)"
 
 
 def test_a_complete_table_2_promises_nothing_more():
@@ -222,7 +231,7 @@ def test_a_complete_table_2_promises_nothing_more():
     report = segmentation([pyramid(name, side) for name in names for side in (512, 1024)])
     assert "not counted yet" not in notes(report)
     data = json.loads(report.render("json"))
-    assert len(data) == 11 and {row["gmacs"] for row in data} == {100.0}
+    assert len(data) == 11 and {row["macs"] for row in data} == {10**11}
 
 
 @pytest.mark.parametrize(("report", "file"), [(ablation, "table_ablation"), (transfer, "table_transfer")])
@@ -230,8 +239,19 @@ def test_quoted_tables_hold_every_row_and_say_that_nothing_was_measured(report, 
     (table,) = report([scored("gfnet_s")]).tables
     assert [row["model"] for row in table.rows] == [row["model"] for row in published_rows(file)]
     assert "(published only)" in table.title and table.notes[0].startswith("Published only")
+    names = {"params": ("params_m", 1e6), "macs": ("flops_g", 1e9)}
     for row, quoted in zip(table.rows, published_rows(file), strict=True):
-        assert all((row[column.key] or "").rstrip("†") == quoted[column.key] for column in table.columns)
+        for column in table.columns:
+            key = column.key.removesuffix("_published").removesuffix("_percent").removesuffix("_top1")
+            name, scale = names.get(key, (key, 1))
+            text = column.text(row).removesuffix("†")
+            if column.align == "left":
+                assert row[column.key] == text == quoted[name]
+            elif quoted[name]:
+                assert row[column.key] == pytest.approx(float(quoted[name]) * scale)
+                assert float(text) == float(quoted[name])
+            else:
+                assert row.get(column.key) is None and text == "-"
 
 
 def test_names_are_escaped():

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gfnet_bench import spectra
-from gfnet_bench.reports.figures import COLUMN, FONT, PAGE, Drawing, Label, inches, look, name_curves, new_figure
-from gfnet_bench.reports.filter_results import Layer, Network
+from gfnet_bench.reports.figures import (
+    COLUMN,
+    FONT,
+    PAGE,
+    Drawing,
+    Label,
+    explain,
+    inches,
+    look,
+    name_curves,
+    new_figure,
+)
+from gfnet_bench.reports.filter_results import NO_STRUCTURE, Layer, Network
 from gfnet_bench.reports.tables import Column, Row, Table
 
 if TYPE_CHECKING:
@@ -28,30 +39,25 @@ PALEST = 0.9
 
 
 def table(name: str, title: str, rows: Sequence[Row]) -> Table:
-    """Rows as the data of a figure, a column for each of their keys."""
-    return Table(name, title, [Column(key, key) for key in (rows[0] if rows else ())], rows)
+    """Rows as the data of a figure, a column for each key that any of them has."""
+    return Table(name, title, [Column(key, key) for key in dict.fromkeys(key for row in rows for key in row)], rows)
+
+
+def pixels(values: NDArray[Any], quantity: str) -> list[Row]:
+    """A picture as rows of numbers, the top left one first."""
+    return [{"row": y, "column": x, quantity: float(value)} for (y, x), value in np.ndenumerate(values)]
 
 
 def figure5(network: Network, layers: Sequence[int] | None, channels: Sequence[int]) -> Drawing:
     """The paper's Figure 5: (a) filters in the frequency domain, (b) the spatial kernels of the first columns."""
     chosen = list(range(len(network.layers)) if layers is None else layers)
     first = list(channels[:KERNEL_COLUMNS])
-    panels: list[tuple[str, Sequence[int], Callable[[Layer], Any]]] = [
-        ("a", channels, lambda layer: layer.magnitudes),
-        ("b", first, lambda layer: layer.kernels),
-    ]
     rows = [
-        {
-            "panel": panel,
-            "layer": i,
-            "channel": c,
-            "height": network.layers[i].grid[0],
-            "width": network.layers[i].grid[1],
-            "values": " ".join(f"{v:.4g}" for v in values(network.layers[i])[c].reshape(-1)),
-        }
-        for panel, columns, values in panels
+        {"panel": panel, "layer": i, "channel": c, **pixel}
+        for panel, quantity, columns in (("a", "magnitude", channels), ("b", "kernel", first))
         for i in chosen
         for c in columns
+        for pixel in pixels(_values(network.layers[i], quantity)[c], quantity)
     ]
 
     def draw() -> Figure:
@@ -79,14 +85,19 @@ def figure5(network: Network, layers: Sequence[int] | None, channels: Sequence[i
         bar = inches(figure, left, 0.4, min(1.5, tile * len(channels)), 0.07)
         figure.colorbar(magnitudes, cax=bar, orientation="horizontal", label="magnitude")
         bar = inches(figure, left + tile * len(channels) + between, 0.4, tile * len(first), 0.07)
-        figure.colorbar(kernels, cax=bar, orientation="horizontal", label="of its peak", ticks=(-1, 0, 1))
+        figure.colorbar(kernels, cax=bar, orientation="horizontal", label="part of its peak", ticks=(-1, 0, 1))
         return figure
 
     title = (
-        f"Learned filters of {network.label} by layer and channel: (a) magnitudes of frequencies, (b) spatial kernels"
+        f"Learned filters of {network.label} by layer and channel: (a) magnitudes of frequencies, the lowest in the "
+        "middle, (b) spatial kernels, each in parts of its peak"
     )
     name = f"figure5_{network.name}"
     return Drawing(name, draw, table(name, title, rows))
+
+
+def _values(layer: Layer, quantity: str) -> NDArray[Any]:
+    return layer.magnitudes if quantity == "magnitude" else layer.kernels
 
 
 def _tile(axes: Axes, values: NDArray[Any], column: int, row: int, colours: str, limits: tuple[float, float]) -> Any:
@@ -131,14 +142,16 @@ def profiles(network: Network) -> Drawing:
     pooled = [float(spectra.centre_of_mass(layer.energy)) for layer in network.layers]
 
     rows: list[Row] = []
-    for quantity, of_layers in (("energy by radius", radial), ("energy by direction", angular)):
+    for at_what, of_layers in (("radius_cycles_per_token", radial), ("direction_degrees", angular)):
         for i, profile in enumerate(of_layers):
-            for at, mean in zip(profile.at, profile.mean, strict=True):
-                rows.append({"quantity": quantity, "layer": i, "at": float(at), "value": float(mean)})
-    rows += [{"quantity": "centre of mass, all energy", "layer": i, "value": v} for i, v in enumerate(pooled)]
+            rows += [
+                {"layer": i, at_what: float(at), "energy": float(e)}
+                for at, e in zip(profile.at, profile.mean, strict=True)
+            ]
+    rows += [{"layer": i, "channels": "all energy", "centre_cycles_per_token": v} for i, v in enumerate(pooled)]
+    keys = dict(zip(channels, ("centre_cycles_per_token", "erf50_tokens", "erf90_tokens"), strict=True))
     rows += [
-        {"quantity": f"{key}, {name} of channels", "layer": i, "value": float(q[i, column])}
-        for key, q in quartiles.items()
+        {"layer": i, "channels": name, **{key: float(quartiles[of][i, column]) for of, key in keys.items()}}
         for column, name in enumerate(("lower quartile", "median", "upper quartile"))
         for i in depth.tolist()
     ]
@@ -191,7 +204,7 @@ def profiles(network: Network) -> Drawing:
         f"Learned filters of {network.label} from layer to layer: (a) energy by radius of the frequency, (b) by its "
         "direction, (c) centre of mass of the spectrum, (d) effective receptive field"
     )
-    return Drawing(name, draw, table(name, title, _padded(rows)))
+    return Drawing(name, draw, table(name, title, rows))
 
 
 def _bands(
@@ -201,64 +214,98 @@ def _bands(
     labels = []
     for (name, q), of in zip(quartiles.items(), ("GFNet", "DeiT"), strict=False):
         colour, marker = look(of)
-        axes.fill_between(x, q[:, 0], q[:, 2], color=colour, alpha=0.18, linewidth=0)
+        spread(axes, x, q[:, 0], q[:, 2], colour, "the middle half of the channels, around their median")
         axes.plot(x, q[:, 1], color=colour, marker=marker)
         labels.append(Label(float(x[-1]), float(q[-1, 1]), name, colour))
     for name, values in lines.items():
-        axes.plot(x, values, color="black", linestyle="--")
+        (line,) = axes.plot(x, values, "--" if len(x) > 1 else "_", color="black")
+        explain(line, "Dashed" if len(x) > 1 else "Dash", "the energy of all channels together")
         labels.append(Label(float(x[-1]), values[-1], name, "black"))
     return labels
 
 
-def _padded(rows: Sequence[Row]) -> list[Row]:
-    """Every row with the keys of all."""
-    keys = dict.fromkeys(key for row in rows for key in row)
-    return [{key: row.get(key) for key in keys} for row in rows]
-
-
 def cluster_means(network: Network) -> Drawing:
-    """The mean log-magnitude spectrum of each group of channels, low frequencies first, with its share of them."""
-    shares = [np.bincount(layer.clusters.labels) / len(layer.magnitudes) for layer in network.layers]
+    """The mean log-magnitude spectrum of each group of channels, low frequencies first, with its share of them.
+
+    Where there are no groups, that of all channels.
+    """
+    layers = network.layers
+    shares = [np.bincount(layer.clusters.labels) / len(layer.magnitudes) for layer in layers]
     rows = [
         {
             "layer": i,
-            "cluster": k,
-            "share": float(shares[i][k]),
+            "clusters": layer.groups,
             "silhouette": layer.clusters.silhouette,
-            "height": layer.grid[0],
-            "width": layer.grid[1],
-            "values": " ".join(f"{v:.4g}" for v in centre),
+            "cluster": k if layer.groups else None,
+            "share_percent": 100 * float(shares[i][k]),
+            **pixel,
         }
-        for i, layer in enumerate(network.layers)
+        for i, layer in enumerate(layers)
         for k, centre in enumerate(layer.clusters.centres)
+        for pixel in pixels(centre.reshape(layer.grid), "log_magnitude")
     ]
+    grouped = any(layer.groups for layer in layers)
+    names = _layer_names(network, range(len(layers)))
+    left, tile = (0.62, 0.62) if grouped else (0.3, 0.7)
+    across = max(map(len, shares)) if grouped else min(len(layers), int((COLUMN - left) / tile))
+    down = len(layers) if grouped else -(-len(layers) // across)
+
+    def place(i: int, k: int) -> tuple[int, int]:
+        return (i, k) if grouped else divmod(i, across)
 
     def draw() -> Figure:
-        count = max(len(s) for s in shares)
-        left, bottom = 0.62, 0.62
-        tile = min(0.62, (COLUMN - left) / count, 9 / (1.3 * len(shares)))
-        width, height = left + max(1.6, count * tile), bottom + 1.3 * tile * len(shares)
+        bottom = 0.62
+        side = min(tile, (COLUMN - left) / across, 9 / (1.3 * down))
+        width, height = left + max(1.6, across * side), bottom + 1.3 * side * down
         figure = new_figure(width, height)
-        extreme = max(float(np.abs(layer.clusters.centres).max()) for layer in network.layers)
+        extreme = max(float(np.abs(layer.clusters.centres).max()) for layer in layers)
         image: Any = None
-        size = min(FONT - 1, tile * 72 / 4.5)
-        for i, layer in enumerate(network.layers):
-            low = bottom + 1.3 * tile * (len(shares) - 1 - i)
+        size = min(FONT - 1, side * 72 / 4.5)
+        for i, layer in enumerate(layers):
             for k, centre in enumerate(layer.clusters.centres):
-                axes = inches(figure, left + k * tile, low, 0.93 * tile, 0.93 * tile)
+                row, column = place(i, k)
+                low = bottom + 1.3 * side * (down - 1 - row)
+                axes = inches(figure, left + column * side, low, 0.93 * side, 0.93 * side)
                 image = axes.imshow(centre.reshape(layer.grid), cmap="YlGnBu", vmin=-extreme, vmax=extreme)
                 axes.set_axis_off()
-                axes.set_title(f"{100 * shares[i][k]:.0f} %", loc="center", fontsize=size, pad=1.5)
-            name = _layer_names(network, [i])[0]
-            figure.text((left - 0.08) / width, (low + tile / 2) / height, name, ha="right", va="center")
-        figure.text(0.06 / width, (bottom + height) / 2 / height, "layer", rotation=90, va="center")
-        bar = inches(figure, left, 0.42, 1.4, 0.07)
+                share = f"{100 * shares[i][k]:.0f} %" if layer.groups else "all"
+                axes.set_title(share if grouped else f"layer {names[i]}", loc="center", fontsize=size, pad=1.5)
+                if grouped and k == 0:
+                    figure.text((left - 0.08) / width, (low + side / 2) / height, names[i], ha="right", va="center")
+        if grouped:
+            figure.text(0.06 / width, (bottom + height) / 2 / height, "layer", rotation=90, va="center")
+        bar = inches(figure, left, 0.42, 1.2, 0.07)
         figure.colorbar(image, cax=bar, orientation="horizontal", label="log magnitude, mean 0")
         return figure
 
     name = f"filters_{network.name}_clusters"
+    return Drawing(name, draw, table(name, _of_groups(network), rows))
+
+
+def _of_groups(network: Network) -> str:
+    """What the figure of groups shows, by what was found."""
+    without = [i for i, layer in enumerate(network.layers) if not layer.groups]
+    values = sorted(network.layers[i].clusters.silhouette for i in without)
+    ends = " to ".join(dict.fromkeys(f"{value:.2f}" for value in (*values[:1], *values[-1:])))
+    why = f"silhouettes of {ends}, and up to {NO_STRUCTURE} they show no structure"
+    if len(without) == len(network.layers):
+        return (
+            f"Mean log-magnitude spectrum of all channels of {network.label}, layer by layer; no clusters of similar "
+            f"channels were found ({why})"
+        )
     title = f"Mean log-magnitude spectrum of each group of similar channels of {network.label}, with its share of them"
-    return Drawing(name, draw, table(name, title, rows))
+    where = ", ".join(map(str, without))
+    return title + (f"; of all channels in layers without clusters, {where} ({why})" if without else "")
+
+
+def spread(
+    axes: Axes, x: Sequence[float] | NDArray[Any], low: NDArray[Any], high: NDArray[Any], colour: str, meaning: str
+) -> None:
+    """A band around a curve; around a point alone a bar."""
+    if len(x) > 1:
+        explain(axes.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0), "Bands", meaning)
+    else:
+        explain(axes.vlines(x, low, high, colour, linewidth=0.9), "Bars", meaning)
 
 
 def settle(figure: Figure) -> None:

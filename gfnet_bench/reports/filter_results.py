@@ -20,6 +20,10 @@ from gfnet_bench.reports.scores import Score, Setup
 
 Cutoff = float | tuple[float, float] | None
 
+NO_STRUCTURE = 0.25
+"""A silhouette up to here shows no substantial structure, whatever is best (Kaufman and Rousseeuw 1990, Finding Groups
+in Data, chapter 2, table 4)."""
+
 _NOT_OF_A_ROW = ("measure", "dataset", "perturbation", "kind", "cutoff", "layer", "part")
 
 
@@ -52,11 +56,19 @@ class Layer:
 
     @cached_property
     def clusters(self) -> Clusters:
-        """Channels with similar spectra, those of low frequencies first."""
-        found = cluster(spectra.log_profiles(self.magnitudes))
+        """Channels with similar spectra, those of low frequencies first; one group where there is no structure."""
+        profiles = spectra.log_profiles(self.magnitudes)
+        found = cluster(profiles)
+        if found.silhouette <= NO_STRUCTURE:
+            return Clusters(np.zeros_like(found.labels), profiles.mean(0, keepdims=True), found.silhouette)
         energies = [(self.magnitudes[found.labels == k] ** 2).mean(0) for k in range(len(found.centres))]
         order = np.argsort([float(spectra.centre_of_mass(energy)) for energy in energies])
         return Clusters(np.argsort(order)[found.labels], found.centres[order], found.silhouette)
+
+    @property
+    def groups(self) -> int:
+        """How many clusters were found; 0 where there is no structure."""
+        return len(self.clusters.centres) if self.clusters.silhouette > NO_STRUCTURE else 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,9 +123,27 @@ class Operated:
         return 0.0 if self.cutoff is None else float(np.mean(np.atleast_1d(np.array(self.cutoff))))
 
     @property
+    def ends(self) -> dict[str, float | None]:
+        """The cutoff, or the first and the last of a band, in cycles per token, for programs."""
+        ends = [None, None] if self.cutoff is None else [*np.atleast_1d(np.array(self.cutoff)).tolist(), None]
+        return {"cutoff_cycles_per_token": ends[0], "cutoff_end_cycles_per_token": ends[1]}
+
+    @property
     def top1(self) -> float:
         """A fraction."""
         return float(self.right.mean())
+
+    @property
+    def interval(self) -> metrics.Interval:
+        """95 %, fractions."""
+        return metrics.wilson_interval(int(self.right.sum()), self.images)
+
+    @property
+    def percent(self) -> dict[str, float | int]:
+        """The accuracy for programs."""
+        low, high = self.interval
+        share = {"top1_percent": self.top1, "top1_percent_low": low, "top1_percent_high": high}
+        return {**{key: 100 * value for key, value in share.items()}, "images": self.images}
 
     @property
     def images(self) -> int:
@@ -139,15 +169,9 @@ class Surgery:
         """In order of measuring."""
         return list(dict.fromkeys(o.perturbation for o in self.operated))
 
-    @property
-    def by_layer(self) -> bool:
-        """Whether layers were operated on alone."""
-        return any(o.layer is not None for o in self.operated)
-
-    @property
-    def kinds(self) -> list[str]:
-        """Of surgery."""
-        return list(dict.fromkeys(o.kind for o in self.operated if o.kind is not None))
+    def kinds(self, *, alone: bool) -> list[str]:
+        """Of surgery on all layers, or on layers alone."""
+        return list(dict.fromkeys(o.kind for o in self.operated if o.kind and (o.layer is not None) == alone))
 
     def find(self, perturbation: str, kind: str | None, cutoff: Cutoff, layer: int | None) -> Operated | None:
         """One accuracy, if it was measured."""

@@ -12,8 +12,8 @@ from gfnet_bench.errors import MissingError, UsageError
 from gfnet_bench.records import Record, Store
 from gfnet_bench.reports import filter_figures, surgery_figures
 from gfnet_bench.reports.base import REPORTS, Figure, Report
-from gfnet_bench.reports.filter_results import HeatMap, Layer, Network, Operated, Surgery, read
-from gfnet_bench.reports.tables import RECORDS, Column, Row, Table
+from gfnet_bench.reports.filter_results import NO_STRUCTURE, HeatMap, Layer, Network, Surgery, read
+from gfnet_bench.reports.tables import RECORDS, Column, Row, Table, names_of
 
 CHANNELS = tuple(range(24))
 """The columns of the paper's Figure 5."""
@@ -72,8 +72,8 @@ def filters(
             filter_figures.cluster_means(network),
         ]
     for surgery in found.surgeries:
-        drawings += [surgery_figures.accuracy_by_cutoff(surgery)]
-        drawings += [surgery_figures.accuracy_by_layer(surgery)] if surgery.by_layer else []
+        found_of = (surgery_figures.accuracy_by_cutoff(surgery), surgery_figures.accuracy_by_layer(surgery))
+        drawings += [drawing for drawing in found_of if drawing is not None]
     drawings += [surgery_figures.heat_maps(maps, found.networks) for maps in _comparable(found.heatmaps)]
     details = [_paired(s) for s in found.surgeries]
     return Report(
@@ -98,15 +98,15 @@ def _check(network: Network, layers: Sequence[int] | None, channels: Sequence[in
 # Filters
 
 _MEASURES: dict[str, tuple[str, str, Callable[[Layer], float], int]] = {
-    "centre": ("Centre", "cycles/token", lambda x: float(spectra.centre_of_mass(x.energy)), 3),
-    "low": ("Low", "%", lambda x: 100 * float(spectra.band_shares(x.energy)[0]), 1),
-    "middle": ("Middle", "%", lambda x: 100 * float(spectra.band_shares(x.energy)[1]), 1),
-    "high": ("High", "%", lambda x: 100 * float(spectra.band_shares(x.energy)[2]), 1),
-    "angle": ("Axis", "degrees", lambda x: float(spectra.orientation(x.energy).angle), 0),
+    "centre_cycles_per_token": ("Centre", "cycles/token", lambda x: float(spectra.centre_of_mass(x.energy)), 3),
+    "low_band_percent": ("Low", "%", lambda x: 100 * float(spectra.band_shares(x.energy)[0]), 1),
+    "middle_band_percent": ("Middle", "%", lambda x: 100 * float(spectra.band_shares(x.energy)[1]), 1),
+    "high_band_percent": ("High", "%", lambda x: 100 * float(spectra.band_shares(x.energy)[2]), 1),
+    "angle_degrees": ("Axis", "degrees", lambda x: float(spectra.orientation(x.energy).angle), 0),
     "coherence": ("Coherence", "", lambda x: float(spectra.orientation(x.energy).coherence), 2),
-    "erf50": ("ERF 50 %", "tokens", lambda x: float(np.median(spectra.energy_radius(x.kernels, 0.5))), 1),
-    "erf90": ("ERF 90 %", "tokens", lambda x: float(np.median(spectra.energy_radius(x.kernels, 0.9))), 1),
-    "clusters": ("Clusters", "", lambda x: len(x.clusters.centres), 0),
+    "erf50_tokens": ("ERF 50 %", "tokens", lambda x: float(np.median(spectra.energy_radius(x.kernels, 0.5))), 1),
+    "erf90_tokens": ("ERF 90 %", "tokens", lambda x: float(np.median(spectra.energy_radius(x.kernels, 0.9))), 1),
+    "clusters": ("Clusters", "", lambda x: x.groups, 0),
     "silhouette": ("Silhouette", "", lambda x: x.clusters.silhouette, 2),
 }
 
@@ -115,8 +115,16 @@ _LAYER_NOTES = (
     "low with zero frequency, high with the corners.",
     "Axis and coherence: direction of the frequencies (0 horizontal), and from 0 (none) to 1 (one line).",
     "ERF: radius of the disc that holds so much of a spatial kernel's energy, the median over channels.",
-    "Clusters: k-means of log-magnitude spectra of the channels, their number by silhouette.",
+    f"Clusters: k-means of log-magnitude spectra of the channels, their number by silhouette; 0 where the best is no "
+    f"more than {NO_STRUCTURE}, which shows no substantial structure (Kaufman and Rousseeuw 1990).",
 )
+
+_GRID = ("grid_height_tokens", "grid_width_tokens")
+
+
+def measures(layer: Layer) -> dict[str, float]:
+    """What the table says of a layer, by name and unit."""
+    return {key: measure(layer) for key, (_, _, measure, _) in _MEASURES.items()}
 
 
 def _layers(networks: Sequence[Network], notes: Sequence[str]) -> Table:
@@ -124,9 +132,9 @@ def _layers(networks: Sequence[Network], notes: Sequence[str]) -> Table:
         {
             "model": network.label,
             "layer": i,
-            "grid": f"{layer.grid[0]} x {layer.grid[1]}",
+            **dict(zip(_GRID, layer.grid, strict=True)),
             "channels": len(layer.magnitudes),
-            **{key: measure(layer) for key, (_, _, measure, _) in _MEASURES.items()},
+            **measures(layer),
             RECORDS: dict.fromkeys(_MEASURES, (network.record,)),
         }
         for network in networks
@@ -135,7 +143,7 @@ def _layers(networks: Sequence[Network], notes: Sequence[str]) -> Table:
     columns = [
         Column("model", "Model"),
         Column("layer", "Layer", align="right"),
-        Column("grid", "Tokens"),
+        Column("grid", "Tokens", show=lambda row: " x ".join(str(row[side]) for side in _GRID), fields=_GRID),
         Column("channels", "Channels", align="right"),
         *(Column(key, title, unit, digits, "right") for key, (title, unit, _, digits) in _MEASURES.items()),
     ]
@@ -157,40 +165,47 @@ def _flat(networks: Sequence[Network]) -> list[str]:
 # Surgery
 
 
-def _accuracy(operated: Operated) -> str:
-    low, high = metrics.wilson_interval(round(operated.top1 * operated.images), operated.images)
-    return f"{100 * operated.top1:.1f} ±{50 * (high - low):.1f}"
-
-
 def _together(surgery: Surgery) -> Table:
     """All layers operated on together: a row per cutoff, a column per perturbation."""
-    perturbations = surgery.perturbations
+    names = names_of(surgery.perturbations)
+    columns = [Column("operation", "Filters"), *(_accuracy_of(title, name) for title, name in names.items())]
     operations = dict.fromkeys((o.kind, o.cutoff) for o in surgery.operated if o.layer is None)
     rows: list[Row] = []
     for kind, cutoff in operations:
-        found = {t: o for t in perturbations if (o := surgery.find(t, kind, cutoff, None)) is not None}
-        accuracies = {title: _accuracy(o) for title, o in found.items()}
-        behind = {title: (o.record,) for title, o in found.items()}
-        rows.append({"operation": surgery_figures.operation_title(kind, cutoff), **accuracies, RECORDS: behind})
-    columns = [Column("operation", "Filters"), *(Column(t, t, align="right") for t in perturbations)]
+        found = {name: surgery.find(title, kind, cutoff, None) for title, name in names.items()}
+        numbers = {f"{name}_{key}": v for name, o in found.items() if o for key, v in o.percent.items()}
+        behind = {f"{name}_top1_percent": (o.record,) for name, o in found.items() if o}
+        rows.append({"operation": surgery_figures.operation_title(kind, cutoff), **numbers, RECORDS: behind})
     notes = [
         "Cutoffs are radii in cycles per token: 0.5 is the Nyquist frequency, 0.71 its corners. All layers together; "
         "nothing is retrained, and attacks see the network as operated on.",
         "± is half of the 95 % interval over the images; differences to the filters as learned are in the details.",
     ]
-    name = f"filters_surgery_{surgery.name}"
-    return Table(name, f"Filter surgery, {surgery.label}, top-1, %", columns, rows, notes)
+    title = f"Filter surgery, {surgery.label}, top-1, %"
+    return Table(f"filters_surgery_{surgery.name}", title, columns, rows, notes)
+
+
+def _accuracy_of(title: str, name: str) -> Column:
+    key = f"{name}_top1_percent"
+    ends = (f"{key}_low", f"{key}_high")
+
+    def shown(row: Row) -> str | None:
+        if row.get(key) is None:
+            return None
+        return f"{row[key]:.1f} ±{(row[ends[1]] - row[ends[0]]) / 2:.1f}"
+
+    return Column(key, title, align="right", show=shown, fields=(key, *ends))
 
 
 _PAIRED = [
     Column("perturbation", "Images"),
     Column("operation", "Filters"),
-    Column("layer", "Layer"),
+    Column("layer", "Layer", show=lambda row: "all" if row["layer"] is None else str(row["layer"])),
     Column("images", "n", align="right"),
-    Column("top1", "Top-1", "%", align="right"),
-    Column("difference", "Difference", "points", align="right"),
-    Column("low", "Low", align="right"),
-    Column("high", "High", align="right"),
+    Column("top1_percent", "Top-1", "%", align="right"),
+    Column("difference_points", "Difference", "points", align="right"),
+    Column("low_points", "Low", align="right"),
+    Column("high_points", "High", align="right"),
     Column("p", "p", digits=4, align="right"),
 ]
 
@@ -201,23 +216,25 @@ def _paired(surgery: Surgery) -> Table:
         learned = surgery.find(o.perturbation, None, None, None)
         if o.kind is None:
             continue
-        behind: dict[str, tuple[str, ...]] = {"top1": (o.record,)}
+        behind: dict[str, tuple[str, ...]] = {"top1_percent": (o.record,)}
         row: dict[str, Any] = {
             RECORDS: behind,
             "perturbation": o.perturbation,
             "operation": surgery_figures.operation_title(o.kind, o.cutoff),
-            "layer": "all" if o.layer is None else str(o.layer),
-            "images": o.images,
-            "top1": 100 * o.top1,
+            "layer": o.layer,
+            **o.percent,
         }
         if learned is not None and learned.ids_sha256 == o.ids_sha256:
             d = metrics.compare(o.right, learned.right)
             low, high = (100 * end for end in d.interval)
-            differs = {"difference": 100 * d.difference, "low": low, "high": high, "p": d.p}
+            differs = {"difference_points": 100 * d.difference, "low_points": low, "high_points": high, "p": d.p}
             row |= differs
             behind |= dict.fromkeys(differs, (o.record, learned.record))
         rows.append(row)
-    notes = ["Difference: to the filters as learned on the same images, with its 95 % interval; McNemar mid-p test."]
+    notes = [
+        "Difference: to the filters as learned on the same images, with its 95 % interval; McNemar mid-p test. Layer: "
+        "which alone was operated on; in CSV and JSON empty for all of them."
+    ]
     title = f"Filter surgery, {surgery.label}, against the filters as learned"
     return Table(f"filters_surgery_{surgery.name}_paired", title, _PAIRED, rows, notes)
 
@@ -233,18 +250,26 @@ def _comparable(maps: Sequence[HeatMap]) -> list[list[HeatMap]]:
     return list(groups.values())
 
 
+_ERRORS = {f"{name}_error_percent": name for name in ("clean", "low_band", "middle_band", "high_band", "worst")}
+_MAPPED = ("vertical_frequencies", "horizontal_frequencies")
+
+
+def _errors(m: HeatMap) -> dict[str, float]:
+    """What the table says of a map."""
+    values = (m.clean_error, *m.bands, float(m.error.max()))
+    return {key: 100 * float(error) for key, error in zip(_ERRORS, values, strict=True)}
+
+
 def _heatmaps(maps: Sequence[HeatMap]) -> list[Table]:
     rows = [
         {
-            RECORDS: dict.fromkeys(("clean", "low", "middle", "high", "worst"), m.records),
+            RECORDS: dict.fromkeys(_ERRORS, m.records),
             "model": m.label,
             "dataset": m.dataset,
             "norm": m.norm,
             "images": m.images,
-            "frequencies": f"{m.error.shape[0]} x {m.error.shape[1]}",
-            "clean": 100 * m.clean_error,
-            **{band: 100 * error for band, error in zip(("low", "middle", "high"), m.bands, strict=True)},
-            "worst": 100 * float(m.error.max()),
+            **dict(zip(_MAPPED, m.error.shape, strict=True)),
+            **_errors(m),
         }
         for m in maps
     ]
@@ -253,8 +278,8 @@ def _heatmaps(maps: Sequence[HeatMap]) -> list[Table]:
         Column("dataset", "Images"),
         Column("norm", "Norm", align="right"),
         Column("images", "n", align="right"),
-        Column("frequencies", "Frequencies"),
-        *(Column(k, k.capitalize(), align="right") for k in ("clean", "low", "middle", "high", "worst")),
+        Column("frequencies", "Frequencies", show=lambda r: " x ".join(str(r[key]) for key in _MAPPED), fields=_MAPPED),
+        *(Column(key, name.removesuffix("_band").capitalize(), align="right") for key, name in _ERRORS.items()),
     ]
     notes = [
         "Error with noise of one Fourier frequency added, of this L2 norm in each channel, its sign random for each "
@@ -267,40 +292,26 @@ def _heatmaps(maps: Sequence[HeatMap]) -> list[Table]:
 
 _LONG = [
     Column(key, key)
-    for key in "measure model row layer perturbation kind cutoff quantity value low high images".split()
-]
+    for key in (
+        "measure", "model", "row", "layer", *_MEASURES, "perturbation", "kind", "cutoff_cycles_per_token",
+        "cutoff_end_cycles_per_token", "top1_percent", "top1_percent_low", "top1_percent_high", "norm", *_ERRORS,
+        "images",
+    )
+]  # fmt: skip
 
 
 def _long(networks: Sequence[Network], surgeries: Sequence[Surgery], maps: Sequence[HeatMap]) -> Table:
-    """One row per number: fractions, cycles per token, tokens and degrees."""
-    rows: list[dict[str, Any]] = []
+    """One row per layer of filters, accuracy and heat map; a surgery without a layer is on all of them."""
+    rows: list[Row] = []
     for network in networks:
-        for i, layer in enumerate(network.layers):
-            for key, (_, unit, measure, _) in _MEASURES.items():
-                value = measure(layer) / (100 if unit == "%" else 1)
-                about = {"measure": "spectra", "model": network.model, "row": network.label, "layer": str(i)}
-                rows.append({**about, "quantity": key, "value": float(value)})
+        about = {"measure": "spectra", "model": network.model, "row": network.label}
+        rows += [{**about, "layer": i, **measures(layer)} for i, layer in enumerate(network.layers)]
     for surgery in surgeries:
+        about = {"measure": "surgery", "model": surgery.model, "row": surgery.label}
         for o in surgery.operated:
-            low, high = metrics.wilson_interval(round(o.top1 * o.images), o.images)
-            rows.append(
-                {
-                    "measure": "surgery",
-                    "model": surgery.model,
-                    "row": surgery.label,
-                    "layer": "all" if o.layer is None else str(o.layer),
-                    "perturbation": o.perturbation,
-                    "kind": o.kind or "as learned",
-                    "cutoff": None if o.cutoff is None else "-".join(f"{c:g}" for c in np.atleast_1d(o.cutoff)),
-                    "quantity": "top1",
-                    "value": o.top1,
-                    "low": low,
-                    "high": high,
-                    "images": o.images,
-                }
-            )
+            what = {"layer": o.layer, "perturbation": o.perturbation, "kind": o.kind or "as learned"}
+            rows.append({**about, **what, **o.ends, **o.percent})
     for m in maps:
-        about = {"measure": "heatmap", "model": m.model, "row": m.label, "perturbation": f"fourier norm={m.norm:g}"}
-        errors = {"clean": m.clean_error, **dict(zip(("low", "middle", "high"), m.bands, strict=True))}
-        rows += [{**about, "quantity": f"{k} error", "value": float(v), "images": m.images} for k, v in errors.items()]
-    return Table("filters_long", "Filters, one row per number", _LONG, rows)
+        about = {"measure": "heatmap", "model": m.model, "row": m.label, "perturbation": "fourier"}
+        rows.append({**about, "norm": m.norm, **_errors(m), "images": m.images})
+    return Table("filters_long", "Filters: a row per layer, accuracy and heat map", _LONG, rows)

@@ -2,31 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from gfnet_bench.published import is_verified, rows
+from gfnet_bench.published import rows
 from gfnet_bench.records import Record, Store
 from gfnet_bench.reports.base import REPORTS, Report
+from gfnet_bench.reports.beside import FROM_MEMORY, entries, quoted
 from gfnet_bench.reports.outcomes import MARKS
 from gfnet_bench.reports.tables import Column, Table
 
-_ABLATION = {
-    "model": "Model",
-    "token_mixer": "Token mixer",
-    "params_m": "Params (M)",
-    "flops_g": "GMACs",
-    "top1": "ImageNet top-1 (%)",
+_COSTS = {
+    "params_m": ("params", 1e6, quoted("params", "Params", "M", scale=1e-6)),
+    "flops_g": ("macs", 1e9, quoted("macs", "GMACs", scale=1e-9)),
 }
-_TRANSFER = {
-    "model": "Model",
-    "params_m": "Params (M)",
-    "flops_g": "GMACs",
-    "cifar10": "CIFAR-10 (%)",
-    "cifar100": "CIFAR-100 (%)",
-    "flowers102": "Flowers-102 (%)",
-    "cars196": "Cars-196 (%)",
+"""Column of the published table -> its name here, the size of its unit in ours, and how people read it."""
+
+_SETS = {
+    "cifar10": "CIFAR-10",
+    "cifar100": "CIFAR-100",
+    "flowers102": "Flowers-102",
+    "cars196": "Cars-196",
 }
+
+
+def _accuracy(key: str, title: str) -> tuple[str, float, Column]:
+    return f"{key}_percent", 1.0, quoted(f"{key}_percent", title, "%", digits=1)
+
+
+_ABLATION = {**_COSTS, "top1": _accuracy("top1", "ImageNet top-1")}
+_TRANSFER = {**_COSTS, **{name: _accuracy(f"{name}_top1", title) for name, title in _SETS.items()}}
 _ONLY = "Published only: these networks would have to be trained, which nothing here does."
 
 
@@ -54,17 +59,14 @@ def transfer(
     return _quoted("table_transfer", "transfer", "Transfer learning (published only)", _TRANSFER)
 
 
-def _quoted(file: str, name: str, title: str, headings: dict[str, str]) -> Report:
-    lines = [_row(row, headings) for row in rows(file)]
-    text = ("model", "token_mixer")
-    columns = [Column(key, head, align="left" if key in text else "right") for key, head in headings.items()]
-    return Report([Table(name, title, columns, lines, [_ONLY, f"†: {MARKS['†']}."])])
-
-
-def _row(published: dict[str, str], headings: dict[str, str]) -> dict[str, Any]:
-    def text(key: str) -> str | None:
-        value = published[key]
-        named = key in ("model", "token_mixer")
-        return None if not value else value if named or is_verified(published, key) else f"{value}†"
-
-    return {key: text(key) for key in headings}
+def _quoted(file: str, name: str, title: str, figures: Mapping[str, tuple[str, float, Column]]) -> Report:
+    names = {"model": "Model", "token_mixer": "Token mixer"}
+    names = {key: head for key, head in names.items() if key in rows(file)[0]}
+    lines: list[dict[str, Any]] = []
+    for row in rows(file):
+        line = {key: row[key] for key in names}
+        for column, (key, scale, _) in figures.items():
+            line |= entries(row, column, key, scale)
+        lines.append(line)
+    columns = [*(Column(key, head) for key, head in names.items()), *(column for _, _, column in figures.values())]
+    return Report([Table(name, title, columns, lines, [_ONLY, f"{FROM_MEMORY}: {MARKS[FROM_MEMORY]}."])])

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from gfnet_bench.catalog import MODELS
-from gfnet_bench.published import is_verified, rows
+from gfnet_bench.published import rows
 from gfnet_bench.records import Record, Store
 from gfnet_bench.reports.base import REPORTS, Report
+from gfnet_bench.reports.beside import FROM_MEMORY, beside, entries, quoted
 from gfnet_bench.reports.outcomes import MARKS
 from gfnet_bench.reports.tables import RECORDS, Column, Table
 
@@ -18,16 +19,11 @@ CROP = 512  # pixels, of training images; GFNet's filters have this many, and wi
 
 _COLUMNS = [
     Column("backbone", "Backbone"),
-    Column("params_text", "Params", f"M, at {CROP} px", align="right"),
-    Column("gmacs_text", "GMACs", f"at {SIDE} px", align="right"),
-    Column("miou_text", "mIoU", "%, published", align="right"),
+    beside("params", "Params", f"M, at {CROP} px", scale=1e-6),
+    beside("macs", "GMACs", f"at {SIDE} px", scale=1e-9),
+    quoted("miou_percent", "mIoU", "%, published", digits=1),
 ]
-_DATA = [
-    Column(key, key)
-    for key in (
-        "backbone", "group", "params", "params_published", "gmacs", "gmacs_published", "miou_published", "source",
-    )
-]  # fmt: skip
+_DATA = [_COLUMNS[0], Column("group", "Group"), *_COLUMNS[1:], Column("source", "Source")]
 _NOTES = [
     "Ours, and in brackets what was published: backbone, pyramid and head, without the classifier that pre-training "
     "leaves behind. A multiply-add counts once; charged are N C ceil(log2 N) for each FFT, 5 per element of a "
@@ -63,8 +59,8 @@ def segmentation(
         spec = next(MODELS[name] for name in MODELS if MODELS[name].title == row["backbone"])
         if models is None or spec.name in models:
             lines.append(_row(row, counts.get((spec.name, CROP)), counts.get((spec.name, SIDE))))
-    notes = [*_NOTES, f"†: {MARKS['†']}."]
-    if any(line["gmacs"] is None for line in lines):
+    notes = [*_NOTES, *([f"†: {MARKS['†']}."] if any(FROM_MEMORY in line.values() for line in lines) else [])]
+    if any(line.get(key) is None for line in lines for key in ("params", "macs")):
         notes.append("A dash is not counted yet: gfnet-bench paper table2")
     table = Table("table2", "Table 2. Semantic segmentation on ADE20K, Semantic FPN", _COLUMNS, lines, notes)
     return Report([table], Table("table2_long", table.title, _DATA, lines))
@@ -76,25 +72,14 @@ def _is_count(record: Record) -> bool:
 
 
 def _row(published: dict[str, str], at_crop: Record | None, at_side: Record | None) -> dict[str, Any]:
-    params = at_crop.values["params"] / 1e6 if at_crop else None
-    gmacs = at_side.values["macs"] / 1e9 if at_side else None
-    behind = {"params_text": at_crop, "gmacs_text": at_side}
-    marks = {key: "" if is_verified(published, key) else "†" for key in ("params_m", "flops_g_1024", "miou")}
+    counted = {key: r for key, r in (("params", at_crop), ("macs", at_side)) if r is not None}
     return {
-        RECORDS: {key: (record.cell.sha256,) for key, record in behind.items() if record},
+        RECORDS: {key: (record.cell.sha256,) for key, record in counted.items()},
         "backbone": published["backbone"],
         "group": published["group"],
         "source": published["source"],
-        "params": params,
-        "params_published": float(published["params_m"]),
-        "gmacs": gmacs,
-        "gmacs_published": float(published["flops_g_1024"]),
-        "miou_published": float(published["miou"]),
-        "params_text": f"{_text(params)} ({published['params_m']}{marks['params_m']})",
-        "gmacs_text": f"{_text(gmacs)} ({published['flops_g_1024']}{marks['flops_g_1024']})",
-        "miou_text": f"{published['miou']}{marks['miou']}",
+        **{key: record.values[key] for key, record in counted.items()},
+        **entries(published, "params_m", "params", 1e6),
+        **entries(published, "flops_g_1024", "macs", 1e9),
+        **entries(published, "miou", "miou_percent"),
     }
-
-
-def _text(value: float | None) -> str:
-    return "-" if value is None else f"{value:.1f}"

@@ -7,10 +7,22 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gfnet_bench import metrics, spectra
+from gfnet_bench import spectra
 from gfnet_bench.catalog import MODELS
-from gfnet_bench.reports.figures import PAGE, Drawing, Label, Look, inches, look, name_curves, new_figure
-from gfnet_bench.reports.filter_figures import DEPTH, PALEST, settle, table
+from gfnet_bench.reports.figures import (
+    PAGE,
+    Drawing,
+    Label,
+    Look,
+    explain,
+    inches,
+    look,
+    name_curves,
+    new_figure,
+    plain,
+    short,
+)
+from gfnet_bench.reports.filter_figures import DEPTH, PALEST, settle, spread, table
 from gfnet_bench.reports.filter_results import Cutoff, HeatMap, Network, Operated, Surgery
 
 if TYPE_CHECKING:
@@ -38,17 +50,17 @@ def _look(i: int) -> Look:
     return [look("clean"), *map(look, ("DeiT", "GFNet", "Swin", "ResMLP", "ResNet", "PVT"))][i % 7]
 
 
-def accuracy_by_cutoff(surgery: Surgery) -> Drawing:
-    """Accuracy against cutoff, all layers operated on together, with 95 % bands; dashed: the filters as learned."""
+def accuracy_by_cutoff(surgery: Surgery) -> Drawing | None:
+    """Accuracy against cutoff, all layers operated on together, with 95 % intervals; None if nothing was removed."""
+    kinds = surgery.kinds(alone=False)
+    if not kinds:
+        return None
     rows = [
         {
             "perturbation": o.perturbation,
             "operation": operation_title(o.kind, o.cutoff),
-            "cutoff": None if o.cutoff is None else o.middle,
-            "top1": o.top1,
-            "low": metrics.wilson_interval(int(o.right.sum()), o.images).low,
-            "high": metrics.wilson_interval(int(o.right.sum()), o.images).high,
-            "images": o.images,
+            **o.ends,
+            **o.percent,
         }
         for o in surgery.operated
         if o.layer is None
@@ -57,74 +69,76 @@ def accuracy_by_cutoff(surgery: Surgery) -> Drawing:
     def draw() -> Figure:
         figure = new_figure(PAGE, 2.3)
         figure.set_layout_engine("constrained", w_pad=0.06, rect=(0, 0, 0.85, 1))
-        panels = figure.subplots(1, len(surgery.kinds), sharey=True, squeeze=False)[0]
-        labels: list[Label] = []
-        for axes, kind in zip(panels, surgery.kinds, strict=True):
-            labels = [
-                label
-                for i, perturbation in enumerate(surgery.perturbations)
-                for label in _curve(axes, surgery, perturbation, kind, _look(i))
-            ]
+        panels = figure.subplots(1, len(kinds), sharey=True, squeeze=False)[0]
+        labels: dict[str, Label] = {}
+        for axes, kind in zip(panels, kinds, strict=True):
+            for i, perturbation in enumerate(surgery.perturbations):
+                labels |= _curve(axes, surgery, perturbation, kind, _look(i))
             axes.set(title=f"{_TITLES[kind]}, all layers", xlabel=_KEPT[kind], ylim=(0, 100))
         panels[0].set_ylabel("top-1 accuracy (%)")
         settle(figure)
-        name_curves(panels[-1], labels)
+        name_curves(panels[-1], list(labels.values()))
         return figure
 
     name = f"filters_surgery_{surgery.name}"
-    title = (
-        f"Top-1 accuracy of {surgery.label} without a band of its filters' frequencies, by the band's cutoff, with "
-        "95 % intervals; dashed: the filters as learned"
-    )
+    title = f"Top-1 accuracy without a band of the filters' frequencies, by the band's cutoff: {surgery.label}"
     return Drawing(name, draw, table(name, title, rows))
 
 
-def _curve(axes: Axes, surgery: Surgery, perturbation: str, kind: str, style: Look) -> list[Label]:
-    found = [
-        o for o in surgery.operated if (o.perturbation, o.kind, o.layer) == (perturbation, kind, None)
-    ]  # fmt: skip
-    if not found:
-        return []
-    found.sort(key=lambda o: o.middle)
-    x = [o.middle for o in found]
-    ends = np.array([metrics.wilson_interval(int(o.right.sum()), o.images) for o in found]) * 100
-    axes.fill_between(x, ends[:, 0], ends[:, 1], color=style.colour, alpha=0.13, linewidth=0)
-    axes.plot(x, [100 * o.top1 for o in found], color=style.colour, marker=style.marker, clip_on=False)
+def _curve(axes: Axes, surgery: Surgery, perturbation: str, kind: str, style: Look) -> dict[str, Label]:
+    """One perturbation's, and its name; where it was not operated on so, its name stands at the filters as learned."""
+    label = {}
     learned = surgery.find(perturbation, None, None, None)
     if learned is not None:
-        axes.axhline(100 * learned.top1, color=style.colour, linestyle=(0, (4, 3)), linewidth=0.7)
-    return [Label(x[-1], 100 * found[-1].top1, perturbation, style.colour)]
+        line = axes.axhline(100 * learned.top1, color=style.colour, linestyle=(0, (4, 3)), linewidth=0.7)
+        explain(line, "Dashed", "the filters as learned")
+        label[perturbation] = Label(axes.get_xlim()[1], 100 * learned.top1, plain(perturbation), style.colour)
+    found = [o for o in surgery.operated if (o.perturbation, o.kind, o.layer) == (perturbation, kind, None)]
+    if found:
+        found.sort(key=lambda o: o.middle)
+        x = [o.middle for o in found]
+        ends = np.array([o.interval for o in found]) * 100
+        spread(axes, x, ends[:, 0], ends[:, 1], style.colour, "95 % intervals")
+        axes.plot(x, [100 * o.top1 for o in found], color=style.colour, marker=style.marker, clip_on=False)
+        label[perturbation] = Label(x[-1], 100 * found[-1].top1, plain(perturbation), style.colour)
+    return label
 
 
-def accuracy_by_layer(surgery: Surgery) -> Drawing:
-    """What operating on one layer alone changes, in points: a panel for each kind and perturbation."""
-    alone = [o for o in surgery.operated if o.layer is not None]
+def accuracy_by_layer(surgery: Surgery) -> Drawing | None:
+    """What operating on one layer alone changes, in points: a panel for each kind and perturbation.
+
+    None where no layer was, or nothing is known to compare it with.
+    """
+    alone = [o for o in surgery.operated if o.layer is not None and _change(surgery, o) is not None]
+    if not alone:
+        return None
     rows = [
         {
             "perturbation": o.perturbation,
             "operation": operation_title(o.kind, o.cutoff),
+            **o.ends,
             "layer": o.layer,
-            "top1": o.top1,
-            "change": _change(surgery, o),
-            "images": o.images,
+            **o.percent,
+            "difference_points": _change(surgery, o),
         }
         for o in alone
     ]
     depth = 1 + max(o.layer for o in alone if o.layer is not None)
     perturbations = [p for p in surgery.perturbations if any(o.perturbation == p for o in alone)]
+    kinds = [k for k in surgery.kinds(alone=True) if any(o.kind == k for o in alone)]
     extreme = max([1.0, *(abs(c) for o in alone if (c := _change(surgery, o)) is not None)])
 
     def draw() -> Figure:
         tall = 0.16 * depth + 0.35
-        figure = new_figure(PAGE, len(surgery.kinds) * tall + 0.3)
+        figure = new_figure(PAGE, len(kinds) * tall + 0.3)
         figure.set_layout_engine("constrained", w_pad=0.03, h_pad=0.04)
-        panels = figure.subplots(len(surgery.kinds), len(perturbations), sharey=True, squeeze=False)
+        panels = figure.subplots(len(kinds), len(perturbations), sharey=True, squeeze=False)
         image: Any = None
-        for line, kind in zip(panels, surgery.kinds, strict=True):
+        for line, kind in zip(panels, kinds, strict=True):
             cutoffs = sorted({o.cutoff for o in alone if o.kind == kind}, key=np.mean)  # type: ignore[arg-type]
             for axes, perturbation in zip(line, perturbations, strict=True):
                 image = _changes(axes, surgery, perturbation, kind, cutoffs, depth, extreme)
-                axes.set_title(f"{_TITLES[kind]}, {perturbation}")
+                axes.set_title(f"{_TITLES[kind]}, {plain(perturbation)}")
             line[0].set_ylabel("layer")
         for axes in panels[-1]:
             axes.set_xlabel("cutoff (cycles/token)")
@@ -133,7 +147,8 @@ def accuracy_by_layer(surgery: Surgery) -> Drawing:
 
     name = f"filters_surgery_{surgery.name}_layers"
     title = (
-        f"Change of the top-1 accuracy of {surgery.label} where one layer alone is without a band of its frequencies"
+        "Change of the top-1 accuracy, in points, where one layer alone is without a band of its frequencies: "
+        f"{surgery.label}"
     )
     return Drawing(name, draw, table(name, title, rows))
 
@@ -179,22 +194,16 @@ def heat_maps(maps: Sequence[HeatMap], networks: Sequence[Network]) -> Drawing:
     network = next((n for n in networks if n.model in {m.model for m in maps}), None)
     names = [m.model if [o.model for o in maps].count(m.model) == 1 else m.label for m in maps]
     errors = [_radial(m.error) for m in maps]
-    rows = [
-        {"model": name, "quantity": "error", "vertical": v, "horizontal": h, "value": float(m.error[y, x])}
-        for name, m in zip(names, maps, strict=True)
-        for y, v in enumerate(_cycles(m.error.shape[0]))
-        for x, h in enumerate(_cycles(m.error.shape[1]))
-    ]
     mean = None if network is None else _mean_spectrum(network)
+    rows = [
+        {"model": name, **pixel}
+        for name, m in zip(names, maps, strict=True)
+        for pixel in _frequencies(100 * m.error, "error_percent")
+    ]
     if network is not None and mean is not None:
-        rows += [
-            {"model": network.model, "quantity": "filter magnitude", "vertical": v, "horizontal": h,
-             "value": float(mean[y, x])}
-            for y, v in enumerate(_cycles(mean.shape[0]))
-            for x, h in enumerate(_cycles(mean.shape[1]))
-        ]  # fmt: skip
+        rows += [{"model": network.model, **pixel} for pixel in _frequencies(mean, "filter_magnitude")]
     same = maps[0]
-    largest = 100 * max(float(m.error.max()) for m in maps)
+    largest = 100 * max(float(m.error.max()) for m in maps) or 1.0
 
     def draw() -> Figure:
         count = len(maps) + (mean is not None)
@@ -217,7 +226,7 @@ def heat_maps(maps: Sequence[HeatMap], networks: Sequence[Network]) -> Drawing:
         image: Any = None
         for axes, name, m in zip(places, names, maps, strict=False):
             image = _map(axes, 100 * m.error, "inferno", (0, largest), reach)
-            axes.set_title(name)
+            axes.set_title(short(name, 20))
         for i, axes in enumerate(places):
             axes.tick_params(labelleft=i % across == 0)
         bar = inches(figure, 0.42, bars_at, 1.5, 0.07)
@@ -229,18 +238,20 @@ def heat_maps(maps: Sequence[HeatMap], networks: Sequence[Network]) -> Drawing:
             model = maps[i].model
             style = look(MODELS[model].family) if model in MODELS else _look(i)
             curves.plot(at, 100 * error, color=style.colour, marker=style.marker, markevery=max(1, len(at) // 8))
-            labels.append(Label(float(at[-1]), 100 * float(error[-1]), name, style.colour))
+            labels.append(Label(float(at[-1]), 100 * float(error[-1]), short(name), style.colour))
         curves.set(title="error by frequency", xlabel="radius (cycles/image)", ylabel="error (%)", ylim=(0, None))
         curves.set_xlim(-0.03 * reach, 1.03 * reach)
         if network is not None and mean is not None:
-            image = _map(places[-1], mean, "YlGnBu", (0, float(mean.max())), reach)
+            image = _map(places[-1], mean, "YlGnBu", (0, float(mean.max()) or 1.0), reach)
             places[-1].set_title("mean filter spectrum")
             bar = inches(figure, max(2.4, 0.42 + (count - 1) % across * (side + 0.2)), bars_at, min(1.5, side), 0.07)
             figure.colorbar(image, cax=bar, orientation="horizontal", label="magnitude of the filters")
-            half = mean.shape[0] / 2
+            high, wide = (side / 2 for side in mean.shape)
             for axes in places[: len(maps)]:
-                corners = ([-half, half, half, -half, -half], [-half, -half, half, half, -half])
-                axes.plot(*corners, color="white", linewidth=0.7, linestyle=(0, (3, 2)))
+                corners = ([-wide, wide, wide, -wide, -wide], [-high, -high, high, high, -high])
+                (frame,) = axes.plot(*corners, color="white", linewidth=0.7, linestyle=(0, (3, 2)))
+                what = f"the frequencies on the grid of {network.model}'s tokens, which higher ones reach folded"
+                explain(frame, "Dashed frames", what)
             _by_layer(inches(figure, 4.2, curves_at, width - 0.2, 1.5), network, curves.get_xlim())
         name_curves(curves, labels)
         return figure
@@ -266,7 +277,7 @@ def _by_layer(axes: Axes, network: Network, limits: tuple[float, float]) -> None
         axes.plot(at, magnitude, color=colour)
         labels.append(Label(float(at[-1]), float(magnitude[-1]), f"layer {i}", colour))
     axes.set(
-        title=f"filters of {network.model}, by layer",
+        title=f"filters of {short(network.model)}, by layer",
         xlabel="radius (cycles/image)",
         ylabel="magnitude",
         xlim=limits,
@@ -277,6 +288,19 @@ def _by_layer(axes: Axes, network: Network, limits: tuple[float, float]) -> None
 
 def _cycles(side: int) -> list[int]:
     return list(range(-(side // 2), side - side // 2))
+
+
+def _frequencies(values: NDArray[Any], quantity: str) -> list[dict[str, Any]]:
+    """A map as rows of numbers."""
+    vertical, horizontal = map(_cycles, values.shape)
+    return [
+        {
+            "vertical_cycles_per_image": vertical[y],
+            "horizontal_cycles_per_image": horizontal[x],
+            quantity: float(value),
+        }
+        for (y, x), value in np.ndenumerate(values)
+    ]
 
 
 def _radial(values: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:

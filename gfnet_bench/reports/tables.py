@@ -86,6 +86,17 @@ class Column:
         return decimals(value, self.digits) if isinstance(value, float) else printable(str(value))
 
 
+def names_of(titles: Iterable[str]) -> dict[str, str]:
+    """Title -> a name for programs of lower-case letters, digits and underscores, no two alike: `pgd_4_255_x5`."""
+    names: dict[str, str] = {}
+    for title in titles:
+        name = plain = re.sub(r"[^a-z0-9]+", "_", title.lower()).strip("_") or "x"
+        while name in (taken for other, taken in names.items() if other != title):
+            name = f"{plain}_{len(name) - len(plain) + 2}"
+        names[title] = name
+    return names
+
+
 def decimals(value: float, digits: int = 1) -> str:
     """A number with so many decimals; what rounds to nought has no sign."""
     return f"{round(value, digits) + 0.0:.{digits}f}"
