@@ -7,6 +7,10 @@ from __future__ import annotations
 
 import functools
 import io
+import os
+import socket
+import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -82,6 +86,76 @@ def write_c(folder: Path, corruption: str, severity: int, group: str = "", side:
     """One corruption and severity of ImageNet-C, whose files are of 224 pixels as published."""
     write_val(folder / group / corruption / str(severity), image=lambda label: photo(label, side, side))
     return folder
+
+
+def _bomb(width: int, height: int, form: str) -> bytes:
+    """A small file whose header promises so many pixels."""
+    data = bytearray(encoded(np.zeros((8, 8), np.uint8), form, "L"))
+    if form == "JPEG":
+        start = data.index(b"\xff\xc0") + 5
+        data[start : start + 4] = struct.pack(">HH", height, width)
+    else:
+        data[16:24] = struct.pack(">II", width, height)
+        data[29:33] = struct.pack(">I", zlib.crc32(data[12:29]))
+    return bytes(data)
+
+
+def _strip(width: int, height: int, form: str) -> bytes:
+    return encoded(np.zeros((height, width), np.uint8), form, "L")
+
+
+def _sparse(path: Path) -> None:
+    with path.open("wb") as file:
+        file.truncate(3 << 30)
+
+
+def _socket(path: Path) -> None:
+    before = Path.cwd()
+    os.chdir(path.parent)  # a socket's address is short
+    try:
+        with socket.socket(socket.AF_UNIX) as one:
+            one.bind(path.name)
+    finally:
+        os.chdir(before)
+
+
+# What people's disks have under the name of an image, and a word of why each is none.
+ODD: dict[str, tuple[Callable[[Path], object], str]] = {
+    "folder": (Path.mkdir, "a folder"),
+    "dangling": (lambda path: path.symlink_to("nowhere"), "a link to nothing"),
+    "loop": (lambda path: path.symlink_to(path.name), "Too many levels of symbolic links"),
+    "fifo": (os.mkfifo, "a FIFO"),
+    "link to a fifo": (lambda path: (os.mkfifo(path.parent / "pipe"), path.symlink_to("pipe")), "a FIFO"),
+    "socket": (_socket, "a socket"),
+    "endless device": (lambda path: path.symlink_to("/dev/zero"), "a device"),
+    "link to a folder": (lambda path: path.symlink_to("/"), "a folder"),
+    "wide": (lambda path: path.write_bytes(_strip(65000, 1, "JPEG")), "16640000 x 256 pixels after resizing"),
+    "high": (lambda path: path.write_bytes(_strip(1, 65000, "JPEG")), "256 x 16640000 pixels after resizing"),
+    "wide PNG": (lambda path: path.write_bytes(_strip(65000, 1, "PNG")), "16640000 x 256 pixels after resizing"),
+    "large": (lambda path: path.write_bytes(_bomb(14000, 14000, "JPEG")), "14000 x 14000 pixels, expected from 1 to"),
+    "large PNG": (lambda path: path.write_bytes(_bomb(14000, 14000, "PNG")), "exceeds limit of 178956970 pixels"),
+    "huge PNG": (lambda path: path.write_bytes(_bomb(2**31 - 1, 2**31 - 1, "PNG")), "exceeds limit"),
+    "empty": (lambda path: path.write_bytes(b""), "the file is empty"),
+    "zeros": (lambda path: path.write_bytes(bytes(100)), "no image: it begins with"),
+    "web page": (lambda path: path.write_bytes(b"<!DOCTYPE html>"), "no image: it begins with b'<!DOCTYPE"),
+    "Git-LFS pointer": (lambda path: path.write_bytes(b"version https://git-lfs"), "begins with b'version https:"),
+    "half": (lambda path: path.write_bytes(truncated(photo(7, 200, 150))), "truncated"),
+    "half a PNG": (
+        lambda path: path.write_bytes(truncated(encoded(np.arange(48000, dtype=np.uint8).reshape(100, 160, 3), "PNG"))),
+        "runcated",
+    ),
+    "gigabytes": (_sparse, "3.2 GB, expected an image"),
+}
+STRANGE_NAMES = [b"caf\xe9", b"\xff\xfe", b"new\nline", b"tab\there", b"red\x1b[31m", b"bell\x07", b"nul\xc2\x80"]
+
+
+def write_odd(folder: Path, name: Callable[[int], str]) -> dict[Path, str]:
+    """Put every kind of odd file into a folder, as `name(0)`, `name(1)` ...; path -> a word of the reason."""
+    reasons = {}
+    for n, (make, reason) in enumerate(ODD.values()):
+        make(folder / name(n))
+        reasons[folder / name(n)] = reason
+    return reasons
 
 
 def truncated(data: bytes) -> bytes:

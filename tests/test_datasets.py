@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+import os
 import random
 import subprocess
 import sys
@@ -10,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fake_imagenet import (
+    STRANGE_NAMES,
     class_of,
     encoded,
     file_numbers,
@@ -18,17 +21,21 @@ from fake_imagenet import (
     val_name,
     write_c,
     write_classes,
+    write_odd,
     write_val,
 )
 
 from gfnet_bench.catalog import CORRUPTION_GROUPS, Transform, paper_transform
-from gfnet_bench.datasets import DATASETS, load_images
+from gfnet_bench.datasets import DATASETS, load_images, prepared
 from gfnet_bench.datasets.base import Corruption
 from gfnet_bench.datasets.classes import agreement, file_number, real_labels, subset, wnids
 from gfnet_bench.datasets.decode import decode
+from gfnet_bench.datasets.doctor import examine
+from gfnet_bench.datasets.image_files import printable
 from gfnet_bench.datasets.images import choose
 from gfnet_bench.datasets.sources import SOURCES
 from gfnet_bench.errors import GfnetBenchError, MissingError, UsageError
+from gfnet_bench.metrics import ids_sha256
 from gfnet_bench.mini import images_path
 
 TINY = Transform("paper", 32, 32, 36, "bicubic")
@@ -297,6 +304,97 @@ def test_corruption_and_data_set_must_fit(val: Path, tmp_path: Path) -> None:
         load_images("imagenet_c", [tmp_path], TINY)
     with pytest.raises(UsageError, match="imagenet: is not corrupted from files"):
         load_images("imagenet", [val.parent], TINY, corruption=("fog", 1))
+
+
+# Odd files
+
+
+def odd_a(root: Path) -> tuple[str, dict[Path, str]]:
+    folder = write_classes(root / "imagenet-a", {wnid: wnids().index(wnid) for wnid in A_WNIDS})
+    odd = write_odd(folder / A_WNIDS[0], lambda n: f"odd_{n}.JPEG")
+    for name in STRANGE_NAMES:
+        path = Path(os.fsdecode(os.fsencode(folder / A_WNIDS[1]) + b"/" + name + b".JPEG"))
+        path.write_bytes(photo(6))
+        odd[path] = "expected a name in UTF-8 without control characters"
+    return "imagenet_a", odd
+
+
+def odd_v2(root: Path) -> tuple[str, dict[Path, str]]:
+    folder = write_classes(root / "imagenet_v2", {str(label): label for label in range(1000)})
+    return "imagenet_v2", write_odd(folder / "10", lambda n: f"odd_{n}.png")
+
+
+def odd_flat(root: Path) -> tuple[str, dict[Path, str]]:
+    taken = {number for (number,) in file_numbers().values()}
+    numbers = [n for n, answers in enumerate(real_labels(), 1) if answers and n not in taken and n % 997 == 0]
+    labels = {**expected_labels(), **{f"ILSVRC2012_val_{n:08d}": real_labels()[n - 1][0] for n in numbers}}
+    write_val(root / "val", folder_of=lambda label: "")
+    rows = ["ImageId,PredictionString", *(f"{image},{wnids()[label]} 1" for image, label in labels.items())]
+    (root / "LOC_val_solution.csv").write_text("\n".join(rows))
+    return "imagenet", write_odd(root / "val", lambda n: val_name(numbers[n]))
+
+
+@pytest.mark.parametrize("layout", [odd_a, odd_v2, odd_flat])
+def test_every_odd_file_is_named_counted_and_left_out(
+    layout: Callable[[Path], tuple[str, dict[Path, str]]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name, odd = layout(tmp_path)
+    paper = paper_transform(224, 224)
+    items = DATASETS[name].find([tmp_path])
+    of_path = dict(zip(items.paths, items.ids, strict=True))
+    small = [row for row, path in enumerate(items.paths) if path in odd or row % 50 == 0]
+    read = prepared.load(
+        name, [items.ids[r] for r in small], [items.paths[r] for r in small], paper, cache_dir=tmp_path / "cache"
+    )
+    reasons = {items.paths[small[n]]: reason for n, reason in read.reasons.items()}
+    assert set(reasons) == set(odd)
+    for path, reason in odd.items():
+        assert reason in reasons[path], path
+    assert [class_of(pixels[100, 100]) for pixels in read.pixels[:]] == items.labels[
+        np.array(small)[read.kept]
+    ].tolist()
+    glance, found = ("\n".join(f.text for f in examine(name, [tmp_path], deep=deep)) for deep in (False, True))
+    for path in odd:
+        assert printable(path) in found and printable(of_path[path]) == of_path[path]
+        assert printable(path) in glance or path.is_file()  # of what is no file all, of other files a sample
+    for text in (found, capsys.readouterr().err, *read.reasons.values(), *items.ids):
+        text.encode()
+        assert "BytesIO" not in text and "\x1b" not in text
+    images = load_images(name, [tmp_path], TINY, limit=3, cache_dir=tmp_path / "cache", progress=False)
+    assert len(images.fingerprint) == 64 and ids_sha256(items.ids)
+
+
+def test_an_odd_copy_is_no_second_image(val: Path, tmp_path: Path) -> None:
+    folder = rename_classes(val, tmp_path / "val", lambda label: wnids()[label])
+    (folder / wnids()[0]).unlink()
+    (folder / wnids()[0]).mkdir()
+    name = val_name(file_numbers()[0][0])
+    (folder / wnids()[0] / name).write_bytes(photo(0))
+    (folder / wnids()[0] / f"copy_of_{name}").mkdir()
+    items = DATASETS["imagenet"].find([tmp_path])
+    assert set(expected_labels()) | {f"{wnids()[0]}/copy_of_{name}"} == set(items.ids)
+
+
+def test_a_class_folder_that_cannot_be_listed_is_missed_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_classes(
+        tmp_path / "imagenet-a", {wnid: label for label, wnid in enumerate(wnids()) if wnid in A_WNIDS}
+    )
+    closed, scandir = folder / A_WNIDS[3], os.scandir
+
+    def refusing(path: Path) -> object:
+        if Path(path) == closed:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    images = load_images("imagenet_a", [tmp_path], TINY, cache_dir=tmp_path / "cache", progress=False)
+    assert images.excluded == ((A_WNIDS[3], "Permission denied"),) and len(images) == 199
+    assert f"{closed} (Permission denied)" in "".join(finding.text for finding in examine("imagenet_a", [tmp_path]))
+    closed = folder
+    with pytest.raises(GfnetBenchError, match=r"imagenet_a: cannot read .*imagenet-a \(Permission denied\)"):
+        DATASETS["imagenet_a"].find([tmp_path])
 
 
 # Limits

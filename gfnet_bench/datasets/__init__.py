@@ -14,6 +14,7 @@ _TOOLS = (
     "decode",
     "decoding",
     "doctor",
+    "pixel_file",
     "prepared",
     "sources",
     "storage",

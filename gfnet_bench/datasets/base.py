@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from gfnet_bench.catalog import Transform
+from gfnet_bench.datasets.image_files import printable, reason
 from gfnet_bench.datasets.images import Images, choose
 from gfnet_bench.errors import GfnetBenchError, UsageError
 from gfnet_bench.registry import Registry
@@ -97,11 +98,17 @@ class DatasetSpec:
 
         Raises:
             MissingError: if it is in none of the data folders; the text says how to get it.
-            GfnetBenchError: if what is there is incomplete, ambiguous or in another class order.
+            GfnetBenchError: if what is there is incomplete, ambiguous or in another class order, or cannot be listed.
         """
         source = self.source
         assert source.read is not None
-        return self.restrict(source.read(source, data_dirs, corruption))
+        try:
+            return self.restrict(source.read(source, data_dirs, corruption))
+        except OSError as error:
+            raise GfnetBenchError(
+                f"{self.name}: cannot read {printable(error.filename)} ({reason(error)}); is the disk mounted, may you "
+                "read what is there?"
+            ) from None
 
     def restrict(self, found: Found) -> Found:
         """What this set keeps of the files of its source: the classes that count, the images with answers."""
@@ -135,7 +142,7 @@ def load_images(
     workers: int = 0,
     progress: bool = True,
 ) -> Images:
-    """The images of a data set as a model is to be shown them; decoded once, memory-mapped ever after.
+    """The images of a data set as a model is to be shown them; decoded once, read ever after.
 
     Args:
         name: of a registered data set.

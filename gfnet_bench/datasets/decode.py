@@ -7,7 +7,9 @@ for TIFF, which Pillow turns).
 
 from __future__ import annotations
 
+import contextlib
 import io
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gfnet_bench.catalog import Transform
+from gfnet_bench.datasets.image_files import BadFile, read_file
+
+PIXELS = 2 * 89_478_485  # of one image, decoded or resized: where Pillow, too, stops to believe that it is one
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -22,7 +27,7 @@ if TYPE_CHECKING:
 BITS, PHOTOMETRIC, WHITE_IS_ZERO = 258, 262, 0  # tags of TIFF, and a value
 
 
-class BadImage(Exception):
+class BadImage(BadFile):
     """The bytes are no whole image; the text says what is wrong with them."""
 
 
@@ -30,17 +35,17 @@ def read_image(path: Path, transform: Transform) -> NDArray[np.uint8]:
     """A file as a model is to be shown it: (height, width, 3).
 
     Raises:
-        BadImage: if it is truncated, damaged, no image, or smaller than the crop.
-        OSError: if the file cannot be read at all.
+        BadFile: if it cannot be read, is truncated, damaged or no image, or does not suit the transform.
+        MemoryError: if there is too little for any image.
     """
-    return resize_and_crop(decode(path.read_bytes()), transform)
+    return resize_and_crop(decode(read_file(path)), transform)
 
 
 def decode(data: bytes) -> NDArray[np.uint8]:
     """Bytes of an image file to (h, w, 3) RGB; grey is repeated.
 
     Raises:
-        BadImage: if the image is truncated, damaged, or none.
+        BadImage: if the image is truncated, damaged, too large, or none.
     """
     import simplejpeg
 
@@ -48,24 +53,60 @@ def decode(data: bytes) -> NDArray[np.uint8]:
         raise BadImage("the file is empty")
     if data.startswith(b"\xff\xd8"):
         try:
+            height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
+            check_size(height, width)
             # Four inks reach RGB by several conventions; Pillow's is the one everybody's numbers were made with.
-            if simplejpeg.decode_jpeg_header(data)[2] not in ("CMYK", "YCCK"):
+            if colours not in ("CMYK", "YCCK"):
                 return simplejpeg.decode_jpeg(data)
         except ValueError as error:
             if "remature end" in str(error):  # Pillow would pad some of these with grey
                 raise BadImage(f"truncated: {error}") from None
             # Anything else may be harmless: ImageNet has files with a stray byte before the end marker.
-    return _decode_with_pillow(data)
+    with _opened(data) as image:
+        return _rgb(image)
 
 
-def _decode_with_pillow(data: bytes) -> NDArray[np.uint8]:
-    from PIL import Image
+def check(data: bytes, transform: Transform) -> None:
+    """A glance at an image file, of which no pixel is decoded.
+
+    Raises:
+        BadImage: if it is no image, or one that the transform makes too large.
+    """
+    if not data:
+        raise BadImage("the file is empty")
+    with _opened(data) as image:
+        check_size(*_sides(image.height, image.width, transform), " after resizing")
+
+
+@contextlib.contextmanager
+def _opened(data: bytes) -> Iterator[Image.Image]:
+    """An image file as Pillow opens it.
+
+    Raises:
+        BadImage: if it is none, or what is done with it in the block fails.
+    """
+    from PIL import Image, UnidentifiedImageError
 
     try:
         with Image.open(io.BytesIO(data)) as image:
-            return _rgb(image)
+            check_size(image.height, image.width)
+            yield image
+    except (BadImage, MemoryError):
+        raise
+    except UnidentifiedImageError:  # its text names our buffer, and that by its address
+        raise BadImage(f"no image: it begins with {data[:16]!r}") from None
     except Exception as error:  # on damaged files Pillow's plugins raise whatever they happen to meet
-        raise BadImage(str(error)) from None
+        raise BadImage(str(error) or type(error).__name__) from None
+
+
+def check_size(height: int, width: int, when: str = "") -> None:
+    """Keep a few bytes that promise gigabytes of pixels from taking the memory of a machine.
+
+    Raises:
+        BadImage: if an image of this size is none that is decoded or made here.
+    """
+    if not 0 < height * width <= PIXELS:
+        raise BadImage(f"{width} x {height} pixels{when}, expected from 1 to {PIXELS:,} in all")
 
 
 def _rgb(image: Image.Image) -> NDArray[np.uint8]:
@@ -109,7 +150,8 @@ def resize_and_crop(image: NDArray[np.uint8], transform: Transform) -> NDArray[n
         transform: see `Transform`.
 
     Raises:
-        BadImage: if the crop does not fit; padding it would add a border that no published number has.
+        BadImage: if the crop does not fit, since padding it would add a border that no published number has; or if the
+            resized image would be far larger than the crop.
     """
     if transform.resize is not None:
         image = _resize(image, _sides(image.shape[0], image.shape[1], transform), transform.interpolation)
@@ -128,9 +170,10 @@ def resize_and_crop(image: NDArray[np.uint8], transform: Transform) -> NDArray[n
 def _sides(height: int, width: int, transform: Transform) -> tuple[int, int]:
     """Height and width after the resize."""
     wanted = transform.resize
+    if wanted is None:
+        return height, width
     if isinstance(wanted, int):  # torchvision's shorter side
         return (wanted, int(wanted * width / height)) if height <= width else (int(wanted * height / width), wanted)
-    assert wanted is not None
     if transform.mode == "squash":
         return wanted
     ratios = height / wanted[0], width / wanted[1]
@@ -155,6 +198,7 @@ def _resize(image: NDArray[np.uint8], sides: tuple[int, int], interpolation: str
     height, width = sides
     if image.shape[:2] == sides:
         return image
+    check_size(height, width, " after resizing")
     if interpolation not in ("bicubic", "bilinear"):
         from PIL import Image
 
@@ -163,5 +207,10 @@ def _resize(image: NDArray[np.uint8], sides: tuple[int, int], interpolation: str
 
     # The view has its channels last, for which PyTorch has a fast path on bytes.
     batch = torch.from_numpy(image).permute(2, 0, 1)[None]
-    resized = torch.nn.functional.interpolate(batch, (height, width), mode=interpolation, antialias=True)
+    try:
+        resized = torch.nn.functional.interpolate(batch, (height, width), mode=interpolation, antialias=True)
+    except RuntimeError as error:
+        if "can't allocate memory" in str(error):
+            raise MemoryError(str(error)) from None
+        raise
     return resized[0].permute(1, 2, 0).numpy()

@@ -8,15 +8,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from gfnet_bench.catalog import Transform, paper_transform
 from gfnet_bench.datasets.base import DATASETS, Corruption, DatasetSpec, Found
 from gfnet_bench.datasets.classes import agreement, class_index, file_number
+from gfnet_bench.datasets.decode import check
 from gfnet_bench.datasets.decoding import defects
+from gfnet_bench.datasets.image_files import BadFile, file_status, printable, read_file
 from gfnet_bench.datasets.imagenet_c import severity_folders
 from gfnet_bench.datasets.layouts import class_folders
 from gfnet_bench.errors import GfnetBenchError, MissingError
 
-SAMPLE = 1000  # images whose last bytes are looked at; opening all of them takes minutes on a network disk
-TAIL = 64
+SAMPLE = 1000  # images that are looked at; opening all of them takes minutes on a network disk
+TAIL = 64  # bytes at the end of a JPEG among which its end marker is
+MANY = 100  # unreadable images that are named
 PUBLISHED_C = 75  # corruptions of mCE times severities
 
 
@@ -99,7 +103,7 @@ def examine(name: str, data_dirs: Sequence[Path], *, deep: bool = False, workers
         return _examine_corruptions(spec, found, data_dirs, deep, workers)
     findings = _examine_counts(spec, spec.name, found)
     if spec.read is not None and spec.pixels is None:
-        findings += _examine_files(spec.name, found, deep, workers)
+        findings += _examine_files(spec.name, found, paper_transform(224, 224), deep, workers)
     return findings or [_all_well(spec, found)]
 
 
@@ -127,37 +131,59 @@ def _examine_counts(spec: DatasetSpec, label: str, found: Found) -> list[Finding
     return findings
 
 
-def _examine_files(label: str, found: Found, deep: bool, workers: int) -> list[Finding]:
+def _examine_files(label: str, found: Found, transform: Transform, deep: bool, workers: int) -> list[Finding]:
     findings = []
     paths = found.items.paths
     strange = sorted(name for name in class_folders(found.folder) if name not in class_index() and not name.isdecimal())
     if strange and found.items.paths[0].parent != found.folder:
         findings.append(Finding("warning", label, f"folders in {found.folder} that name no class: {_some(strange)}"))
-    empty = [path for path in paths if path.stat().st_size == 0]
+    empty, odd = _without_content(paths)
     if empty:
         findings.append(Finding("error", label, f"{len(empty)} empty files: {_some(empty)}; unpack the archive again"))
+    open_ended: list[Path] = []
+    whole = [path for path in paths if path not in odd and path not in set(empty)]
     if deep:
-        bad = [f"{path} ({reason})" for path, reason in defects(paths, workers) if path not in set(empty)]
-        if bad:
-            findings.append(Finding("error", label, f"{len(bad)} images cannot be read: {_some(bad)}"))
-        return findings
-    ids = found.items.ids
-    order = sorted(range(len(ids)), key=lambda row: hashlib.blake2b(ids[row].encode(), digest_size=8).digest())
-    sample = [paths[row] for row in order[:SAMPLE]]
-    open_ended = [path for path in sample if path not in set(empty) and not _has_end(path)]
+        odd.update(defects(whole, transform, workers))
+    else:
+        ids = dict(zip(paths, found.items.ids, strict=True))
+        whole.sort(key=lambda path: hashlib.blake2b(ids[path].encode(), digest_size=8).digest())
+        del whole[SAMPLE:]
+        for path in whole:
+            try:
+                if not _has_end(read_file(path), transform):
+                    open_ended.append(path)
+            except BadFile as error:
+                odd[path] = str(error)
+    if odd:
+        named = _some([f"{path} ({odd[path]})" for path in sorted(odd)], MANY)
+        findings.append(Finding("error", label, f"{len(odd)} images cannot be read: {named}"))
     if open_ended:
-        text = f"{len(open_ended)} of {len(sample)} images looked at have no end marker: {_some(open_ended)}; look at "
+        text = f"{len(open_ended)} of {len(whole)} images looked at have no end marker: {_some(open_ended)}; look at "
         findings.append(Finding("warning", label, text + "every pixel with --deep"))
     return findings
 
 
-def _has_end(path: Path) -> bool:
-    """Whether a JPEG's last bytes have its end marker; other formats pass."""
-    with path.open("rb") as file:
-        if file.read(2) != b"\xff\xd8":
-            return True
-        file.seek(-min(TAIL, path.stat().st_size), 2)
-        return b"\xff\xd9" in file.read()
+def _without_content(paths: Sequence[Path]) -> tuple[list[Path], dict[Path, str]]:
+    """The files that are empty, and what is no file at all, with the reason."""
+    empty: list[Path] = []
+    odd: dict[Path, str] = {}
+    for path in paths:
+        try:
+            if file_status(path).st_size == 0:
+                empty.append(path)
+        except BadFile as error:
+            odd[path] = str(error)
+    return empty, odd
+
+
+def _has_end(data: bytes, transform: Transform) -> bool:
+    """Whether the last bytes of a JPEG have its end marker; other formats pass.
+
+    Raises:
+        BadImage: if it does not even begin as an image does.
+    """
+    check(data, transform)
+    return not data.startswith(b"\xff\xd8") or b"\xff\xd9" in data[-TAIL:]
 
 
 def _examine_corruptions(
@@ -174,14 +200,14 @@ def _examine_corruptions(
             findings.append(Finding("error", label, str(error)))
             continue
         findings += _examine_counts(spec, label, found)
-        findings += _examine_files(label, found, deep, workers)
+        findings += _examine_files(label, found, Transform("", 224, 224, None, "bicubic"), deep, workers)
     if len(names) < PUBLISHED_C // 5:
         text = f"expected 15 corruptions in {root.folder}, found {len(names)}: {', '.join(names)}. {spec.help}"
         findings.append(Finding("warning", spec.name, text))
     return findings or [Finding("ok", spec.name, f"{root.layout} in {root.folder}")]
 
 
-def _some(things: Sequence[object]) -> str:
+def _some(things: Sequence[object], most: int = 3) -> str:
     """The first few, and how many there are besides."""
-    more = f" and {len(things) - 3} more" if len(things) > 3 else ""
-    return ", ".join(str(thing) for thing in things[:3]) + more
+    more = f" and {len(things) - most} more" if len(things) > most else ""
+    return ", ".join(printable(thing) for thing in things[:most]) + more

@@ -12,11 +12,13 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from gfnet_bench.datasets.pixel_file import PixelFile
+
 
 class Rows:
-    """Some rows of a larger array, memory-mapped as a rule; what is read is a fresh array that may be written to."""
+    """Some rows of a larger array, in a file as a rule; what is read is a fresh array that may be written to."""
 
-    def __init__(self, array: NDArray[np.uint8], rows: NDArray[np.int64]) -> None:
+    def __init__(self, array: NDArray[np.uint8] | PixelFile, rows: NDArray[np.int64]) -> None:
         self.array = array
         self.rows = rows
 
@@ -47,7 +49,7 @@ class Images:
     """Labelled images as a model is to be shown them.
 
     Attributes:
-        pixels: (n, h, w, 3) uint8, `Rows` of a memory map as a rule; indexing gives an array.
+        pixels: (n, h, w, 3) uint8, `Rows` of a file as a rule; indexing gives an array.
         labels: (n,) int64, class index (0 to 999, or 0 to 9 in the mini suite).
         ids: one per image, the same on every machine.
         sizes: (n,) int64, bytes of each image's file.

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from gfnet_bench.datasets.base import Corruption, DatasetSpec, Found, Items, Reader
 from gfnet_bench.datasets.classes import class_index, file_number
+from gfnet_bench.datasets.image_files import BadFile, file_status, printable
 from gfnet_bench.errors import GfnetBenchError, MissingError
 
 IMAGE_SUFFIXES = frozenset({".jpeg", ".jpg", ".png", ".bmp", ".webp"})
@@ -74,7 +75,14 @@ def _missing(spec: DatasetSpec, data_dirs: Sequence[Path], unlike: Sequence[str]
 def class_folders(folder: Path) -> dict[str, Path]:
     """The visible folders in a folder, by name."""
     with os.scandir(folder) as entries:
-        return {e.name: folder / e.name for e in entries if not e.name.startswith(".") and e.is_dir()}
+        return {e.name: folder / e.name for e in entries if not e.name.startswith(".") and _is_folder(e)}
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads to itself
+        return False
 
 
 def image_names(folder: Path) -> list[str]:
@@ -92,7 +100,7 @@ def image_id(folder: str, file: str) -> str:
     number = file_number(file)
     if number is not None:
         return f"ILSVRC2012_val_{number:08d}"
-    return f"{int(folder) if folder.isdecimal() else folder}/{file}"
+    return printable(f"{int(folder) if folder.isdecimal() else folder}/{file}")
 
 
 def wnid_label(folder: str) -> int | None:
@@ -123,14 +131,14 @@ def items_of_folders(
     present = set(labels.values())
     if present != set(expected) or len(labels) != len(present):
         raise GfnetBenchError(f"{name}: {_class_mismatch(folder, labels, expected)}")
-    return sorted_items(
-        name,
-        [
-            (image_id(sub, file), label, folder / sub / file)
-            for sub, label in labels.items()
-            for file in image_names(folder / sub)
-        ],
-    )
+    return sorted_items(name, [row for sub, label in labels.items() for row in _rows_of_class(folder / sub, label)])
+
+
+def _rows_of_class(folder: Path, label: int) -> list[tuple[str, int, Path]]:
+    try:
+        return [(image_id(folder.name, file), label, folder / file) for file in image_names(folder)]
+    except OSError:  # stands for its images, so that they are missed by name
+        return [(folder.name, label, folder)]
 
 
 def _class_mismatch(folder: Path, labels: dict[str, int], expected: Collection[int]) -> str:
@@ -160,11 +168,28 @@ def sorted_items(name: str, rows: list[tuple[str, int, Path]]) -> Items:
     import numpy as np
 
     rows = sorted(rows)
+    twice = {image for (image, *_), (following, *_) in itertools.pairwise(rows) if image == following}
+    # What cannot be read is no second copy: it goes by its place instead.
+    rows = sorted((_place(row[2]), *row[1:]) if row[0] in twice and _is_odd(row[2]) else row for row in rows)
     for (image, _, path), (following, _, other) in itertools.pairwise(rows):
         if image == following:
-            raise GfnetBenchError(f"{name}: expected each image once, found {path} and {other}; remove one")
+            raise GfnetBenchError(
+                f"{name}: expected each image once, found {printable(path)} and {printable(other)}; remove one"
+            )
     labels = np.array([label for _, label, _ in rows], dtype=np.int64)
     return Items(tuple(path for _, _, path in rows), labels, tuple(image for image, _, _ in rows))
+
+
+def _place(path: Path) -> str:
+    return printable(f"{path.parent.name}/{path.name}")
+
+
+def _is_odd(path: Path) -> bool:
+    try:
+        file_status(path)
+    except BadFile:
+        return True
+    return False
 
 
 def read_class_folders(

@@ -1,35 +1,43 @@
-"""Decoded pixels on disk: the first pass over a set of files decodes them, every later one maps them into memory.
+"""Decoded pixels on disk: the first pass over a set of files decodes them, every later one reads them.
 
-A folder holds one set of files under one recipe (transform and library versions): `pixels.npy`, and `index.json` with
+A folder holds one set of files under one recipe (transform and library versions): a `PixelFile`, and `index.json` with
 each image's id, size and time of change. A larger set serves a smaller one. While it is made the folder is called
-`*.partial` and has a mark per image in `done.npy`, so that a run that was killed goes on where it stopped.
+`*.partial`, so that a run that was killed goes on where it stopped. Nothing in there is taken on trust: a row counts if
+its checksum is right for the file it should be of, and any other row is decoded again.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import shutil
 import sys
-from collections.abc import Sequence
+import zlib
+from collections.abc import Iterable, Sequence
 from functools import cache
 from importlib.metadata import version
+from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from tqdm import tqdm
 
 from gfnet_bench import download
 from gfnet_bench.catalog import Transform
 from gfnet_bench.datasets.decode import BadImage, resize_and_crop
-from gfnet_bench.datasets.decoding import decode_all
+from gfnet_bench.datasets.decoding import Job, Reasons, decode_all
+from gfnet_bench.datasets.image_files import BadFile, file_status, printable, read_file, reason
 from gfnet_bench.datasets.images import Rows
+from gfnet_bench.datasets.pixel_file import BLOCK, DamagedError, PixelFile, Shape
 from gfnet_bench.errors import GfnetBenchError
 
-FORMAT = 1  # raise it when decoding or the files in a folder change
+FORMAT = 2  # raise it when decoding or the files in a folder change
 PARTIAL = ".partial"
+INDEX = "index.json"
 
 _WHAT = "decoded images (GFNET_BENCH_CACHE)"
 
@@ -42,14 +50,52 @@ class Read(NamedTuple):
     Attributes:
         pixels: (len(kept), h, w, 3) uint8.
         kept: positions in the list of the images there are pixels of.
-        sizes: bytes of each file of the list.
-        reasons: position in the list -> why there are none.
+        sizes: bytes of each file of the list, 0 where there is no file.
+        reasons: position in the list -> why there are no pixels.
     """
 
     pixels: Rows
     kept: NDArray[np.int64]
     sizes: NDArray[np.int64]
     reasons: dict[int, str]
+
+
+class _Files(NamedTuple):
+    """Files that are there: what they are called together, and the id, path and stamp of each."""
+
+    name: str
+    ids: Sequence[str]
+    paths: Sequence[Path]
+    stamps: Sequence[Stamp]
+
+    def lines(self) -> list[bytes]:
+        """What tells each file, unchanged, from any other."""
+        return [f"{image}\t{a}\t{b}\n".encode() for image, (a, b) in zip(self.ids, self.stamps, strict=True)]
+
+    def jobs(self, rows: Iterable[int]) -> list[Job]:
+        """What fills these rows with the pixels of the files."""
+        return [Job(*job) for job in zip(rows, self.paths, map(zlib.crc32, self.lines()), strict=True)]
+
+    def folder(self, home: Path) -> Path:
+        """Where the pixels of just these files belong."""
+        return home / f"{len(self.ids)}-{hashlib.sha256(b''.join(self.lines())).hexdigest()[:12]}"
+
+
+class _Found(NamedTuple):
+    """A finished set that has all the files: the row of each, and what fills those rows that are not sound."""
+
+    file: PixelFile
+    rows: NDArray[np.int64]
+    todo: list[Job]
+
+
+class _How(NamedTuple):
+    """How files become pixels."""
+
+    transform: Transform
+    workers: int
+    keep: bool
+    title: str | None
 
 
 def load(
@@ -68,33 +114,68 @@ def load(
     Args:
         files: what the files are called together, `imagenet`; names the folder.
         ids: one per file.
-        paths: the files.
+        paths: the files; one that cannot be read is named on stderr and left out.
         transform: resize and crop.
         cache_dir: where pixels are kept; None is the usual place.
         workers: processes that decode; 0 decodes in this one.
         keep: False gives the room back as soon as the pixels are no longer used.
-        progress: show a bar on stderr.
+        progress: show bars on stderr.
 
     Raises:
-        GfnetBenchError: if a file cannot be read for a reason that is not the image's, if there is no room, or if no
-            image is whole.
+        GfnetBenchError: if no image can be read, the disk they are on went away, or the pixels cannot be kept.
     """
-    stamps = [_stamp(path) for path in paths]
+    stamps, reasons = _stamps(paths)
+    there = list(stamps)
+    known = _Files(files, [ids[n] for n in there], [paths[n] for n in there], list(stamps.values()))
     home = (cache_dir or download.cache_dir()) / "images" / files / recipe(transform)
     download.make_room(home, 0, f"{files}: {_WHAT}")
-    final = home / f"{len(ids)}-{_digest(ids, stamps)}"
-    found = _covering(final, ids, stamps)
-    if found is None:
-        with download.alone(final):
-            found = _covering(final, ids, stamps)  # another process may have made it while this one waited
-            if found is None:
-                found = _make(final, ids, paths, stamps, transform, workers, keep, progress)
-    pixels, rows, reasons = found
-    kept = np.array([row for row in range(len(ids)) if row not in reasons], dtype=np.int64)
+    try:
+        file, rows, unreadable = _prepared(known, home, _How(transform, workers, keep, files if progress else None))
+    except (OSError, DamagedError) as error:
+        text = reason(error) if isinstance(error, OSError) else error
+        raise GfnetBenchError(
+            f"{files}: cannot keep {_WHAT} in {home} ({text}); free some space or choose another folder, then run "
+            "again: what has been decoded is kept"
+        ) from error
+    reasons = dict(sorted((reasons | {there[n]: why for n, why in unreadable.items()}).items()))
+    kept = np.array([n for n in range(len(ids)) if n not in reasons], dtype=np.int64)
+    _check(files, paths, kept, reasons)
     _report(files, ids, reasons)
-    return Read(
-        Rows(np.asarray(pixels), rows[kept]), kept, np.array([size for size, _ in stamps], dtype=np.int64), reasons
-    )
+    row_of = dict(zip(there, rows.tolist(), strict=True))
+    rows = np.array([row_of[n] for n in kept.tolist()], dtype=np.int64)
+    sizes = np.array([stamps.get(n, (0, 0))[0] for n in range(len(ids))], dtype=np.int64)
+    return Read(Rows(file, rows), kept, sizes, reasons)
+
+
+def _stamps(paths: Sequence[Path]) -> tuple[dict[int, Stamp], Reasons]:
+    """The stamp of each file, by its position; and why there is none."""
+    stamps: dict[int, Stamp] = {}
+    reasons: Reasons = {}
+    for n, path in enumerate(paths):
+        try:
+            found = file_status(path)
+            stamps[n] = found.st_size, found.st_mtime_ns
+        except BadFile as error:
+            reasons[n] = str(error)
+    return stamps, reasons
+
+
+def _check(files: str, paths: Sequence[Path], kept: NDArray[np.int64], reasons: Reasons) -> None:
+    """Tell files that are bad from a disk that is gone.
+
+    Raises:
+        GfnetBenchError: if no file can be read, or none of those that could be is there any more.
+    """
+    if not len(kept):
+        first = next(iter(reasons))
+        raise GfnetBenchError(
+            f"{files}: none of {len(paths)} images can be read; the first, {printable(paths[first])}: {reasons[first]}"
+        )
+    if reasons and not any(os.path.exists(paths[n]) for n in (kept[0], kept[len(kept) // 2], kept[-1])):  # noqa: PTH110
+        raise GfnetBenchError(
+            f"{files}: {printable(paths[kept[0]])} could be read and is gone, with others; is the disk still mounted? "
+            "Run again once it is: what has been decoded is kept"
+        )
 
 
 def transformed(images: NDArray[np.uint8], transform: Transform) -> Read:
@@ -126,88 +207,140 @@ def libraries() -> str:
     return hashlib.sha256(json.dumps([FORMAT, versions()]).encode()).hexdigest()[:8]
 
 
-def _stamp(path: Path) -> Stamp:
-    try:
-        status = path.stat()
-    except OSError as error:
-        raise GfnetBenchError(
-            f"cannot read {path} ({error.strerror}); is the disk mounted, is the link whole?"
-        ) from None
-    return status.st_size, status.st_mtime_ns
+def _prepared(known: _Files, home: Path, how: _How) -> tuple[PixelFile, NDArray[np.int64], Reasons]:
+    """The pixels of files: where they are, the row of each, and why some have none."""
+    final = known.folder(home)
+    found = _finished(known, final, how, quiet=True)
+    if found is None:
+        with download.alone(final):
+            found = _finished(known, final, how)  # another process may have made it while this one waited
+            if found is None:
+                return _make(known, final, how)
+    file, rows, todo = found
+    listed = file.folder != final or _index_is(known, final)
+    if not todo and listed:
+        return file, rows, {}
+    with _alone(file.folder):
+        file = PixelFile(file.folder, file.shape)
+        todo = _unsound(file, todo, how)  # another process may have mended it while this one waited
+        reasons = decode_all(file, todo, how.transform, how.workers, how.title)
+        if not listed:
+            _tell(known, f"{final / INDEX} was damaged and is written again")
+            remove(final / INDEX)
+            _write_index(known, final, how)
+    if len(todo) > len(reasons):
+        _tell(known, f"{len(todo) - len(reasons)} decoded images in {file.folder} were not whole: decoded again")
+    return file, rows, reasons
 
 
-def _digest(ids: Sequence[str], stamps: Sequence[Stamp]) -> str:
-    digest = hashlib.sha256()
-    for image, (size, changed) in zip(ids, stamps, strict=True):
-        digest.update(f"{image}\t{size}\t{changed}\n".encode())
-    return digest.hexdigest()[:12]
-
-
-_Decoded = tuple[NDArray[np.uint8], NDArray[np.int64], dict[int, str]]
-
-
-def _covering(final: Path, ids: Sequence[str], stamps: Sequence[Stamp]) -> _Decoded | None:
-    """The pixels of a finished set that has all these files unchanged, the row of each, and what was unreadable."""
-    others = sorted(final.parent.glob("*/index.json"), key=lambda path: path.parent != final)
-    for file in (path for path in others if path.parent.suffix != PARTIAL):
-        index: dict[str, Any] = json.loads(file.read_text())
-        rows = {image: row for row, image in enumerate(index["images"])}
-        if all(index["images"].get(image) == [*stamp] for image, stamp in zip(ids, stamps, strict=True)):
-            pixels = np.load(file.with_name("pixels.npy"), mmap_mode="r")
-            unreadable = index["unreadable"]
-            reasons = {n: unreadable[image] for n, image in enumerate(ids) if image in unreadable}
-            return pixels, np.array([rows[image] for image in ids], dtype=np.int64), reasons
+def _finished(known: _Files, final: Path, how: _How, quiet: bool = False) -> _Found | None:
+    """A finished set that has all these files unchanged; sets that are damaged are named and passed over."""
+    others = [folder for folder in sorted(final.parent.glob("*-*")) if folder.suffix not in (PARTIAL, ".lock")]
+    for folder in dict.fromkeys([final, *others] if final.exists() else others):
+        try:
+            images = dict(zip(known.ids, known.stamps, strict=True)) if folder == final else read_index(folder)
+            if any(images.get(image) != stamp for image, stamp in zip(known.ids, known.stamps, strict=True)):
+                continue
+            file = PixelFile(folder, _shape(len(images), how.transform))
+            row_of = {image: row for row, image in enumerate(images)}
+            rows = [row_of[image] for image in known.ids]
+            return _Found(file, np.array(rows, dtype=np.int64), _unsound(file, known.jobs(rows), how))
+        except DamagedError as error:
+            if not quiet:
+                _tell(known, f"decoded images in {folder} are damaged ({error}) and not used")
     return None
 
 
-def _make(
-    final: Path,
-    ids: Sequence[str],
-    paths: Sequence[Path],
-    stamps: Sequence[Stamp],
-    transform: Transform,
-    workers: int,
-    keep: bool,
-    progress: bool,
-) -> _Decoded:
+def _make(known: _Files, final: Path, how: _How) -> tuple[PixelFile, NDArray[np.int64], Reasons]:
+    """Decode files that have no finished set, from where an earlier run was stopped."""
     folder = final.with_name(final.name + PARTIAL)
-    label = final.parent.parent.name
-    _lay_out(folder, label, (len(ids), transform.height, transform.width, 3))
-    reasons = decode_all(folder, paths, transform, workers, label if progress else None)
-    if len(reasons) == len(ids):
+    file = _laid_out(known, folder, _shape(len(known.ids), how.transform))
+    rows = np.arange(len(known.ids), dtype=np.int64)
+    todo = _unsound(file, known.jobs(rows.tolist()), how)
+    if damaged := sum(file.done[job.row] != 0 for job in todo):
+        _tell(known, f"{damaged} images that an earlier run decoded in {folder} are not whole: decoded again")
+    reasons = decode_all(file, todo, how.transform, how.workers, how.title)
+    if len(reasons) == len(known.ids) or not how.keep:
+        # The file is open and stays readable; its room is free once nobody uses it, however this process ends.
         shutil.rmtree(folder)
-        raise GfnetBenchError(f"{label}: none of {len(ids)} images can be read; the first, {paths[0]}: {reasons[0]}")
-    rows = np.arange(len(ids), dtype=np.int64)
-    if not keep:
-        pixels = np.load(folder / "pixels.npy", mmap_mode="r")
-        # What is mapped stays readable, and its room is free once nobody uses it, however this process ends.
-        shutil.rmtree(folder)
-        return pixels, rows, reasons
-    index = {
-        "transform": transform.to_json(),
-        "versions": versions(),
-        "images": dict(zip(ids, stamps, strict=True)),
-        "unreadable": {ids[row]: reason for row, reason in reasons.items()},
-    }
-    with (folder / "index.json").open("w") as file:
-        json.dump(index, file)
-        file.flush()
-        os.fsync(file.fileno())
+        return file, rows, reasons
+    _write_index(known, folder, how)
+    remove(final)
     folder.rename(final)
-    (final / "done.npy").unlink()
-    return np.load(final / "pixels.npy", mmap_mode="r"), rows, reasons
+    return PixelFile(final, file.shape), rows, reasons
 
 
-def _lay_out(folder: Path, label: str, shape: tuple[int, int, int, int]) -> None:
-    """Make the files of a set, all zeros; or leave those of a run that was killed."""
-    if (folder / "done.npy").exists():
-        return
-    shutil.rmtree(folder, ignore_errors=True)
-    download.make_room(folder.parent, int(np.prod(shape)), f"{label}: {_WHAT}")
+def _laid_out(known: _Files, folder: Path, shape: Shape) -> PixelFile:
+    """The file of pixels of an earlier run that was stopped, or a new one."""
+    if os.path.lexists(folder):
+        try:
+            return PixelFile(folder, shape)
+        except DamagedError as error:
+            _tell(known, f"what an earlier run left in {folder} is damaged ({error}): decoded again")
+            remove(folder)
+    download.make_room(folder.parent, int(np.prod(shape)), f"{known.name}: {_WHAT}")
     folder.mkdir()
-    np.lib.format.open_memmap(folder / "pixels.npy", mode="w+", dtype=np.uint8, shape=shape).flush()
-    np.save(folder / "laid_out.npy", np.zeros(shape[0], dtype=bool))
-    (folder / "laid_out.npy").rename(folder / "done.npy")
+    try:
+        return PixelFile.create(folder, shape)
+    except OSError:
+        shutil.rmtree(folder)
+        raise
+
+
+def _shape(count: int, transform: Transform) -> Shape:
+    return count, transform.height, transform.width, 3
+
+
+def _unsound(file: PixelFile, jobs: Sequence[Job], how: _How) -> list[Job]:
+    """The jobs whose rows do not have the pixels they should have."""
+    blocks = file.unsound([job.row for job in jobs], [job.origin for job in jobs])
+    total, title = -(-len(jobs) // BLOCK), how.title and f"checking {how.title}"
+    bar = tqdm(blocks, title, total, unit=f" x {BLOCK} img", delay=2, leave=False, disable=title is None)
+    bad = set(chain.from_iterable(bar))
+    return [job for job in jobs if job.row in bad]
+
+
+def read_index(folder: Path) -> dict[str, Stamp]:
+    """The images of a finished set in the order of their rows, with their stamps.
+
+    Raises:
+        DamagedError: if there is no list that can be read.
+    """
+    try:
+        images = json.loads(read_file(folder / INDEX))["images"]
+        return {image: (size, changed) for image, (size, changed) in images.items()}
+    except (BadFile, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise DamagedError(f"{INDEX}: {type(error).__name__}: {error}") from None
+
+
+def _index_is(known: _Files, folder: Path) -> bool:
+    try:
+        return list(read_index(folder).items()) == list(zip(known.ids, known.stamps, strict=True))
+    except DamagedError:
+        return False
+
+
+def _write_index(known: _Files, folder: Path, how: _How) -> None:
+    images = dict(zip(known.ids, known.stamps, strict=True))
+    index = {"transform": how.transform.to_json(), "versions": versions(), "images": images}
+    (folder / INDEX).write_text(json.dumps(index))
+
+
+def _alone(folder: Path) -> contextlib.AbstractContextManager[None]:
+    """Let no other process mend a set meanwhile; where nothing can be written, nothing needs to be kept out."""
+    return download.alone(folder) if os.access(folder.parent, os.W_OK) else contextlib.nullcontext()
+
+
+def remove(path: Path) -> None:
+    """Remove whatever is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _tell(known: _Files, text: str) -> None:
+    tqdm.write(f"{known.name}: {text}", file=sys.stderr)
 
 
 def _report(files: str, ids: Sequence[str], reasons: dict[int, str]) -> None:

@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 from gfnet_bench.catalog import CORRUPTIONS, SEVERITIES
 from gfnet_bench.corruptions import RECIPES, corrupt
 from gfnet_bench.datasets.decode import BadImage, decode
+from gfnet_bench.datasets.image_files import BadFile, read_file
 from gfnet_bench.errors import GfnetBenchError, MissingError
 from gfnet_bench.randomness import image_seeds
 from gfnet_bench.studies.corrupted_folder import TRANSFORMS, transformed
@@ -66,8 +67,8 @@ def _read(image: Path, recipe: str) -> NDArray[np.uint8]:
     """The image as large as the recipe's, (h, w, 3)."""
     try:
         transform = TRANSFORMS.get(RECIPES[recipe].name, TRANSFORMS["imagenet_c"])
-        return transformed(decode(image.read_bytes()), transform)
-    except OSError as error:
-        raise MissingError(f"expected an image, found none that can be read: {image} ({error.strerror})") from None
+        return transformed(decode(read_file(image)), transform)
     except BadImage as error:
         raise GfnetBenchError(f"{image}: expected an image, found a damaged one ({error})") from None
+    except BadFile as error:
+        raise MissingError(f"expected an image, found none that can be read: {image} ({error})") from None

@@ -29,6 +29,7 @@ from gfnet_bench import __version__
 from gfnet_bench.catalog import CORRUPTIONS, MCE_NAMES, SEVERITIES
 from gfnet_bench.corruptions.base import RECIPES, SMALLEST, check_severity, uncoded
 from gfnet_bench.datasets.decode import BadImage, decode
+from gfnet_bench.datasets.image_files import BadFile, read_file
 from gfnet_bench.datasets.layouts import IMAGE_SUFFIXES, class_folders, image_names
 from gfnet_bench.datasets.prepared import versions
 from gfnet_bench.download import alone
@@ -240,12 +241,15 @@ def _executor(device: str, workers: int) -> Iterator[Executor | None]:
     if not workers:
         yield None
         return
-    on_cpu = torch.device(device).type == "cpu"
-    executor = pool(workers, torch.set_num_threads, 1) if on_cpu else ThreadPoolExecutor(workers)
+    if torch.device(device).type == "cpu":
+        with pool(workers, torch.set_num_threads, 1) as processes:
+            yield processes
+        return
+    threads = ThreadPoolExecutor(workers)
     try:
-        yield executor
+        yield threads
     finally:
-        executor.shutdown(cancel_futures=True)
+        threads.shutdown(cancel_futures=True)
 
 
 _device_in_use = threading.Lock()  # the memory of one batch is enough
@@ -273,12 +277,12 @@ def _read(folder: Folder, names: Mapping[str, object]) -> tuple[dict[str, NDArra
     images, bad = {}, Reasons()
     for name in names:
         try:
-            image = transformed(decode((folder.source / name).read_bytes()), folder.transform)
+            image = transformed(decode(read_file(folder.source / name)), folder.transform)
             if min(image.shape[:2]) < SMALLEST:
                 height, width = image.shape[:2]
                 raise BadImage(f"{width} x {height} pixels, expected at least {SMALLEST} x {SMALLEST}")
             images[name] = image
-        except (BadImage, OSError) as error:
+        except BadFile as error:
             bad[name] = str(error)
     return images, bad
 
