@@ -1,6 +1,7 @@
 """The command line, `gfnet-bench <command>`: which commands there are, and what their endings mean.
 
-Exit status: 0 all measured; 1 something could not be measured (the rest is saved); 2 the command was not understood.
+Exit status: 0 all measured; 1 something could not be measured (the rest is saved); 2 the command was not understood;
+130 interrupted.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from gfnet_bench import __version__
+from gfnet_bench import __version__, interrupts, terminal
 from gfnet_bench.commands import (
     attack_check,
     complexity,
@@ -22,8 +23,8 @@ from gfnet_bench.commands import (
     report,
     robustness,
 )
-from gfnet_bench.commands.options import with_config
-from gfnet_bench.errors import GfnetBenchError, UsageError
+from gfnet_bench.commands.parser import Parser, parse
+from gfnet_bench.errors import GfnetBenchError, UsageError, sentence
 
 COMMANDS = (paper, robustness, complexity, filters, attack_check, corrupt, report, data, doctor, listing)
 
@@ -37,11 +38,10 @@ examples:
 
 def parser() -> argparse.ArgumentParser:
     """All options of all commands."""
-    top = argparse.ArgumentParser(
+    top = Parser(
         prog="gfnet-bench",
         description="How robust, how general and how costly image classifiers are.",
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     top.add_argument("--version", action="version", version=f"gfnet-bench {__version__}")
     subparsers = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
@@ -51,30 +51,44 @@ def parser() -> argparse.ArgumentParser:
             help=command.HELP,
             description=command.HELP[0].upper() + command.HELP[1:] + ".",
             epilog=command.EXAMPLES,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         command.add_options(sub)
-        sub.set_defaults(run=command.run)
+        sub.set_defaults(run=command.run, parser=sub, command=command.NAME)
     return top
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status."""
     try:
-        arguments = parser().parse_args(with_config(sys.argv[1:] if argv is None else argv))
-        return arguments.run(arguments)
-    except UsageError as error:
-        print(f"gfnet-bench: {error}", file=sys.stderr)
-        return 2
-    except GfnetBenchError as error:
-        print(f"gfnet-bench: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("gfnet-bench: interrupted; the same command continues where this one stopped", file=sys.stderr)
-        return 130
+        with terminal.screened():
+            return _run(sys.argv[1:] if argv is None else argv)
     except BrokenPipeError:  # the reader of our output went away, as `head` does
-        sys.stderr.close()
         return 1
+    except OSError as error:  # standard output could not be written
+        return _complain(sentence(error), 1)
+
+
+def _run(argv: Sequence[str]) -> int:
+    """What ends a command is told in a sentence, unless it is a mistake of ours: that shows its traceback."""
+    try:
+        arguments = parse(parser(), argv)
+        with interrupts.doing(f"at work on {arguments.command}"):
+            return arguments.run(arguments)
+    except UsageError as error:
+        return _complain(str(error), 2)
+    except GfnetBenchError as error:
+        return _complain(str(error), 1)
+    except OSError as error:  # what it is about, a file, a disk, a network, is the user's
+        return _complain(sentence(error), 1)
+    except KeyboardInterrupt:
+        return _complain(interrupts.farewell(), interrupts.STATUS)
+    except MemoryError:
+        return _complain("memory ran out; a smaller --batch-size or --limit, or fewer --workers, need less", 1)
+
+
+def _complain(text: str, status: int) -> int:
+    print(f"gfnet-bench: {terminal.shortened(text, 4000)}", file=sys.stderr)
+    return status
 
 
 if __name__ == "__main__":

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+from collections.abc import Iterator
+from pathlib import Path
+
 
 class GfnetBenchError(Exception):
     """A cell cannot be measured: its text is kept in the record, and the run goes on with the next cell."""
@@ -13,3 +18,29 @@ class UsageError(GfnetBenchError):
 
 class MissingError(GfnetBenchError):
     """Data or weights are not on this machine; the text says where they were looked for and how to get them."""
+
+
+@contextlib.contextmanager
+def about(file: Path | str) -> Iterator[None]:
+    """An `OSError` of this block is about `file` where the system names none, as in reading and writing."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(file)
+        raise
+
+
+def sentence(error: OSError) -> str:
+    """What the system refused, of which file, and what to do: `OSError` for people."""
+    files = dict.fromkeys(str(name) for name in (error.filename, error.filename2) if name is not None)
+    about = f"cannot use {' and '.join(files)}" if files else "the system refuses to go on"
+    return f"{about} ({error.strerror or error or type(error).__name__}); {remedy(error)}"
+
+
+def remedy(error: OSError) -> str:
+    """What to do about it: room helps against a full disk alone."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "make room and run the same command again"
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return "allow it, or name another place, and run the same command again"
+    return "mend that, or name another place, and run the same command again"

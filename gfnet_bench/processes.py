@@ -8,8 +8,12 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import resource_tracker
+from multiprocessing.context import SpawnContext, SpawnProcess
 from typing import Any
+
+from gfnet_bench.interrupts import held
 
 PATIENCE = 1.0  # seconds a process has for ending by itself
 
@@ -22,7 +26,9 @@ def pool(workers: int, prepare: Callable[..., None] | None = None, *arguments: A
     above all, the processes are ended in the middle of their tasks.
     """
     before = set(multiprocessing.active_children())
-    executor = _Pool(workers, multiprocessing.get_context("spawn"), initializer=_start, initargs=(prepare, arguments))
+    if os.name == "posix":
+        _start_tracker()
+    executor = ProcessPoolExecutor(workers, _Spawn(), initializer=_start, initargs=(prepare, arguments))
     try:
         yield executor
         executor.shutdown()
@@ -33,25 +39,25 @@ def pool(workers: int, prepare: Callable[..., None] | None = None, *arguments: A
         executor.shutdown(cancel_futures=True)
 
 
-class _Pool(ProcessPoolExecutor):
-    """Starts its processes, which it does when it gets a task, deaf to Ctrl-C: that is for this process to handle."""
-
-    def submit(self, function: Callable[..., Any], /, *arguments: Any, **options: Any) -> Future[Any]:
-        with _without_interrupts():
-            return super().submit(function, *arguments, **options)
+class _Process(SpawnProcess):
+    def start(self) -> None:
+        with held():  # Ctrl-C is this process's to handle: the child is deaf to it from the first
+            super().start()
 
 
-@contextlib.contextmanager
-def _without_interrupts() -> Iterator[None]:
-    """Hold back Ctrl-C, here until the end of the block and for good in processes that are started in it."""
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+class _Spawn(SpawnContext):
+    Process = _Process
+
+
+def _start_tracker() -> None:
+    """Multiprocessing's tracker of semaphores tidies up after an interrupt; that is no news, and it is told so."""
+    before = os.environ.get("PYTHONWARNINGS")
+    os.environ["PYTHONWARNINGS"] = "ignore:resource_tracker"
     try:
-        yield
+        resource_tracker.ensure_running()
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        del os.environ["PYTHONWARNINGS"]
+        os.environ.update({} if before is None else {"PYTHONWARNINGS": before})
 
 
 def _end(processes: list[multiprocessing.process.BaseProcess]) -> None:

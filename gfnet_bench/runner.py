@@ -18,7 +18,8 @@ from typing import Any, NamedTuple
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from gfnet_bench.errors import GfnetBenchError
+from gfnet_bench.errors import GfnetBenchError, sentence
+from gfnet_bench.interrupts import doing
 from gfnet_bench.records import Cell, Record, Store
 
 OVERWRITE = ("never", "failed", "always")
@@ -154,13 +155,15 @@ def run_together(
     kept, to_do = plan(cells, store, overwrite)
     records = {record.cell: record for record in kept}
     told: set[str] = set()
+    measured = 0
     with tqdm(total=len(to_do), desc="cells", unit="cell", disable=not progress, position=0) as bar:
         for _, neighbours in itertools.groupby(to_do, key):
             group = list(neighbours)
             started, clock = datetime.now(timezone.utc), time.monotonic()
             outcomes: Sequence[Outcome | Exception]
             try:
-                outcomes = measure(group)
+                with doing(f"measuring {group[0]}, cell {measured + 1} of {len(to_do)}"):
+                    outcomes = measure(group)
             except Exception as problem:  # any failure is a result; the cells after it still run
                 outcomes = [problem] * len(group)
             run_of = {
@@ -174,6 +177,7 @@ def run_together(
                     tqdm.write(f"failed: {cell}: {error}", file=sys.stderr)
                     told.add(error)
                 records[cell] = _save(store, cell, outcome, error, run_of)
+            measured += len(group)
             bar.update(len(group))
     return [records[cell] for cell in cells]
 
@@ -186,6 +190,5 @@ def _save(store: Store, cell: Cell, outcome: Outcome | Exception, error: str | N
         return store.save(record, found.arrays)
     except OSError as problem:
         raise GfnetBenchError(
-            f"cannot write the record of {cell} under {store.folder}: {problem}; what was measured before is "
-            f"kept, so make room and run the same command again"
+            f"the record of {cell} is not written, what was measured before is kept: {sentence(problem)}"
         ) from problem

@@ -10,7 +10,7 @@ import gfnet_bench
 PACKAGE = Path(gfnet_bench.__file__).parent
 
 BOTTOM = {"errors", "registry", "randomness", "records", "metrics", "checksum", "remote", "webpage", "download"}
-BOTTOM |= {"archives", "catalog", "clustering", "mini", "processes", "published", "spectra"}
+BOTTOM |= {"archives", "catalog", "clustering", "interrupts", "mini", "processes", "published", "spectra", "terminal"}
 NOUNS = {"models", "datasets", "attacks", "corruptions", "profiling"}
 
 # What each part may import beside itself; the bottom modules may import one another.
@@ -22,7 +22,7 @@ MAY_IMPORT = {
     "reports": BOTTOM,
     "commands": BOTTOM | NOUNS | {"evaluate", "runner", "studies", "reports"},
     "cli": BOTTOM | {"commands"},
-    "__main__": {"cli"},
+    "__main__": {"cli", "interrupts"},
     "__init__": BOTTOM | NOUNS | {"evaluate", "runner", "studies", "reports"},
 }
 

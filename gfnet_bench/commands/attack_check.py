@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from functools import partial
-from pathlib import Path
 
 from gfnet_bench.commands import options
 
@@ -23,9 +22,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--attack", default="pgd", metavar="NAME", help="fgsm, pgd (default) or torchattacks:NAME")
     parser.add_argument("--eps", metavar="E", help="radius in pixel units (default: 1/255; mini: 4/255)")
     parser.add_argument("--dataset", metavar="NAME", help="default: imagenet, or mini for a mini model")
-    parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="weights instead of the published ones")
+    parser.add_argument("--checkpoint", type=options.path, metavar="FILE", help="weights instead of the published ones")
     parser.add_argument("--limit", type=options.positive, default=64, metavar="N", help="images (default: 64)")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=options.seed, default=0)
     options.add_data_options(parser)
     options.add_device_options(parser)
     parser.add_argument("--format", default="text", choices=options.FORMATS)

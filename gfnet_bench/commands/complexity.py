@@ -35,17 +35,19 @@ BATCH = {"cuda": 32, "mps": 32, "cpu": 8}
 def add_options(parser: argparse.ArgumentParser) -> None:
     """What to measure, at which sizes, how."""
     what = parser.add_argument_group("what to measure")
-    what.add_argument(
-        "--mixer", nargs="+", action="extend", metavar="NAME", help="blocks of these (default without --model: all)"
-    )
+    options.add_list(what, "--mixer", metavar="NAME", help="blocks of these (default without --model: all)")
     options.add_model_option(what, "whole models, fresh weights")
     what.add_argument(
         "--tokens",
         metavar="N",
         help=f"196..4096, 196,784,3136 or paper (default: {DEFAULT_TOKENS}; models: images of 16 px a token)",
     )
-    what.add_argument(
-        "--img-size", nargs="+", type=options.image_size, metavar="N", help="of models: 224, or 224x320 (height first)"
+    options.add_list(
+        what,
+        "--img-size",
+        type=options.image_size,
+        metavar="N",
+        help="of models: 224, or 224x320 (height first)",
     )
     what.add_argument("--width", type=options.positive, default=384, metavar="D", help="features of a block (384)")
     what.add_argument("--count-only", action="store_true", help="multiply-adds alone: nothing is timed")

@@ -27,8 +27,10 @@ A run that was stopped continues where it stopped. Files: DST/<corruption>/<seve
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """From where to where, what, how."""
-    parser.add_argument("source", type=Path, metavar="SRC", help="folder of images; with --preview, one image")
-    parser.add_argument("target", type=Path, nargs="?", metavar="DST", help="folder; with --preview: preview.png")
+    parser.add_argument("source", type=options.path, metavar="SRC", help="folder of images; with --preview, one image")
+    parser.add_argument(
+        "target", type=options.path, nargs="?", metavar="DST", help="folder; with --preview: preview.png"
+    )
     parser.add_argument("--preview", action="store_true", help="draw one image under all corruptions, and stop")
     options.add_corruption_options(parser)
     parser.add_argument(
@@ -42,7 +44,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="keep the size of images; without it imagenet_c cuts 224 x 224, tiny_imagenet_c 64, cifar_c 32",
     )
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=options.seed, default=0)
     options.add_device_options(parser)
     parser.add_argument("--dry-run", action="store_true", help="print what would be written, and stop")
     parser.add_argument("--no-progress", action="store_true", help="no bar on stderr")

@@ -20,7 +20,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("names", nargs="*", metavar="NAME", help="data sets (default: all that are found)")
     options.add_data_options(parser)
     parser.add_argument("--deep", action="store_true", help="decode every image (minutes for 50,000)")
-    parser.add_argument("-j", "--workers", type=options.natural, metavar="N", help="processes that decode")
+    parser.add_argument("-j", "--workers", type=options.processes, metavar="N", help="processes that decode")
     parser.add_argument("--format", default="text", choices=options.FORMATS)
 
 

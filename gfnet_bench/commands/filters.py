@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gfnet_bench.commands import options
@@ -44,8 +43,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--heatmap", action="store_true", help="error under noise of one Fourier frequency at a time")
 
     figure = parser.add_argument_group("figure 5")
-    figure.add_argument("--layers", nargs="+", metavar="N", help="rows, counted from 0: 0..11, or 1 5 7 (default: all)")
-    figure.add_argument("--channels", nargs="+", metavar="N", help="columns (default: 0..23)")
+    options.add_list(figure, "--layers", metavar="N", help="rows, counted from 0: 0..11, or 1 5 7 (default: all)")
+    options.add_list(figure, "--channels", metavar="N", help="columns (default: 0..23)")
 
     images = parser.add_argument_group("surgery and heat maps")
     images.add_argument("--dataset", metavar="NAME", help="default: imagenet, or mini")
@@ -55,28 +54,38 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="a seeded, stratified sample of N images (default: 1000 for surgery, 256 for heat maps; mini: 100 and 50)",
     )
-    images.add_argument(
-        "--kind", nargs="+", choices=("low_pass", "high_pass", "band_stop"), help="default: the first two"
+    options.add_list(
+        images,
+        "--kind",
+        choices=("low_pass", "high_pass", "band_stop"),
+        help="default: the first two",
     )
-    images.add_argument(
-        "--cutoff", nargs="+", type=float, metavar="R", help="radii in cycles per token; 0.5 is the Nyquist frequency"
+    options.add_list(
+        images,
+        "--cutoff",
+        type=options.number,
+        metavar="R",
+        help="radii in cycles per token; 0.5 is the Nyquist frequency",
     )
-    images.add_argument("--attack", nargs="+", metavar="NAME", help="on the operated network (default: clean pgd)")
+    options.add_list(images, "--attack", metavar="NAME", help="on the operated network (default: clean pgd)")
     images.add_argument("--eps", metavar="E", help="radius in pixel units (default: 1/255; mini: 4/255)")
-    images.add_argument("--corruption", nargs="+", metavar="NAME", help="default: gaussian_noise fog")
+    options.add_list(images, "--corruption", metavar="NAME", help="default: gaussian_noise fog")
     images.add_argument("--severity", type=int, choices=range(1, 6), help="default: 3")
     images.add_argument(
-        "--norm", type=float, metavar="V", help="L2 norm of the noise in each channel (default: 15.7; mini: 4)"
+        "--norm",
+        type=options.above_zero,
+        metavar="V",
+        help="L2 norm of the noise in each channel (default: 15.7; mini: 4)",
     )
     images.add_argument(
         "--frequencies", type=options.positive, metavar="N", help="the lowest N x N, N odd (default: 63; mini: all)"
     )
 
     how = parser.add_argument_group("how")
-    how.add_argument("--checkpoint", type=Path, metavar="FILE", help="weights instead of the published ones")
+    how.add_argument("--checkpoint", type=options.path, metavar="FILE", help="weights instead of the published ones")
     how.add_argument("--transform", choices=("paper", "model"), help="default: paper")
     how.add_argument("--img-size", type=options.image_size, metavar="N", help="224, or 224x320 (height first)")
-    how.add_argument("--seed", type=int, default=0)
+    how.add_argument("--seed", type=options.seed, default=0)
     how.add_argument("--dtype", choices=("float32", "tf32", "bfloat16", "float16"), default="float32")
     options.add_data_options(how)
     options.add_device_options(how)
@@ -84,7 +93,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     out = parser.add_argument_group("results")
     options.add_result_options(out)
     out.add_argument("--details", action="store_true", help="also the long tables: every operation, layer by layer")
-    out.add_argument("--config", metavar="FILE", help="options from a JSON file, as if they stood here")
+    options.add_config_option(out)
     out.add_argument("--dry-run", action="store_true", help="print the cells and whether they are measured, and stop")
     out.add_argument("--overwrite", choices=("never", "failed", "always"), default="failed", help="default: failed")
     out.add_argument("--no-progress", action="store_true", help="no bars on stderr")

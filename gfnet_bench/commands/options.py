@@ -3,32 +3,53 @@
 from __future__ import annotations
 
 import argparse
-import json
+import math
 import os
+import re
 import sys
 import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gfnet_bench.errors import UsageError
+from gfnet_bench.errors import UsageError, about
+from gfnet_bench.terminal import shortened
 
 if TYPE_CHECKING:
     from gfnet_bench.records import Cell, Store
 
+MOST_PIXELS = 16384
+"""A side of an image; beyond that even the sizes of tensors overflow."""
+
 FORMATS = ("text", "md", "csv", "latex", "html", "json")
+
+
+def add_list(parser: argparse._ActionsContainer, *names: str, **settings: Any) -> None:
+    """An option of one or more values; given again, it adds to them."""
+    parser.add_argument(*names, nargs="+", action="extend", **settings)
 
 
 def add_model_option(parser: argparse._ActionsContainer, text: str) -> None:
     """Which models."""
-    parser.add_argument("-m", "--model", nargs="+", action="extend", metavar="NAME", help=text)
+    add_list(parser, "-m", "--model", metavar="NAME", help=text)
+
+
+def add_config_option(parser: argparse._ActionsContainer) -> None:
+    """Options from a file."""
+    parser.add_argument(
+        "--config",
+        type=path,
+        action="append",
+        metavar="FILE",
+        help="options from a JSON file; what stands on the command line wins",
+    )
 
 
 def add_data_options(parser: argparse._ActionsContainer) -> None:
     """Where images are."""
     parser.add_argument(
         "--data-dir",
-        type=Path,
+        type=path,
         action="append",
         metavar="DIR",
         help="folder to look for data sets in; may be given again (default: $GFNET_BENCH_DATA, else ./data)",
@@ -46,7 +67,7 @@ def data_dirs(arguments: argparse.Namespace) -> tuple[Path, ...]:
 def add_result_options(parser: argparse._ActionsContainer) -> None:
     """Where records are, and how tables look."""
     parser.add_argument(
-        "--output-dir", type=Path, default=Path("results"), metavar="DIR", help="records and tables (default: results)"
+        "--output-dir", type=path, default=Path("results"), metavar="DIR", help="records and tables (default: results)"
     )
     parser.add_argument("--format", default="text", choices=FORMATS, help="of the table on stdout")
 
@@ -56,7 +77,7 @@ def add_device_options(parser: argparse._ActionsContainer) -> None:
     parser.add_argument("--device", help="cpu, cuda, cuda:1 or mps (default: the fastest there is)")
     parser.add_argument("-b", "--batch-size", type=positive, metavar="N", help="images at a time, at most")
     parser.add_argument(
-        "-j", "--workers", type=natural, metavar="N", help="processes that decode (default: one a core)"
+        "-j", "--workers", type=processes, metavar="N", help="processes that decode (default: one a core)"
     )
 
 
@@ -126,15 +147,15 @@ def checkpoint_sha256(arguments: argparse.Namespace) -> str | None:
         return None
     if not file.is_file():
         raise UsageError(f"--checkpoint {file}: there is no such file")
-    return sha256_of(file)
+    with about(file):
+        return sha256_of(file)
 
 
 def add_corruption_options(parser: argparse._ActionsContainer) -> None:
     """Which corruptions, how strong."""
-    parser.add_argument(
+    add_list(
+        parser,
         "--corruption",
-        nargs="+",
-        action="extend",
         metavar="NAME",
         help="default: the 15 of mCE; `all` adds the other 4",
     )
@@ -165,73 +186,70 @@ def severities(text: str) -> list[int]:
 
 def positive(text: str) -> int:
     """A whole number from 1 up, as an argparse type."""
-    return _whole(text, 1)
+    return whole(text, 1)
+
+
+def processes(text: str) -> int:
+    """A number of processes, none included, as an argparse type."""
+    return whole(text, 0, 1024)
+
+
+def seed(text: str) -> int:
+    """Any whole number of 64 bits, as an argparse type."""
+    return whole(text, -(1 << 63), (1 << 63) - 1)
+
+
+def whole(text: str, least: int, most: int = 10**9) -> int:
+    """A whole number between two others, in plain digits."""
+    if not re.fullmatch(r"-?[0-9]{1,19}", text) or not least <= int(text) <= most:
+        raise argparse.ArgumentTypeError(f"expected a whole number from {least} to {most}, found {shortened(text)!r}")
+    return int(text)
 
 
 def seconds(text: str) -> float:
     """Seconds of more than nothing, as an argparse type."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 < value < 1e6:
-        raise argparse.ArgumentTypeError(f"expected a number of seconds above 0, found {text!r}")
+    return _above_zero(text, "a number of seconds")
+
+
+def above_zero(text: str) -> float:
+    """A number above 0, as an argparse type."""
+    return _above_zero(text, "a number")
+
+
+def _above_zero(text: str, noun: str) -> float:
+    value = number(text)
+    if not 0 < value <= 1e6:
+        raise argparse.ArgumentTypeError(f"expected {noun} above 0, at most 1e6, found {shortened(text)!r}")
     return value
 
 
-def natural(text: str) -> int:
-    """A whole number from 0 up, as an argparse type."""
-    return _whole(text, 0)
-
-
-def _whole(text: str, least: int) -> int:
-    if not text.isdecimal() or int(text) < least:
-        raise argparse.ArgumentTypeError(f"expected a whole number from {least} up, found {text!r}")
-    return int(text)
+def number(text: str) -> float:
+    """A finite number, as an argparse type."""
+    try:
+        value = float(text) if text.isascii() else math.nan
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise argparse.ArgumentTypeError(f"expected a number, found {shortened(text)!r}")
+    return value + 0.0  # no negative zero, which would be another cell
 
 
 def image_size(text: str) -> tuple[int, int]:
     """`224` or `224x320` (height first) as (height, width), as an argparse type."""
     sides = text.lower().split("x")
-    if len(sides) > 2 or not all(side.isdecimal() and int(side) > 0 for side in sides):
-        raise argparse.ArgumentTypeError(f"expected 224 or 224x320 (height first), found {text!r}")
-    return int(sides[0]), int(sides[-1])
+    if len(sides) > 2 or not all(re.fullmatch("[0-9]{1,9}", side) and int(side) > 0 for side in sides):
+        raise argparse.ArgumentTypeError(f"expected 224 or 224x320 (height first), found {shortened(text)!r}")
+    height, width = int(sides[0]), int(sides[-1])
+    if max(height, width) > MOST_PIXELS:
+        raise argparse.ArgumentTypeError(f"expected at most {MOST_PIXELS} pixels a side, found {max(height, width)}")
+    return height, width
 
 
-def with_config(words: Sequence[str]) -> list[str]:
-    """The words of a command line, `--config FILE` replaced by the options in that JSON file.
-
-    They stand where `--config` stood: what follows on the command line overrides them.
-
-    Raises:
-        UsageError: if the file cannot be read or is not one JSON object of options.
-    """
-    expanded: list[str] = []
-    rest = iter(words)
-    for word in rest:
-        option, equals, value = word.partition("=")
-        if option == "--config":
-            expanded += _config_words(Path(value if equals else next(rest, "")))
-        else:
-            expanded.append(word)
-    return expanded
-
-
-def _config_words(file: Path) -> list[str]:
-    try:
-        options = json.loads(file.read_text())
-    except (OSError, ValueError) as error:
-        raise UsageError(f"--config: expected a JSON file, found {error}") from error
-    if not isinstance(options, dict):
-        raise UsageError(f'--config {file}: expected a JSON object such as {{"model": ["gfnet_s"], "limit": 1000}}')
-    words: list[str] = []
-    for name, value in options.items():
-        if value is None or value is False:
-            continue
-        words.append(f"--{name.replace('_', '-')}")
-        if value is not True:
-            words += [str(v) for v in (value if isinstance(value, list) else [value])]
-    return words
+def path(text: str) -> Path:
+    """The name of a file or folder, as an argparse type."""
+    if not text or "\0" in text:
+        raise argparse.ArgumentTypeError(f"expected the name of a file or folder, found {text!r}")
+    return Path(text)
 
 
 def dry_run(

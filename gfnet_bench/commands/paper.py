@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gfnet_bench.commands import options
@@ -41,7 +40,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     what = parser.add_argument_group("what to measure")
     what.add_argument("--suite", choices=("imagenet", "mini"), default="imagenet", help="default: imagenet")
     what.add_argument("--limit", type=options.positive, metavar="N", help="a seeded, stratified sample of N images")
-    what.add_argument("--seed", type=int, default=0)
+    what.add_argument("--seed", type=options.seed, default=0)
     what.add_argument("--dtype", choices=("float32", "tf32", "bfloat16", "float16"), default="float32")
     what.add_argument("--tokens", metavar="T", help=f"sizes of Figure 2 (default: paper; on a CPU {CPU_TOKENS})")
     what.add_argument("--count-only", action="store_true", help="time nothing: Figure 2 without latency and memory")
@@ -55,7 +54,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
     out = parser.add_argument_group("results")
     options.add_result_options(out)
-    out.add_argument("--html", type=Path, metavar="FILE", help="the report (default: <output-dir>/report.html)")
+    out.add_argument("--html", type=options.path, metavar="FILE", help="the report (default: <output-dir>/report.html)")
     out.add_argument("--overwrite", choices=("never", "failed", "always"), default="failed", help="default: failed")
     out.add_argument("--dry-run", action="store_true", help="print what is behind each item, and stop")
     out.add_argument("--no-progress", action="store_true", help="no bars on stderr")

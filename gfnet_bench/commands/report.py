@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gfnet_bench.commands import options
@@ -39,11 +38,17 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--suite", choices=("imagenet", "mini"), help="this alone")
     parser.add_argument("--details", action="store_true", help="also the long tables: models compared in pairs")
     options.add_result_options(parser)
-    parser.add_argument(
-        "--write", nargs="+", choices=options.FORMATS, metavar="FORMAT", help="also save tables in these formats"
+    options.add_list(
+        parser,
+        "--write",
+        choices=options.FORMATS,
+        metavar="FORMAT",
+        help="also save tables in these formats",
     )
-    parser.add_argument("--html", type=Path, metavar="FILE", help="write a page instead of printing")
-    parser.add_argument("--compare", type=Path, nargs=2, metavar=("A", "B"), help="two results folders, cell by cell")
+    parser.add_argument("--html", type=options.path, metavar="FILE", help="write a page instead of printing")
+    parser.add_argument(
+        "--compare", type=options.path, nargs=2, metavar=("A", "B"), help="two results folders, cell by cell"
+    )
     parser.add_argument("--bibtex", action="store_true", help="print BibTeX of what the records rest on, and stop")
 
 

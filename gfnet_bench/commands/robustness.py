@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gfnet_bench.commands import options
@@ -35,19 +34,23 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         what, "short name, wildcard ('gfnet_*') or timm name; `gfnet-bench list models` (default: the suite's)"
     )
     what.add_argument("--suite", choices=("imagenet", "mini"), help="default: the models', else imagenet")
-    what.add_argument("--dataset", nargs="+", action="extend", metavar="NAME", help="default: all of Table 3")
-    what.add_argument(
+    options.add_list(what, "--dataset", metavar="NAME", help="default: all of Table 3")
+    options.add_list(
+        what,
         "--attack",
-        nargs="+",
-        action="extend",
         metavar="NAME",
         help="clean, fgsm, pgd or torchattacks:NAME (default: the first three, on the suite's main data set alone)",
     )
-    what.add_argument(
-        "--eps", nargs="+", metavar="E", help="radius in pixel units, 4/255 (default: 1/255; mini: 4/255)"
+    options.add_list(
+        what,
+        "--eps",
+        metavar="E",
+        help="radius in pixel units, 4/255 (default: 1/255; mini: 4/255)",
     )
     what.add_argument("--steps", type=options.positive, help="gradient steps of an attack (default: 5)")
-    what.add_argument("--relative-step", type=float, metavar="R", help="step as a share of epsilon (default: 0.5)")
+    what.add_argument(
+        "--relative-step", type=options.above_zero, metavar="R", help="step as a share of epsilon (default: 0.5)"
+    )
     what.add_argument("--no-random-start", action="store_true", help="start attacks at the image itself")
     options.add_corruption_options(what)
 
@@ -59,13 +62,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
 
     how = parser.add_argument_group("how")
-    how.add_argument("--checkpoint", type=Path, metavar="FILE", help="weights instead of the published ones")
+    how.add_argument("--checkpoint", type=options.path, metavar="FILE", help="weights instead of the published ones")
     how.add_argument(
         "--transform", choices=("paper", "model"), default="paper", help="default: paper, the same for all"
     )
     how.add_argument("--img-size", type=options.image_size, metavar="N", help="224, or 224x320 (height first)")
     how.add_argument("--limit", type=options.positive, metavar="N", help="a seeded, stratified sample of N images")
-    how.add_argument("--seed", type=int, default=0)
+    how.add_argument("--seed", type=options.seed, default=0)
     how.add_argument("--dtype", choices=("float32", "tf32", "bfloat16", "float16"), default="float32")
     how.add_argument("--amp", dest="dtype", action="store_const", const="float16", help="same as --dtype float16")
     how.add_argument("--channels-last", action="store_true", help="memory layout; the cell is the same")
@@ -75,7 +78,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
     out = parser.add_argument_group("results")
     options.add_result_options(out)
-    out.add_argument("--config", metavar="FILE", help="options from a JSON file, as if they stood here")
+    options.add_config_option(out)
     out.add_argument("--dry-run", action="store_true", help="print the cells and whether they are measured, and stop")
     out.add_argument(
         "--overwrite",

@@ -1,0 +1,103 @@
+"""Ctrl-C: a process says what it was doing and how to continue, and is gone within two seconds.
+
+A thread waits for the signal and ends the process from there. The main thread may sit in native code for minutes; and
+an exception raised at just any line may be swallowed by a library, or be taken for a bad file. Whatever is on disk
+survives a kill, and so it survives this.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+
+from gfnet_bench.terminal import visible
+
+STATUS = 130
+"""The exit status of a process that was interrupted, as shells count it."""
+
+PATIENCE_S = 0.5
+"""So long the end waits for a process that is being born, and for a terminal that takes no more text."""
+
+_activities = ["starting"]
+_births = threading.Lock()
+
+
+@contextlib.contextmanager
+def doing(activity: str) -> Iterator[None]:
+    """Note what goes on in this block, "measuring gfnet_s on imagenet": what an interrupt would interrupt.
+
+    After a KeyboardInterrupt it stays noted, for `farewell`.
+    """
+    _activities.append(activity)
+    try:
+        yield
+    except Exception:
+        _activities.pop()
+        raise
+    _activities.pop()
+
+
+def farewell() -> str:
+    """The last sentence of a process that is interrupted."""
+    during = f" while {_activities[-1]}" if _activities else ""
+    _activities.clear()
+    return f"interrupted{during}; what is done is kept, and the same command continues from there"
+
+
+def answer() -> None:
+    """From now on SIGINT ends this process with one line and `STATUS`; where it was ignored it stays ignored."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a job in the background
+        return
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    signal.signal(signal.SIGINT, lambda *_: None)  # the handler that matters writes to the pipe, and is not Python's
+    threading.Thread(target=_wait, args=(reader,), name="interrupts", daemon=True).start()
+
+
+def _wait(reader: int) -> None:
+    while os.read(reader, 1) != bytes([signal.SIGINT]):
+        pass
+    try:
+        _end_children()
+        _say(visible(f"gfnet-bench: {farewell()}"))
+    finally:
+        os._exit(STATUS)
+
+
+@contextlib.contextmanager
+def held() -> Iterator[None]:
+    """No interrupt while a child process starts: one that is half born cannot be ended, and complains of being left.
+
+    The child inherits that the signal is held back.
+    """
+    with _births:
+        if not hasattr(signal, "pthread_sigmask"):  # Windows
+            yield
+            return
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            yield
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+def _end_children() -> None:
+    _births.acquire(timeout=PATIENCE_S)
+    multiprocessing = sys.modules.get("multiprocessing")  # an import would wait for the one that may be under way
+    if multiprocessing is not None:
+        for child in multiprocessing.active_children():
+            child.kill()
+
+
+def _say(line: str) -> None:
+    """Past the buffers, whose locks the main thread may hold; below the bars of tqdm."""
+    tqdm = getattr(sys.modules.get("tqdm"), "tqdm", None)
+    bars = "\n" * len(getattr(tqdm, "_instances", ()))
+    if not hasattr(select, "poll") or select.select([], [2], [], PATIENCE_S)[1]:  # Windows selects sockets alone
+        os.write(2, f"{bars}{line}\n".encode())
