@@ -70,7 +70,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     options.add_list(images, "--attack", metavar="NAME", help="on the operated network (default: clean pgd)")
     images.add_argument("--eps", metavar="E", help="radius in pixel units (default: 1/255; mini: 4/255)")
     options.add_list(images, "--corruption", metavar="NAME", help="default: gaussian_noise fog")
-    images.add_argument("--severity", type=int, choices=range(1, 6), help="default: 3")
+    images.add_argument("--severity", type=options.severity, metavar="S", help="1 to 5 (default: 3)")
     images.add_argument(
         "--norm",
         type=options.above_zero,

@@ -184,6 +184,11 @@ def severities(text: str) -> list[int]:
     return list(range(int(ends[0]), int(ends[1]) + 1))
 
 
+def severity(text: str) -> int:
+    """One severity, as an argparse type."""
+    return whole(text, 1, 5)
+
+
 def positive(text: str) -> int:
     """A whole number from 1 up, as an argparse type."""
     return whole(text, 1)

@@ -28,6 +28,11 @@ class Parser(argparse.ArgumentParser):
         # -1/255 and -inf are wrong values of the option before them, which can say so; they are no options.
         self._negative_number_matcher = _VALUE
 
+    def _get_values(self, action: argparse.Action, words: list[str]) -> Any:
+        if action.option_strings and "--" in words:  # argparse would take `--limit=--` for no value, and set a list
+            raise argparse.ArgumentError(action, "expected a value, found '--'")
+        return super()._get_values(action, words)
+
     def error(self, message: str) -> NoReturn:
         """End with status 2."""
         self.exit(2, f"gfnet-bench: {shortened(message)}; {self.prog} --help shows what there is\n")
