@@ -22,6 +22,13 @@ with pool(2) as workers:
         time.sleep(0.01)
     ready()
 """
+BIRTHS = """
+from gfnet_bench.processes import pool
+ready()
+while True:
+    with pool(1) as workers:
+        workers.submit(int)
+"""
 MOMENTS = {
     "a wait": "ready(); time.sleep(300)",
     "a loop": "ready()\nwhile True: pass",
@@ -30,7 +37,7 @@ MOMENTS = {
     "native code": "import torch; x = torch.rand(9000, 9000); ready()\nwhile True: x @ x",
     "a child": "ready(); subprocess.run([sys.executable, '-c', 'import time; time.sleep(300)'])",
     "a pool at work": POOL,
-    "a pool that starts": "from gfnet_bench.processes import pool\nready()\nwhile True: pool(1).submit(int)",
+    "a pool that starts": BIRTHS,
     "the end": "import atexit; atexit.register(time.sleep, 300); atexit.register(ready)",
 }
 
