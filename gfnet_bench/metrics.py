@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from functools import cache
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -96,9 +97,13 @@ def real_accuracy(top1: Sequence[int] | NDArray[np.integer], answers: Sequence[S
 def calibration_error(confidence: ArrayLike, correct: ArrayLike, bins: int = 15) -> float:
     """Expected calibration error of the top-1 confidence, bins of equal width (Guo et al. 2017)."""
     confidence, correct = np.asarray(confidence, dtype=np.float64), np.asarray(correct, dtype=np.float64)
-    of_bin = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)  # a bin holds its upper edge
-    gaps = np.bincount(of_bin, weights=correct - confidence, minlength=bins)
+    gaps = np.bincount(_bins(confidence, bins), weights=correct - confidence, minlength=bins)
     return float(np.abs(gaps).sum() / len(confidence))
+
+
+def _bins(confidence: ArrayLike, bins: int) -> NDArray[np.int_]:
+    """(n,) which bin of equal width; one holds its upper edge."""
+    return np.clip(np.ceil(np.asarray(confidence, dtype=np.float64) * bins).astype(int) - 1, 0, bins - 1)
 
 
 def scores(predictions: Predictions, answers: Sequence[Sequence[int]] | None = None) -> dict[str, float]:
@@ -170,44 +175,131 @@ def relative_mce(errors: Errors, clean: float, reference: Errors, reference_clea
     return mce(added, {name: [float(np.mean(reference[name])) - reference_clean] for name in errors})
 
 
-def mce_by_image(wrong: Mapping[str, NDArray[np.floating]], reference: Errors) -> NDArray[np.float64]:
-    """(n,) what each image adds; the mean over the images is the mCE.
+def mce_by_image(
+    wrong: Mapping[str, NDArray[np.floating]], reference: Mapping[str, float | NDArray[np.floating]]
+) -> NDArray[np.float64]:
+    """(n,) what each image adds: the mean over the images is the mCE, and its spread that of the mCE.
+
+    A reference measured on the same images is as uncertain as the model, and errs on much the same images. mCE is
+    linearised about both mean errors (the delta method), so intervals and paired tests of it are those of a mean.
 
     Args:
-        wrong: for each corruption (n,), the share of severities at which the image is misclassified.
-        reference: errors that count as constants.
+        wrong: for each corruption (n,), the share of severities at which the image is misclassified; of relative
+            mCE without that of the clean image.
+        reference: the same of the reference, or its mean error where that counts as a constant.
     """
-    shares = [100 * w.astype(np.float64) / np.mean(reference[name]) for name, w in wrong.items()]
-    return np.asarray(np.mean(shares, axis=0))
+    parts = [w / np.mean(r) + np.mean(w) / np.mean(r) * (1 - r / np.mean(r)) for w, r in _pairs(wrong, reference)]
+    return 100 * np.asarray(np.mean(parts, axis=0))
 
 
-def mce_interval_bound(errors: Errors, reference: Errors, n: int) -> Interval:
-    """An interval of mCE without per-image outcomes: as if every cell failed on the same images, so never too narrow.
+def _pairs(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[tuple[NDArray[np.float64], Any]]:
+    return [(np.asarray(x, dtype=np.float64), np.asarray(second[name], dtype=np.float64)) for name, x in first.items()]
 
-    Every cell shows the same n images, and an image hard under one corruption is hard under the next. Treating the
-    cells as independent would make the interval several times too narrow.
+
+def bound_of_ratios(tops: Mapping[str, Interval], bottoms: Mapping[str, Interval]) -> Interval | None:
+    """An interval of mCE or relative mCE without per-image outcomes, of the two errors' own intervals.
+
+    It holds however the errors depend on one another, so it is never too narrow: every cell shows the same images, and
+    an image hard under one corruption is hard under the next.
+
+    Args:
+        tops: what is measured, for each corruption.
+        bottoms: what it is relative to.
+
+    Returns:
+        In percent; None if a divisor may be zero.
     """
-    deviations = {name: [math.sqrt(e * (1 - e) / n) for e in errors[name]] for name in errors}
-    half, middle = Z * mce(deviations, reference), mce(errors, reference)
-    return Interval(middle - half, middle + half)
+    if any(bottoms[name].low <= 0 for name in tops):
+        return None
+    corners = [[top / bottom for top in tops[name] for bottom in bottoms[name]] for name in tops]
+    return Interval(100 * float(np.mean([min(c) for c in corners])), 100 * float(np.mean([max(c) for c in corners])))
 
 
 # Uncertainty
 
 
-def mean_interval(x: ArrayLike) -> Interval:
-    """Normal interval of the mean of independent numbers."""
+def mean_interval(x: ArrayLike) -> Interval | None:
+    """Normal interval of the mean of independent numbers; None of a single one."""
     x = np.asarray(x, dtype=np.float64)
-    half = Z * float(x.std(ddof=1)) / math.sqrt(len(x)) if len(x) > 1 else math.inf
+    if len(x) < 2:
+        return None
+    half = Z * float(x.std(ddof=1)) / math.sqrt(len(x))
     return Interval(float(x.mean()) - half, float(x.mean()) + half)
 
 
-def wilson_interval(correct: int, n: int) -> Interval:
+def positive_mean_interval(x: ArrayLike) -> Interval | None:
+    """The same on a logarithmic scale, for a mean that cannot be negative and whose parts are skewed: NLL, mCE."""
+    x = np.asarray(x, dtype=np.float64)
+    interval, middle = mean_interval(x), float(x.mean())
+    if interval is None or middle <= 0:
+        return None
+    factor = math.exp((interval.high - interval.low) / 2 / middle)
+    return Interval(middle / factor, middle * factor)
+
+
+def wilson_interval(correct: float, n: float) -> Interval:
     """Score interval of an accuracy, sound also near 0 and 1 (Wilson 1927; Newcombe 1998, method 3)."""
     share, z2 = correct / n, Z * Z
     middle = (share + z2 / (2 * n)) / (1 + z2 / n)
     half = Z * math.sqrt(share * (1 - share) / n + z2 / (4 * n * n)) / (1 + z2 / n)
     return Interval(max(0.0, middle - half), min(1.0, middle + half))
+
+
+def share_interval(shares: ArrayLike) -> Interval:
+    """The score interval of an accuracy averaged over several passes over the same images.
+
+    Args:
+        shares: (n,) the share of the passes in which the image is right. They count as so many independent images as
+            have a mean of that spread, between n, where an image is always or never right, and n times the passes.
+    """
+    shares = np.asarray(shares, dtype=np.float64)
+    n, share, variance = len(shares), min(1.0, float(shares.mean())), float(shares.var())
+    effective = n * share * (1 - share) / variance if variance > 0 else n
+    return wilson_interval(share * effective, effective)
+
+
+def calibration_interval(confidence: ArrayLike, correct: ArrayLike, bins: int = 15) -> Interval | None:
+    """Bootstrap interval of `calibration_error`; None of a single image.
+
+    The calibration error is too high where images are few, since chance opens a gap in every bin and none counts as
+    negative; a bootstrap adds that once more. The interval is therefore the estimate less the quantiles of its own
+    error (Hall 1992), between gaps twice as wide as they were seen, to which chance adds little, and gaps closed
+    wherever chance may have opened them (within two standard errors), to which it adds most.
+    """
+    gaps = np.asarray(correct, dtype=np.float64) - np.asarray(confidence, dtype=np.float64)
+    n, of_bin = len(gaps), _bins(confidence, bins)
+    if n < 2:
+        return None
+    means, squares = (np.bincount(of_bin, weights=g, minlength=bins) / n for g in (gaps, gaps**2))
+    squares += (np.bincount(of_bin, minlength=bins) > 0) / (4 * n)  # a bin is not sure where its few images agree
+    noise = _resampled(means, squares, n)
+    closed = np.where(np.abs(means) > 2 * np.sqrt(np.maximum(squares - means**2, 0) / n), means, 0.0)
+    least, most = (np.abs(true + noise).sum(axis=1) - np.abs(true).sum() for true in (2 * means, closed))
+    estimate = float(np.abs(means).sum())
+    low, high = estimate - max(0.0, np.quantile(most, 0.975)), estimate - min(0.0, np.quantile(least, 0.025))
+    accuracy, claimed = wilson_interval(float(np.sum(correct)), n), float(np.mean(np.asarray(confidence)))
+    apart = max(accuracy.high - claimed, claimed - accuracy.low)  # as far as all bins together may be, each may be
+    return Interval(max(0.0, float(low)), min(1.0, max(float(high), apart)))
+
+
+def _resampled(means: NDArray[np.float64], squares: NDArray[np.float64], n: int) -> NDArray[np.float64]:
+    """(2000, bins) by how much the mean of each bin moves when the n images are drawn again, with replacement.
+
+    To draw 50,000 images again would take seconds; their sums by bin are normal with the covariance
+    (diag(squares) - means means') / n, whose root is this.
+    """
+    scale = np.sqrt(squares)
+    direction = np.divide(means, scale, out=np.zeros_like(means), where=scale > 0)
+    length = min(1.0, float(direction @ direction))
+    shrink = (1 - math.sqrt(1 - length)) / length if length > 0 else 0.0
+    normal = _normal(len(means))
+    return scale * (normal - shrink * np.outer(normal @ direction, direction)) / math.sqrt(n)
+
+
+@cache
+def _normal(bins: int) -> NDArray[np.float64]:
+    """(2000, bins) always the same draws, so that an interval is always the same."""
+    return np.random.default_rng(0).standard_normal((2000, bins))
 
 
 def mcnemar_p(only_first: int, only_second: int) -> float:

@@ -100,45 +100,168 @@ def test_alexnet_has_a_hundred_of_itself():
     assert metrics.relative_mce(own, reference.clean, reference.errors, reference.clean) == pytest.approx(100)
 
 
+MEANS = {name: float(np.mean(errors)) for name, errors in REFERENCE.items()}
+
+
 def test_what_the_images_add_averages_to_mce():
     rng = np.random.default_rng(0)
     outcomes = {name: rng.random((5, 40)) < 0.4 for name in ERRORS}  # (severity, image) wrong
     errors = {name: o.mean(axis=1).tolist() for name, o in outcomes.items()}
-    by_image = metrics.mce_by_image({name: o.mean(axis=0) for name, o in outcomes.items()}, REFERENCE)
+    wrong = {name: o.mean(axis=0) for name, o in outcomes.items()}
+    by_image = metrics.mce_by_image(wrong, MEANS)
     assert by_image.shape == (40,)
     assert by_image.mean() == pytest.approx(metrics.mce(errors, REFERENCE))
+    # The same where the reference is measured: the mean is the ratio of the means, not the mean of ratios.
+    others = {name: (rng.random((5, 40)) < 0.6).mean(axis=0) for name in ERRORS}
+    measured = metrics.mce_by_image(wrong, others)
+    assert measured.mean() == pytest.approx(metrics.mce(errors, {name: [w.mean()] for name, w in others.items()}))
+    assert np.allclose(metrics.mce_by_image(others, others), 100)  # a network relative to itself is certain
 
 
-def test_interval_of_mce_agrees_with_a_bootstrap_over_images():
-    rng = np.random.default_rng(1)
-    hard = rng.random(500)
-    wrong = {name: (hard[None] + 0.5 * rng.random((5, 500)) > 0.9).mean(axis=0) for name in ERRORS}
-    by_image = metrics.mce_by_image(wrong, REFERENCE)
-    interval = metrics.mean_interval(by_image)
-    resampled = [
-        np.mean([100 * w[rows].mean() / np.mean(REFERENCE[name]) for name, w in wrong.items()])
-        for rows in rng.integers(0, 500, (2000, 500))
+def population(n: int, seed: int) -> tuple[dict[str, np.ndarray], ...]:
+    """Shares of severities at which a model and its reference are wrong, on images that both find hard; and clean."""
+    rng = np.random.default_rng(seed)
+    hard = rng.random(n)
+
+    def wrong(skill: float) -> np.ndarray:
+        return (hard[None] + 0.5 * rng.random((5, n)) > skill).mean(axis=0)
+
+    model = {name: wrong(skill) for name, skill in zip(ERRORS, (0.9, 1.0), strict=True)}
+    reference = {name: wrong(skill) for name, skill in zip(ERRORS, (0.8, 0.95), strict=True)}
+    clean, reference_clean = ((hard + 0.5 * rng.random(n) > 1.3).astype(float) for _ in range(2))
+    added = {name: w - clean for name, w in model.items()}, {name: w - reference_clean for name, w in reference.items()}
+    return model, reference, *added
+
+
+def rows_of(shares: dict[str, np.ndarray], rows: np.ndarray) -> dict[str, np.ndarray]:
+    return {name: w[rows] for name, w in shares.items()}
+
+
+def ratio(model: dict[str, np.ndarray], reference: dict[str, np.ndarray]) -> float:
+    return float(np.mean([100 * w.mean() / reference[name].mean() for name, w in model.items()]))
+
+
+@pytest.mark.parametrize("relative", [False, True])
+def test_interval_of_a_measured_ratio_is_that_of_a_bootstrap_with_the_reference_in_it(relative):
+    model, reference = population(1000, 1)[2 * relative :][:2]
+    by_image = metrics.mce_by_image(model, reference)
+    found = (metrics.mean_interval if relative else metrics.positive_mean_interval)(by_image)
+    rng = np.random.default_rng(2)
+    drawn = [ratio(rows_of(model, k), rows_of(reference, k)) for k in rng.integers(0, 1000, (1500, 1000))]
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    assert found == pytest.approx((low, high), abs=0.1 * (high - low))
+    if not relative:  # a reference taken for a constant makes it far too wide
+        constant = metrics.mean_interval(metrics.mce_by_image(model, {name: w.mean() for name, w in reference.items()}))
+        assert constant.high - constant.low > 1.3 * (high - low)
+
+
+@pytest.mark.parametrize("n", [100, 400])
+@pytest.mark.parametrize("relative", [False, True])
+def test_interval_of_a_measured_ratio_covers_the_truth_about_19_times_in_20(n, relative):
+    model, reference = population(20_000, 3)[2 * relative :][:2]
+    truth, rng, covered = ratio(model, reference), np.random.default_rng(4), 0
+    for rows in rng.integers(0, 20_000, (600, n)):
+        by_image = metrics.mce_by_image(rows_of(model, rows), rows_of(reference, rows))
+        low, high = (metrics.mean_interval if relative else metrics.positive_mean_interval)(by_image)
+        covered += low <= truth <= high
+    assert 0.93 <= covered / 600 <= 0.97
+
+
+def test_interval_of_mce_with_a_constant_reference_agrees_with_a_bootstrap():
+    model = population(500, 5)[0]
+    interval = metrics.positive_mean_interval(metrics.mce_by_image(model, MEANS))
+    drawn = [
+        np.mean([100 * w[rows].mean() / MEANS[name] for name, w in model.items()])
+        for rows in np.random.default_rng(6).integers(0, 500, (2000, 500))
     ]
-    assert interval == pytest.approx(
-        tuple(np.quantile(resampled, [0.025, 0.975])), abs=0.1 * (interval[1] - interval[0])
-    )
-    errors = {name: [float(w.mean())] * 5 for name, w in wrong.items()}
-    bound = metrics.mce_interval_bound(errors, REFERENCE, 500)
-    assert bound.low <= interval.low
-    assert bound.high >= interval.high
+    assert interval == pytest.approx(tuple(np.quantile(drawn, [0.025, 0.975])), abs=0.1 * (interval[1] - interval[0]))
+    ends = {name: metrics.wilson_interval(w.mean() * 500, 500) for name, w in model.items()}
+    bound = metrics.bound_of_ratios(ends, {name: metrics.Interval(r, r) for name, r in MEANS.items()})
+    assert bound.low < interval.low and bound.high > interval.high
 
 
-def test_bound_is_reached_when_every_cell_fails_on_the_same_images():
-    wrong = np.array([1.0] * 30 + [0.0] * 70)
-    exact = metrics.mean_interval(metrics.mce_by_image({"fog": wrong, "snow": wrong}, REFERENCE))
-    errors = {"fog": [0.3] * 5, "snow": [0.3] * 5}
-    bound = metrics.mce_interval_bound(errors, REFERENCE, 100)
-    assert (exact.high - exact.low) == pytest.approx((bound.high - bound.low) * math.sqrt(100 / 99))
+def test_bound_of_ratios_by_hand():
+    tops = {"fog": metrics.Interval(0.2, 0.4), "snow": metrics.Interval(-0.1, 0.1)}
+    bottoms = {"fog": metrics.Interval(0.4, 0.5), "snow": metrics.Interval(0.2, 0.5)}
+    # fog: 0.2 / 0.5 to 0.4 / 0.4; snow: -0.1 / 0.2 to 0.1 / 0.2.
+    assert metrics.bound_of_ratios(tops, bottoms) == pytest.approx((100 * (0.4 - 0.5) / 2, 100 * (1 + 0.5) / 2))
+    assert metrics.bound_of_ratios(tops, {**bottoms, "snow": metrics.Interval(0.0, 0.5)}) is None
 
 
 def test_mean_interval_by_hand():
     # Sample variance of 0, 2 is 2, so the standard error is 1.
     assert metrics.mean_interval([0, 2]) == pytest.approx((1 - metrics.Z, 1 + metrics.Z))
+    assert metrics.positive_mean_interval([0, 2]) == pytest.approx((math.exp(-metrics.Z), math.exp(metrics.Z)))
+    assert metrics.mean_interval([1.0]) is None and metrics.positive_mean_interval([0.0, 0.0]) is None
+
+
+def test_interval_of_one_pass_is_wilsons_and_many_passes_are_no_more_images():
+    right = np.arange(40) < 33
+    assert metrics.share_interval(right) == pytest.approx(metrics.wilson_interval(33, 40))
+    assert metrics.share_interval(np.ones(50)) == pytest.approx(metrics.wilson_interval(50, 50))
+    assert metrics.share_interval(np.zeros(50)) == pytest.approx(metrics.wilson_interval(0, 50))
+    # Five passes that agree on every image know no more than one.
+    assert metrics.share_interval(np.mean([right] * 5, axis=0)) == pytest.approx(metrics.wilson_interval(33, 40))
+
+
+@pytest.mark.parametrize(("n", "accuracy"), [(100, 0.97), (200, 0.9), (200, 0.5)])
+def test_interval_of_a_mean_over_passes_covers_the_truth_about_19_times_in_20(n, accuracy):
+    rng, covered = np.random.default_rng(7), 0
+    ease = rng.beta(8 * accuracy, 8 * (1 - accuracy), 20_000)  # how often each image is right
+    for rows in rng.integers(0, 20_000, (800, n)):
+        low, high = metrics.share_interval((rng.random((4, n)) < ease[rows]).mean(axis=0))
+        covered += low <= ease.mean() <= high
+    assert 0.93 <= covered / 800 <= 0.975
+
+
+def test_interval_of_nll_covers_the_truth_about_19_times_in_20():
+    rng, covered = np.random.default_rng(8), 0
+    nll = rng.gamma(0.3, 1.3, 50_000)  # as skewed as that of a good network
+    for rows in rng.integers(0, 50_000, (800, 300)):
+        low, high = metrics.positive_mean_interval(nll[rows])
+        covered += low <= nll.mean() <= high
+    assert 0.93 <= covered / 800 <= 0.97
+
+
+MISCALIBRATED = {
+    "not at all": lambda c: c,
+    "a little": lambda c: np.clip(c - 0.03, 0, 1),
+    "overconfident": lambda c: c - 0.2 * c * (1 - c),
+    "underconfident": lambda c: c + 0.2 * c * (1 - c),
+    "badly": lambda c: 0.6 * c,
+}
+
+
+@pytest.mark.parametrize("n", [200, 2000])
+@pytest.mark.parametrize("how", MISCALIBRATED)
+def test_interval_of_the_calibration_error_covers_the_truth_at_least_19_times_in_20(how, n):
+    """Of the network's error on endless images. It may be wider than need be where gaps are as wide as chance's."""
+    rng, covered, bins = np.random.default_rng(9), 0, 15
+    confidence = rng.uniform(0.1, 1, 20_000) ** 0.4
+    chance = MISCALIBRATED[how](confidence)
+    truth = abs(np.bincount(np.ceil(confidence * bins).astype(int), weights=chance - confidence)).sum() / 20_000
+    for rows in rng.integers(0, 20_000, (300, n)):
+        right = rng.random(n) < chance[rows]
+        low, high = metrics.calibration_interval(confidence[rows], right)
+        assert low <= metrics.calibration_error(confidence[rows], right) <= high
+        covered += low <= truth + 1e-12 and truth <= high
+    assert covered / 300 >= 0.93
+
+
+def test_interval_of_the_calibration_error_against_images_drawn_again():
+    """Where gaps are far wider than chance's, the plain bootstrap is right, and its length is found without it."""
+    rng = np.random.default_rng(10)
+    confidence = rng.uniform(0.2, 1, 800)
+    right = rng.random(800) < 0.5 * confidence
+    drawn = [metrics.calibration_error(confidence[k], right[k]) for k in rng.integers(0, 800, (1500, 800))]
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    assert metrics.calibration_interval(confidence, right) == pytest.approx((low, high), abs=0.15 * (high - low))
+
+
+def test_a_perfect_pass_over_few_images_is_not_taken_for_perfect_calibration():
+    low, high = metrics.calibration_interval(np.ones(50), np.ones(50))
+    assert low == 0 and high == pytest.approx(1 - metrics.wilson_interval(50, 50).low)
+    assert metrics.calibration_interval([0.9], [1]) is None
 
 
 @pytest.mark.parametrize(

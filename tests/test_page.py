@@ -84,7 +84,7 @@ def test_every_link_within_the_page_leads_somewhere(page):
 def test_a_number_leads_to_its_record(page, store):
     top1 = next(r for r in store if r.cell.model == "gfnet_mini" and r.cell.settings["dataset"] == "mini_a")
     name = f"record-{top1.cell.sha256[:12]}"
-    link = re.search(rf"<td class=n><a href=#{name}>([\d.]+) ±", page)
+    link = re.search(rf"<td class=n[^>]*><a href=#{name}>([\d.]+) ±", page)
     entry = re.search(rf"<div class=entry id={name} .*?</div>", page)
     assert link is not None and float(link[1]) == 50.0 == 100 * top1.values["top1"]
     assert entry is not None
@@ -95,7 +95,7 @@ def test_a_number_leads_to_its_record(page, store):
 def test_mce_leads_to_its_75_records_and_those_it_is_relative_to(page, store):
     wanted = {f"record-{r.cell.sha256[:12]}" for r in store if r.cell.settings["dataset"] == "mini_c"}
     assert len(wanted) == 150  # gfnet_mini's and resnet_mini's
-    cell_of_mce = re.search(r"<td class=n><a href=#(from-\w+)>105\.9", page)
+    cell_of_mce = re.search(r"<td class=n[^>]*><a href=#(from-\w+)>105\.9", page)
     assert cell_of_mce is not None
     listed = re.search(rf"<div class=entry id={cell_of_mce[1]} .*?</div>", page)
     assert listed is not None

@@ -13,7 +13,7 @@ from gfnet_bench.errors import MissingError
 from gfnet_bench.published import alexnet, corruptions
 from gfnet_bench.records import PROTOCOLS, Cell, Record, Store
 from gfnet_bench.reports import scores
-from gfnet_bench.reports.base import REPORTS
+from gfnet_bench.reports.base import REPORTS, Report
 from gfnet_bench.reports.robustness import robustness
 from gfnet_bench.reports.scores import FGSM, PGD
 
@@ -46,7 +46,7 @@ def record(c: Cell, right: int, *, shift: int = 0, ids: str = "") -> tuple[Recor
     answers = None
     if c.settings["dataset"] == "imagenet_real":
         answers = [(int(label),) for label in labels]
-    values = {**metrics.scores(p, answers), "excluded": 0}
+    values = {**metrics.scores(p, answers), "excluded": 0, "expected": IMAGES}
     seen = ids or metrics.ids_sha256([f"{c.settings['dataset']}/{i}" for i in range(IMAGES)])
     provenance = {"params": 24869608, "ids_sha256": seen, "started": "2026-01-31T12:00:00Z", "seconds": 41.2}
     return Record(c, values, provenance=provenance), metrics.to_arrays(p, answers)
@@ -113,6 +113,11 @@ def both(tmp_path_factory) -> Store:
     return fill(tmp_path_factory.mktemp("results"), [*imagenet(), *mini()])
 
 
+@pytest.fixture(scope="module")
+def drawn(both) -> Report:
+    return robustness(both)
+
+
 def long_row(report, row: str, column: str) -> dict:
     (found,) = [r for r in report.data.rows if (r["row"], r["column"]) == (row, column)]
     return found
@@ -124,17 +129,16 @@ def test_tables_for_people(both, suite):
     assert printed == (GOLDEN / f"robustness_{suite}.txt").read_text(encoding="utf-8")
 
 
-def test_suites_never_share_a_table(both):
-    report = robustness(both)
-    assert [t.name for t in report.tables] == [
+def test_suites_never_share_a_table(drawn):
+    assert [t.name for t in drawn.tables] == [
         "robustness_imagenet", "robustness_imagenet_published", "robustness_imagenet_c",
-        "robustness_mini", "robustness_mini_c_cifar_c",
+        "robustness_imagenet_c_severities", "robustness_mini", "robustness_mini_c_cifar_c",
     ]  # fmt: skip
-    assert [t.name for t in report.details] == [
-        "robustness_imagenet_c_severities", "robustness_imagenet_paired",
+    assert [t.name for t in drawn.details] == [
+        "robustness_imagenet_paired",
         "robustness_mini_c_cifar_c_severities", "robustness_mini_paired",
     ]  # fmt: skip
-    for table in (*report.tables, *report.details):
+    for table in (*drawn.tables, *drawn.details):
         is_mini = "mini" in table.name
         assert ("mini (Fashion-MNIST, not ImageNet)" in table.title) == is_mini
         text = table.render("text")
@@ -142,78 +146,80 @@ def test_suites_never_share_a_table(both):
         assert ("(80.0)" in text) == (table.name == "robustness_imagenet")
 
 
-def test_published_stands_beside_ours_with_difference_and_interval(both):
-    (table,) = [t for t in robustness(both).tables if t.name == "robustness_imagenet_published"]
+def test_published_stands_beside_ours_with_difference_and_interval(drawn):
+    (table,) = [t for t in drawn.tables if t.name == "robustness_imagenet_published"]
     (row,) = [r for r in table.rows if (r["model"], r["column"]) == ("gfnet_s", "FGSM")]
-    assert (row["ours"], row["published"], row["mark"]) == (42.5, 42.6, "†")
-    assert row["difference"] == pytest.approx(-0.1) and row["low"] < 42.5 < row["high"]
+    assert (row["ours_percent"], row["published_percent"], row["mark"]) == (42.5, 42.6, "†")
+    assert row["difference_points"] == pytest.approx(-0.1) and row["low_percent"] < 42.5 < row["high_percent"]
     assert "quoted from memory" in table.notes[0]
 
 
-def test_a_row_of_data_by_hand(both):
-    row = long_row(robustness(both), "gfnet_s", "PGD")
+def test_a_row_of_data_by_hand(drawn):
+    row = long_row(drawn, "gfnet_s", "PGD")
     low, high = metrics.wilson_interval(8, 40)
-    assert row == {
+    assert {key: value for key, value in row.items() if not key.startswith("_")} == {
         "suite": "imagenet", "model": "gfnet_s", "row": "gfnet_s", "column": "PGD", "dataset": "imagenet",
         "perturbation": "pgd epsilon=0.00392157 norm=linf random_start=True relative_step=0.5 steps=5",
-        "metric": "top1", "transform": "paper", "images": 40, "excluded": 0, "limit": None,
-        "ours": 20.0, "low": 100 * low, "high": 100 * high, "published": 21.0, "verified": False, "difference": -1.0,
+        "metric": "top1", "transform": "paper", "limit": None,
+        "images": 40, "expected_images": 40, "unreadable_images": 0,
+        "ours_percent": 20.0, "low_percent": 100 * low, "high_percent": 100 * high, "published_percent": 21.0,
+        "mark": "†", "verified": False, "difference_points": -1.0,
         "source": row["source"], "status": "measured", "reason": None,
     }  # fmt: skip
     assert "2107.00645" in row["source"]
 
 
-def test_mce_by_hand(both):
+def test_mce_by_hand(drawn):
     # Right are 23, 21, 19, 17, 15 of 40 at each corruption, so the mean error is 0.525.
-    row = long_row(robustness(both), "gfnet_s", "IN-C mCE")
+    row = long_row(drawn, "gfnet_s", "IN-C mCE")
     reference = {name: float(np.mean(alexnet().errors[name])) for name in corruptions()}
-    assert row["ours"] == pytest.approx(100 * np.mean([0.525 / r for r in reference.values()]))
-    assert row["published"] == 53.8
-    assert row["low"] < row["ours"] < row["high"]
-    relative = long_row(robustness(both), "gfnet_s", "IN-C relative mCE")["ours"]
+    assert row["ours_percent"] == pytest.approx(100 * np.mean([0.525 / r for r in reference.values()]))
+    assert row["published_percent"] == 53.8
+    assert row["low_percent"] < row["ours_percent"] < row["high_percent"]
+    relative = long_row(drawn, "gfnet_s", "IN-C relative mCE")["ours_percent"]
     clean = 7 / 40
     expected = 100 * np.mean([(0.525 - clean) / (r - 0.43478) for r in reference.values()])
     assert relative == pytest.approx(expected)
 
 
-def test_mini_mce_is_relative_to_its_resnet(both):
-    report = robustness(both)
-    resnet = long_row(report, "resnet_mini", "mini-C mCE")
-    assert (resnet["ours"], resnet["low"], resnet["high"]) == (100.0, None, None)
+def test_mini_mce_is_relative_to_its_resnet(drawn):
+    resnet = long_row(drawn, "resnet_mini", "mini-C mCE")
+    assert (resnet["ours_percent"], resnet["low_percent"], resnet["high_percent"]) == (100.0, None, None)
     # Errors: 40 - (28 - 6) = 18 of 40 on average against 40 - (29 - 6) = 17.
-    gfnet = long_row(report, "gfnet_mini", "mini-C mCE")
-    assert gfnet["ours"] == pytest.approx(100 * 18 / 17)
-    assert gfnet["published"] is None
+    gfnet = long_row(drawn, "gfnet_mini", "mini-C mCE")
+    assert gfnet["ours_percent"] == pytest.approx(100 * 18 / 17)
+    assert gfnet["published_percent"] is None
 
 
 def test_mini_mce_finds_its_reference_in_the_store(both):
     only = [r for r in both if r.cell.model == "gfnet_mini"]
-    assert long_row(robustness(only, store=both), "gfnet_mini", "mini-C mCE")["ours"] == pytest.approx(100 * 18 / 17)
+    assert long_row(robustness(only, store=both), "gfnet_mini", "mini-C mCE")["ours_percent"] == pytest.approx(
+        100 * 18 / 17
+    )
     alone = long_row(robustness(only), "gfnet_mini", "mini-C mCE")
-    assert (alone["status"], alone["ours"]) == ("incomplete", None)
+    assert (alone["status"], alone["ours_percent"]) == ("incomplete", None)
     assert "needs all cells of resnet_mini" in alone["reason"]
     assert "no reference" in robustness(only).render("text")
 
 
-def test_interval_of_mce_is_wider_when_the_arrays_are_gone(both):
-    exact = long_row(robustness(both), "gfnet_s", "IN-C mCE")
+def test_interval_of_mce_is_wider_when_the_arrays_are_gone(both, drawn):
+    exact = long_row(drawn, "gfnet_s", "IN-C mCE")
     bound = long_row(robustness(list(both)), "gfnet_s", "IN-C mCE")
-    assert bound["ours"] == exact["ours"]
-    assert bound["low"] < exact["low"]
-    assert bound["high"] > exact["high"]
+    assert bound["ours_percent"] == exact["ours_percent"]
+    assert bound["low_percent"] < exact["low_percent"]
+    assert bound["high_percent"] > exact["high_percent"]
 
 
-def test_gaps_have_a_reason(both):
-    report = robustness(both)
-    missing = long_row(report, "gfnet_s", "IN-V2")
+def test_gaps_have_a_reason(drawn):
+    missing = long_row(drawn, "gfnet_s", "IN-V2")
     assert (missing["status"], missing["reason"]) == ("missing", "imagenet_v2: no such folder in data.")
-    assert (missing["ours"], missing["published"], missing["difference"]) == (None, 68.5, None)
-    failed = long_row(report, "deit_small", "FGSM")
+    assert (missing["ours_percent"], missing["published_percent"], missing["difference_points"]) == (None, 68.5, None)
+    failed = long_row(drawn, "deit_small", "FGSM")
     assert (failed["status"], failed["reason"]) == ("failed", "OutOfMemoryError: CUDA out of memory")
-    incomplete = long_row(report, "deit_small", "IN-C mCE")
+    incomplete = long_row(drawn, "deit_small", "IN-C mCE")
     assert (incomplete["status"], incomplete["reason"]) == ("incomplete", "60 of 75 cells measured")
-    assert long_row(report, "gfnet_mini", "ReaL")["status"] == "not applicable"
-    assert long_row(report, "deit_small", "PGD")["status"] == "not measured"
+    assert long_row(drawn, "gfnet_mini", "ReaL")["status"] == "not applicable"
+    assert long_row(drawn, "deit_small", "PGD")["status"] == "not measured"
 
 
 def test_a_failure_among_the_75_is_told(tmp_path):
@@ -241,17 +247,20 @@ def test_what_differs_in_kind_never_shares_a_column(tmp_path):
         "PGD 1/255 x5 relative_step=0.25", "PGD 4/255 x5", "PGD 4/255 x20", "torchattacks:PGDL2 1 x5",
         "IN-C mCE", "IN-C generated mCE", "IN-A", "IN-V2", "ReaL",
     ]  # fmt: skip
-    published = {r["column"] for r in report.data.rows if r["published"] is not None}
+    published = {r["column"] for r in report.data.rows if r["published_percent"] is not None}
     assert published == {"Top-1", "Top-5", "FGSM", "PGD", "IN-C mCE", "IN-A", "IN-V2", "ReaL"}
-    assert long_row(report, "gfnet_s", "IN-C generated mCE")["ours"] > long_row(report, "gfnet_s", "IN-C mCE")["ours"]
+    assert (
+        long_row(report, "gfnet_s", "IN-C generated mCE")["ours_percent"]
+        > long_row(report, "gfnet_s", "IN-C mCE")["ours_percent"]
+    )
 
 
 def test_a_partial_run_shows_what_it_measured(tmp_path):
     some = [r for r in corrupted("gfnet_s", "imagenet_c", 25) if r[0].cell.settings["perturbation"]["name"] == "fog"]
-    (table,) = [t for t in robustness(fill(tmp_path, some[1:])).details if t.name.endswith("_severities")]
+    (table,) = [t for t in robustness(fill(tmp_path, some[1:])).tables if t.name.endswith("_severities")]
     (row,) = table.rows
-    assert row["corruption"] == "fog" and "1" not in row
-    shown = {int(key): value for key, value in row.items() if key.isdecimal()}
+    assert row["corruption"] == "fog" and "severity_1_top1_percent" not in row
+    shown = {int(key.split("_")[1]): value for key, value in row.items() if key.startswith("severity_")}
     assert shown == {
         r.cell.settings["perturbation"]["severity"]: pytest.approx(100 * r.values["top1"]) for r, _ in some[1:]
     }
@@ -261,7 +270,8 @@ def test_what_is_planned_has_a_row_before_anything_is_measured():
     report = robustness([], planned=["gfnet_s", "resnet50"])
     rows = {row["model"]: row for row in report.tables[0].rows}
     assert list(rows) == ["gfnet_s", "resnet50"]
-    assert rows["gfnet_s"]["PGD"] == "- (21.0†)"
+    assert (rows["gfnet_s"]["pgd_percent"], rows["gfnet_s"]["pgd_percent_published"]) == (None, 21.0)
+    assert "- (21.0†)" in report.tables[0].render("text")
     with pytest.raises(MissingError):
         robustness([])
 
@@ -282,32 +292,32 @@ def test_what_differs_in_the_model_or_the_sample_never_shares_a_row():
     assert scores.setup_of(one).label == "gfnet_s"
 
 
-def test_own_transform_is_held_against_timm(both):
-    row = long_row(robustness(both), "deit_small, model's own transform", "IN-V2")
-    assert (row["ours"], row["published"], row["verified"]) == (67.5, 68.53, True)
-    assert row["difference"] == pytest.approx(-1.03)
+def test_own_transform_is_held_against_timm(drawn):
+    row = long_row(drawn, "deit_small, model's own transform", "IN-V2")
+    assert (row["ours_percent"], row["published_percent"], row["verified"]) == (67.5, 68.53, True)
+    assert row["difference_points"] == pytest.approx(-1.03)
     assert "pytorch-image-models" in row["source"]
 
 
-def test_pairs_are_compared_on_the_same_images_only(both):
-    (table,) = [t for t in robustness(both).details if t.name == "robustness_imagenet_paired"]
+def test_pairs_are_compared_on_the_same_images_only(drawn):
+    (table,) = [t for t in drawn.details if t.name == "robustness_imagenet_paired"]
     (top1,) = [row for row in table.rows if row["column"] == "Top-1"]
-    assert {row["column"] for row in table.rows} == {"Top-1", "Top-5"}
+    assert {row["column"] for row in table.rows} == {"Top-1", "Top-5", "IN-C mean of 60 cells"}
     assert (top1["first"], top1["second"], top1["images"]) == ("deit_small", "gfnet_s", 40)
     # DeiT has the 32 images 1, 8, 15, ... right, GFNet the 33 images 0, 7, 14, ...
     deit, gfnet = ({(shift + 7 * i) % 40 for i in range(n)} for shift, n in ((1, 32), (0, 33)))
-    assert (top1["only_first"], top1["only_second"]) == (len(deit - gfnet), len(gfnet - deit))
-    assert top1["difference"] == pytest.approx(-100 / 40)
+    assert (top1["only_first_images"], top1["only_second_images"]) == (len(deit - gfnet), len(gfnet - deit))
+    assert top1["difference_points"] == pytest.approx(-100 / 40)
     assert top1["p"] == metrics.mcnemar_p(len(deit - gfnet), len(gfnet - deit))
-    assert table.notes[-1] == "Not compared: IN-A of deit_small and gfnet_s (different images)."
+    assert table.notes[-1] == "Not compared: IN-A of deit_small and gfnet_s (different images, or another order)."
 
 
-def test_paired_difference_of_mce(both):
-    (table,) = [t for t in robustness(both).details if t.name == "robustness_mini_paired"]
+def test_paired_difference_of_mce(drawn):
+    (table,) = [t for t in drawn.details if t.name == "robustness_mini_paired"]
     (row,) = [row for row in table.rows if row["column"] == "mini-C mCE"]
-    assert row["difference"] == pytest.approx(100 * 18 / 17 - 100)
-    assert row["low"] < row["difference"] < row["high"]
-    assert (row["p"] < 0.05) == (row["low"] > 0)
+    assert row["difference_points"] == pytest.approx(100 * 18 / 17 - 100)
+    assert row["low_points"] < row["difference_points"] < row["high_points"]
+    assert (row["p"] < 0.05) == (row["low_points"] > 0)
 
 
 def test_without_arrays_pairs_say_so(both):
@@ -333,7 +343,7 @@ def test_unreadable_images_and_records_are_told(tmp_path):
     (tmp_path / "records/robustness/gfnet_s/broken.json").write_text("{")
     report = robustness(store)
     notes = "\n".join(report.tables[0].notes)
-    assert "left out: gfnet_s Top-1: 3" in notes
+    assert "left out: Top-1, Top-5 of gfnet_s: 3" in notes
     assert "broken.json: expected a record" in notes
     assert any("broken.json" in note for note in report.data.notes)
 
@@ -352,9 +362,8 @@ def test_files_do_not_depend_on_the_order_or_the_time_of_measuring(both, tmp_pat
         assert a.read_bytes() == b.read_bytes()
 
 
-def test_data_for_programs(both):
-    report = robustness(both)
-    from_json = json.loads(report.render("json"))
-    from_csv = list(csv.DictReader(report.render("csv").splitlines()))
+def test_data_for_programs(drawn):
+    from_json = json.loads(drawn.render("json"))
+    from_csv = list(csv.DictReader(drawn.render("csv").splitlines()))
     assert [(r["row"], r["column"]) for r in from_json] == [(r["row"], r["column"]) for r in from_csv]
     assert len({(r["row"], r["column"]) for r in from_json}) == len(from_json)

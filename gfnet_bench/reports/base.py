@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import fnmatch
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from gfnet_bench.errors import UsageError
-from gfnet_bench.records import write_atomic
+from gfnet_bench.catalog import MODELS
+from gfnet_bench.errors import MissingError, UsageError
+from gfnet_bench.records import Store, write_atomic
 from gfnet_bench.registry import Registry
 from gfnet_bench.reports.tables import FORMATS, Table, render
 
@@ -67,3 +69,43 @@ class Report:
 
 REPORTS: Registry[Callable[..., Report]] = Registry("report")
 """Functions of a `Store`; keywords narrow down what is shown."""
+
+
+def choose(words: Sequence[str] | None, measured: Iterable[str]) -> tuple[list[str] | None, list[str]]:
+    """The measured models that the words of a command line stand for, and the words that stand for none.
+
+    Args:
+        words: names in any spelling that the registry forgives, or shell patterns; None stands for all, as None.
+        measured: names of models that have records.
+    """
+    if words is None:
+        return None, []
+    there = dict.fromkeys(measured)
+    found = {
+        word: fnmatch.filter(there, word) or [n for n in (MODELS.canonical(word),) if n in there] for word in words
+    }
+    return list(dict.fromkeys(n for names in found.values() for n in names)), [
+        w for w, names in found.items() if not names
+    ]
+
+
+_NAMED = 12
+"""So many models are listed in a message."""
+
+
+def absent(report: str, store: Store | None, wanted: str, measured: Iterable[str], start: str) -> MissingError:
+    """The error that nothing of what was asked for is measured.
+
+    Args:
+        report: its name.
+        store: where records were looked for, if anywhere.
+        wanted: what was asked for, `gfnet_s`; empty for anything.
+        measured: names of models that do have records of this study.
+        start: what to do next.
+    """
+    where = f" in {store.folder}" if store else ""
+    of = f" of {wanted}" if wanted else ""
+    names = sorted(set(measured))
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    found = f"only those of {', '.join(names[:_NAMED])}{more}" if names else "none"
+    return MissingError(f"{report}: expected records{of}{where}, found {found}; {start}")

@@ -39,7 +39,9 @@ def departures(settings: Mapping[str, Any]) -> list[Reason]:
     return found
 
 
-def explained(difference: float, settings: Mapping[str, Any], quoted: Published, metric: str) -> str:
+def explained(
+    difference: float, settings: Mapping[str, Any], quoted: Published, metric: str, *, complete: bool = True
+) -> str:
     """Words for what may explain a difference in points: `spread` if small, else every reason, else `no`.
 
     Args:
@@ -47,16 +49,19 @@ def explained(difference: float, settings: Mapping[str, Any], quoted: Published,
         settings: of the row; those of timm's figures are the model's own transform.
         quoted: the figure it is held against.
         metric: an accuracy, or `mce`, whose points are no accuracies.
+        complete: whether every image of the set was scored; if not, that is named before anything else.
     """
-    if metric != "mce" and abs(difference) <= SPREAD:
+    if complete and metric != "mce" and abs(difference) <= SPREAD:
         return "spread"
-    words = [reason.word for reason in departures(settings) if reason.word != "transform"]
+    words = [] if complete else ["incomplete"]
+    words += [reason.word for reason in departures(settings) if reason.word != "transform"]
     words += ["figure"] if quoted.doubtful or not quoted.verified else []
     return ", ".join(words) or "no"
 
 
 EXPLAINED = {
     "spread": f"no more than {SPREAD} points, what one environment differs from the next",
+    "incomplete": "images of the set are missing or could not be read",
     "sample": "a sample of the images",
     "precision": "another precision than float32",
     "weights": "weights of your own",

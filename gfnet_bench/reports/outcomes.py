@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,13 +14,18 @@ from gfnet_bench import metrics
 from gfnet_bench.errors import MissingError
 from gfnet_bench.metrics import Interval
 from gfnet_bench.published import Published, alexnet, corruptions, published
-from gfnet_bench.records import Record, Store
-from gfnet_bench.reports.scores import CLEAN, SEVERITIES, Score, Setup, scores_of, setup_of
+from gfnet_bench.records import Cell, Record, Store, canonical_json
+from gfnet_bench.reports.coverage import Coverage, coverage
+from gfnet_bench.reports.intervals import with_interval
+from gfnet_bench.reports.scores import CLEAN, SEVERITIES, Score, Setup, setup_of, variant
 
 MINI_REFERENCE = "resnet_mini"
 """Its errors take AlexNet's place in the mCE of the mini suite."""
 
 MARKS = {"†": "published, but quoted from memory", "‡": "published, quoted from memory and uncertain even so"}
+
+PARTIAL = "§"
+"""Set after a number that is about a part of its data set."""
 
 
 @dataclass(frozen=True)
@@ -29,11 +35,11 @@ class Outcome:
     Attributes:
         setup: the row.
         score: the column.
-        status: `measured`, `failed`, `missing` (data or weights), `incomplete`, `not measured` or `not applicable`.
-        value: in percent, where measured.
-        interval: 95 %, in percent.
-        images: how many were scored.
-        excluded: how many could not be read.
+        status: `measured`, `failed`, `missing` (data or weights), `incomplete`, `undefined`, `not measured` or
+            `not applicable`.
+        value: in the unit of the column, where measured.
+        interval: 95 %, in the same.
+        coverage: of the data set, where measured.
         short: what a cell of the table says instead of a value.
         reason: why there is no value.
         published: the figure it may be held against.
@@ -44,8 +50,7 @@ class Outcome:
     status: str
     value: float | None = None
     interval: Interval | None = None
-    images: int | None = None
-    excluded: int | None = None
+    coverage: Coverage | None = None
     short: str = ""
     reason: str = ""
     published: Published | None = None
@@ -58,19 +63,36 @@ class Outcome:
         return "‡" if self.published.doubtful else "†"
 
     @property
+    def is_partial(self) -> bool:
+        """Whether it is measured on a part of the data set."""
+        return self.coverage is not None and not self.coverage.complete
+
+    @property
+    def ours(self) -> str:
+        """The number with its 95 % interval, or why there is none."""
+        if self.value is None:
+            return self.short or self.status
+        shown = with_interval(self.value, self.interval, 2 if self.score.unit == "nats" else 1)
+        return f"{shown} {PARTIAL}" if self.is_partial else shown
+
+    @property
     def text(self) -> str:
-        """Ours with half of its 95 % interval, and in brackets what was published."""
-        ours = self.short or self.status if self.value is None else f"{self.value:.1f}"
-        if self.value is not None and self.interval is not None:
-            ours += f" ±{(self.interval.high - self.interval.low) / 2:.1f}"
-        return ours if self.published is None else f"{ours} ({self.published.value:.1f}{self.mark})"
+        """Ours, and in brackets what was published."""
+        return self.ours if self.published is None else f"{self.ours} ({self.published.value:.1f}{self.mark})"
 
 
 class ByImage(NamedTuple):
-    """Which images, and for each of them whether it is right or what it adds to the mCE."""
+    """Which images, and for each of them whether it is right or what it adds to the number."""
 
     ids_sha256: str
     values: NDArray
+
+
+class _Wrong(NamedTuple):
+    """Which images, and for each corruption (n,) the share of severities at which they are misclassified."""
+
+    ids_sha256: str
+    values: dict[str, NDArray[np.float64]]
 
 
 class Results:
@@ -83,146 +105,322 @@ class Results:
 
     def __init__(self, records: Sequence[Record], store: Store | None = None) -> None:
         self._store = store
-        self._records: dict[Setup, dict[Score, list[Record]]] = {}
-        self._by_image: dict[tuple[Setup, Score], ByImage | None] = {}
+        self._arrays = lru_cache(_KEPT)(self._read_arrays)
+        self._outcomes: dict[tuple[Setup, Score], Outcome] = {}
+        self._calibration: dict[Cell, Interval | None] = {}
+        self._records: dict[Setup, dict[tuple[str, str], Record]] = {}
+        self._by_image: dict[tuple[Setup, Score], ByImage | MissingError] = {}
+        self._wrongs: dict[tuple[Setup, Score], _Wrong] = {}
         for record in records:
-            for score in scores_of(record.cell):
-                self._records.setdefault(setup_of(record.cell), {}).setdefault(score, []).append(record)
+            self._records.setdefault(setup_of(record.cell), {})[_key(record.cell)] = record
 
     @property
     def setups(self) -> list[Setup]:
         """The rows, in order of name."""
         return sorted(self._records, key=lambda s: (s.model, s.label, s.rest))
 
-    def scores(self, setup: Setup) -> list[Score]:
-        """The columns a row has a record for."""
-        return list(self._records[setup])
-
     def records(self, setup: Setup, score: Score) -> list[Record]:
-        """The records behind one number."""
-        return self._records.get(setup, {}).get(score, [])
+        """The records behind one number; behind an mCE those of other corruptions of the set as well."""
+        found = self._records.get(setup, {})
+        if score.over_corruptions:
+            return [r for r in found.values() if _variant(r) == (score.dataset, score.perturbation)]
+        return [found[key] for key in _keys(score) if key in found]
+
+    def behind(self, setup: Setup, score: Score, name: str | None = None) -> tuple[str, ...]:
+        """Identities of the records behind a number, or of those about one corruption; a reference's with them."""
+        found = self._counted(setup, score) if name is None else self.records(setup, score)
+        if score.over_corruptions and score.suite == "mini":
+            reference = setup.of(MINI_REFERENCE)
+            found = [*found, *(self._counted(reference, score) if name is None else self.records(reference, score))]
+        return tuple(dict.fromkeys(r.cell.sha256 for r in found if name in (None, _name(r))))
+
+    def faint(self, setup: Setup, score: Score) -> list[str]:
+        """Corruptions under which the reference's own loss is not surely above nothing, of which relative mCE is."""
+        if score.suite == "imagenet":
+            return []
+        try:
+            added = self._wrong(setup.of(MINI_REFERENCE), replace(score, metric="relative_mce")).values
+        except MissingError:
+            return []
+        intervals = {name: metrics.mean_interval(values) for name, values in added.items()}
+        return [name for name, interval in intervals.items() if interval is None or interval.low <= 0]
 
     def params(self, setup: Setup) -> int | None:
         """The model's number of parameters, which every measured record knows."""
-        found = (r.provenance.get("params") for rs in self._records.get(setup, {}).values() for r in rs)
+        found = (r.provenance.get("params") for r in self._records.get(setup, {}).values())
         return next((p for p in found if p is not None), None)
 
     def outcome(self, setup: Setup, score: Score) -> Outcome:
         """One number, or why there is none."""
+        if (setup, score) not in self._outcomes:
+            self._outcomes[setup, score] = self._find(setup, score)
+        return self._outcomes[setup, score]
+
+    def _find(self, setup: Setup, score: Score) -> Outcome:
         side = (setup.settings.get("img_size") or [None])[0]
         transform = setup.settings.get("transform", "paper")
         quoted = score.published and published(setup.model, score.published, transform=transform, side=side)
         blank = Outcome(setup, score, "not measured", short="-", published=quoted or None)
-        records = self.records(setup, score)
         if score.dataset == "mini_real":
             return replace(blank, status="not applicable", short="n/a", reason="Fashion-MNIST has no ReaL labels")
+        records = self._counted(setup, score)
+        measured = [r for r in records if r.error is None]
         if not records:
             return blank
-        if all(record.error is not None for record in records):
+        if not measured:
             status, reason = _failure(records[0].error or "")
             return replace(blank, status=status, short="", reason=reason)
-        if score.over_corruptions:
-            return self._mce(blank, records)
-        values = records[0].values
-        share, n = values[score.metric], int(values["images"])
-        low, high = metrics.wilson_interval(round(share * n), n)
-        return replace(
-            blank,
-            status="measured",
-            value=100 * share,
-            interval=Interval(100 * low, 100 * high),
-            images=n,
-            excluded=values.get("excluded"),
-        )
-
-    def _mce(self, blank: Outcome, records: Sequence[Record]) -> Outcome:
-        setup, score = blank.setup, blank.score
-        errors = self.errors(setup, score)
-        wanted = len(corruptions()) * len(SEVERITIES)
-        kept = [r for r in records if r.cell.settings["perturbation"]["name"] in corruptions()]
-        measured = sum(r.error is None for r in kept)
-        if measured < wanted:
-            reason = f"{measured} of {wanted} cells measured"
-            failed = [r.error for r in kept if r.error is not None]
+        wanted = len(corruptions()) * len(SEVERITIES) if score.over_corruptions else len(_keys(score))
+        if len(measured) < wanted:
+            failed = [r.error for r in records if r.error is not None]
+            reason = f"{len(measured)} of {wanted} cells measured"
             reason += f", {len(failed)} failed, the first with: {_failure(failed[0])[1]}" if failed else ""
-            return replace(blank, status="incomplete", short=f"incomplete {measured}/{wanted}", reason=reason)
-        errors = {name: errors[name] for name in corruptions()}
-        reference = self.reference(setup, score)
-        if reference is None:
+            return replace(blank, status="incomplete", short=f"incomplete {len(measured)}/{wanted}", reason=reason)
+        seen = replace(blank, status="measured", short="", coverage=coverage(measured))
+        return self._mce(seen, blank) if score.over_corruptions else self._mean(seen, measured)
+
+    def _counted(self, setup: Setup, score: Score) -> list[Record]:
+        """The records behind a number; behind an mCE those of the fifteen corruptions alone."""
+        found = self.records(setup, score)
+        return [r for r in found if _name(r) in corruptions()] if score.over_corruptions else found
+
+    # Accuracies, calibration and likelihood, of one pass or averaged over several
+
+    def _mean(self, seen: Outcome, records: Sequence[Record]) -> Outcome:
+        metric, scale = seen.score.metric, 100 if seen.score.unit == "percent" else 1
+        value = float(np.mean([r.values[metric] for r in records]))
+        interval = self._mean_interval(seen, records)
+        return replace(seen, value=scale * value, interval=interval and Interval(*(scale * end for end in interval)))
+
+    def _mean_interval(self, seen: Outcome, records: Sequence[Record]) -> Interval | None:
+        if seen.score.metric == "ece":
+            return _mean_of_intervals([self._calibration_interval(r) for r in records])
+        if seen.score.metric == "nll":
+            by_image = self.by_image(seen.setup, seen.score)
+            return metrics.positive_mean_interval(by_image.values) if isinstance(by_image, ByImage) else None
+        if len(records) > 1 and isinstance(by_image := self.by_image(seen.setup, seen.score), ByImage):
+            return metrics.share_interval(by_image.values)
+        return _mean_of_intervals([_wilson(r, seen.score.metric) for r in records])
+
+    def _calibration_interval(self, record: Record) -> Interval | None:
+        if record.cell not in self._calibration:
+            try:
+                arrays = self._arrays(record.cell)
+            except MissingError:
+                return None
+            right = _right(arrays, "top1")
+            self._calibration[record.cell] = metrics.calibration_interval(arrays["confidence"], right)
+        return self._calibration[record.cell]
+
+    # Corruption errors
+
+    def _mce(self, seen: Outcome, blank: Outcome) -> Outcome:
+        setup, score = seen.setup, seen.score
+        if self.reference(setup, score) is None:
             reason = f"needs all cells of {MINI_REFERENCE} under the same settings, whose errors are the reference"
             return replace(blank, status="incomplete", short="no reference", reason=reason)
-        images = min(int(r.values["images"]) for r in kept)
-        seen = replace(blank, status="measured", images=images, excluded=sum(r.values.get("excluded", 0) for r in kept))
-        if score.metric == "mce":
-            return replace(seen, value=metrics.mce(errors, reference), interval=self._mce_interval(seen, errors))
-        clean, reference_clean = self._clean_error(setup, score), self._reference_clean(setup, score)
-        if clean is None or reference_clean is None:
+        errors, reference = self._errors(setup, score), self._reference_errors(setup, score)
+        if errors is None or reference is None:
             return replace(blank, status="incomplete", short="no clean", reason="needs the accuracy on clean images")
-        return replace(seen, value=metrics.relative_mce(errors, clean, reference, reference_clean))
+        if nothing := [name for name in errors if reference[name] <= 0]:
+            does = "makes no error" if score.metric == "mce" else "loses nothing"
+            reason = f"{MINI_REFERENCE} {does} under {', '.join(nothing)}, to which nothing can be relative"
+            return replace(blank, status="undefined", short="undefined", reason=reason)
+        value = 100 * float(np.mean([errors[name] / reference[name] for name in errors]))
+        return replace(seen, value=value, interval=self._mce_interval(setup, score))
 
-    def _mce_interval(self, outcome: Outcome, errors: metrics.Errors) -> Interval | None:
-        reference = self.reference(outcome.setup, outcome.score)
-        if reference is None or outcome.images is None or self._is_reference(outcome.setup, outcome.score):
+    def _mce_interval(self, setup: Setup, score: Score) -> Interval | None:
+        if self._is_reference(setup, score):
             return None
-        by_image = self.by_image(outcome.setup, outcome.score)
-        if by_image is not None and len(by_image.values) > 1:
-            return metrics.mean_interval(by_image.values)
-        return metrics.mce_interval_bound(errors, reference, outcome.images)
+        by_image = self.by_image(setup, score)
+        if isinstance(by_image, ByImage) and by_image.values.std() > 0:
+            of_mean = metrics.positive_mean_interval if score.metric == "mce" else metrics.mean_interval
+            return of_mean(by_image.values)
+        own, reference = self._error_intervals(setup, score), self._reference_intervals(setup, score)
+        return metrics.bound_of_ratios(own, reference) if own and reference else None
 
-    def errors(self, setup: Setup, score: Score) -> dict[str, list[float]]:
-        """Top-1 errors by severity of every corruption that is measured at all five."""
+    def errors(self, setup: Setup, score: Score) -> dict[str, float]:
+        """Mean top-1 error of every corruption that is measured at all severities, the four extra ones included."""
         found: dict[str, dict[int, float]] = {}
         for record in self.records(setup, score):
             if record.error is None:
-                p = record.cell.settings["perturbation"]
-                found.setdefault(p["name"], {})[p["severity"]] = 1 - record.values["top1"]
-        return {name: [e[s] for s in SEVERITIES] for name, e in found.items() if set(e) >= set(SEVERITIES)}
+                severity = record.cell.settings["perturbation"]["severity"]
+                found.setdefault(_name(record), {})[severity] = 1 - record.values["top1"]
+        return {name: sum(e.values()) / len(e) for name, e in found.items() if set(e) >= set(SEVERITIES)}
 
-    def reference(self, setup: Setup, score: Score) -> metrics.Errors | None:
-        """The errors that mCE is relative to: AlexNet's, or in the mini suite those of its ResNet."""
+    def reference(self, setup: Setup, score: Score) -> dict[str, float] | None:
+        """The mean errors that mCE is relative to: AlexNet's, or in the mini suite those of its ResNet."""
         if score.suite == "imagenet":
-            return alexnet().errors
+            return {name: float(np.mean(errors)) for name, errors in alexnet().errors.items()}
         errors = self.errors(setup.of(MINI_REFERENCE), score)
         return errors if set(errors) >= set(corruptions()) else None
 
-    def _reference_clean(self, setup: Setup, score: Score) -> float | None:
-        if score.suite == "imagenet":
-            return alexnet().clean
-        return self._clean_error(setup.of(MINI_REFERENCE), score)
+    def _errors(self, setup: Setup, score: Score) -> dict[str, float] | None:
+        """The mean errors of the fifteen; for relative mCE what is added to the clean error, None without one."""
+        errors = self.errors(setup, score)
+        clean = self._clean_error(setup, score) if score.metric == "relative_mce" else 0.0
+        return None if clean is None else {name: errors[name] - clean for name in corruptions()}
+
+    def _reference_errors(self, setup: Setup, score: Score) -> dict[str, float] | None:
+        """The same of the reference."""
+        if score.suite != "imagenet":
+            return self._errors(setup.of(MINI_REFERENCE), score)
+        clean = alexnet().clean if score.metric == "relative_mce" else 0.0
+        return {name: float(np.mean(alexnet().errors[name])) - clean for name in corruptions()}
 
     def _is_reference(self, setup: Setup, score: Score) -> bool:
         return score.suite == "mini" and setup == setup.of(MINI_REFERENCE)
 
-    def _clean_error(self, setup: Setup, score: Score) -> float | None:
-        records = self.records(setup, Score(score.suite, CLEAN, "top1"))
-        return 1 - records[0].values["top1"] if records and records[0].error is None else None
+    def _clean(self, setup: Setup, score: Score) -> Record | None:
+        """The record of clean images that corrupted ones are compared with."""
+        found = self.records(setup, Score(score.suite, CLEAN, "top1"))
+        return found[0] if found and found[0].error is None else None
 
-    def by_image(self, setup: Setup, score: Score) -> ByImage | None:
-        """What each image contributes; None where arrays are gone, or the cells behind one number saw other images."""
+    def _clean_error(self, setup: Setup, score: Score) -> float | None:
+        record = self._clean(setup, score)
+        return None if record is None else 1 - record.values["top1"]
+
+    def _error_intervals(self, setup: Setup, score: Score) -> dict[str, Interval] | None:
+        """Intervals of `_errors` from the accuracies alone."""
+        clean = Interval(0.0, 0.0)
+        if score.metric == "relative_mce":
+            record = self._clean(setup, score)
+            if record is None:
+                return None
+            clean = _wrong_share(_wilson(record, "top1"))
+        found: dict[str, list[Interval]] = {}
+        for record in self._counted(setup, score):
+            found.setdefault(_name(record), []).append(_wrong_share(_wilson(record, "top1")))
+        means = {
+            name: (np.mean([e.low for e in ends]), np.mean([e.high for e in ends])) for name, ends in found.items()
+        }
+        return {name: Interval(float(low) - clean.high, float(high) - clean.low) for name, (low, high) in means.items()}
+
+    def _reference_intervals(self, setup: Setup, score: Score) -> dict[str, Interval] | None:
+        if score.suite != "imagenet":
+            return self._error_intervals(setup.of(MINI_REFERENCE), score)
+        errors = self._reference_errors(setup, score) or {}
+        return {name: Interval(error, error) for name, error in errors.items()}
+
+    # Image by image
+
+    def by_image(self, setup: Setup, score: Score) -> ByImage | MissingError:
+        """What each image contributes, or why that cannot be known."""
         if (setup, score) not in self._by_image:
+            read = self._read_mce if score.over_corruptions else self._read_mean
             try:
-                self._by_image[setup, score] = self._read_by_image(setup, score)
-            except (MissingError, KeyError):
-                self._by_image[setup, score] = None
+                self._by_image[setup, score] = read(setup, score)
+            except MissingError as problem:
+                self._by_image[setup, score] = problem
         return self._by_image[setup, score]
 
-    def _read_by_image(self, setup: Setup, score: Score) -> ByImage | None:
+    def _read_mean(self, setup: Setup, score: Score) -> ByImage:
         records = self.records(setup, score)
-        if score.over_corruptions:
-            records = [r for r in records if r.cell.settings["perturbation"]["name"] in corruptions()]
-        seen = {r.provenance["ids_sha256"] for r in records}
-        if self._store is None or len(seen) != 1 or any(r.error is not None for r in records):
-            return None
-        if not score.over_corruptions:
-            return ByImage(seen.pop(), _right(self._store.arrays(records[0]), score.metric))
-        reference = self.reference(setup, score)
-        if reference is None or len(records) < len(corruptions()) * len(SEVERITIES):
-            return None
-        wrong: dict[str, Any] = dict.fromkeys(corruptions(), 0.0)
+        ids, passes = _ids(records), (self._arrays(r.cell) for r in records)
+        values = [arrays["nll"] if score.metric == "nll" else _right(arrays, score.metric) for arrays in passes]
+        return ByImage(ids, values[0] if len(values) == 1 else np.mean(values, axis=0))
+
+    def _read_mce(self, setup: Setup, score: Score) -> ByImage:
+        own = self._wrong(setup, score)
+        if score.suite == "imagenet":
+            errors = self._reference_errors(setup, score) or {}
+            return ByImage(own.ids_sha256, metrics.mce_by_image(own.values, errors))
+        reference = self._wrong(setup.of(MINI_REFERENCE), score)
+        if reference.ids_sha256 != own.ids_sha256:
+            raise MissingError(f"{MINI_REFERENCE} saw different images, or in another order")
+        return ByImage(own.ids_sha256, metrics.mce_by_image(own.values, reference.values))
+
+    def _wrong(self, setup: Setup, score: Score) -> _Wrong:
+        """For each of the fifteen corruptions what images add to its error; see `metrics.mce_by_image`."""
+        if (setup, score) not in self._wrongs:
+            read = self._read_wrong if score.metric == "mce" else self._read_added
+            self._wrongs[setup, score] = read(setup, score)
+        return self._wrongs[setup, score]
+
+    def _read_wrong(self, setup: Setup, score: Score) -> _Wrong:
+        records = self._counted(setup, score)
+        ids, shares = _ids(records), dict[str, NDArray[np.float64]]()
         for record in records:
-            right = _right(self._store.arrays(record), "top1")
-            wrong[record.cell.settings["perturbation"]["name"]] += ~right / np.float64(len(SEVERITIES))
-        return ByImage(seen.pop(), metrics.mce_by_image(wrong, reference))
+            shares[_name(record)] = shares.get(_name(record), np.zeros(1)) + self._misses(record) / len(SEVERITIES)
+        return _Wrong(ids, shares)
+
+    def _read_added(self, setup: Setup, score: Score) -> _Wrong:
+        corrupted, clean = self._wrong(setup, replace(score, metric="mce")), self._clean(setup, score)
+        if clean is None or _ids([clean]) != corrupted.ids_sha256:
+            raise MissingError("the clean images are others, or in another order")
+        misses = self._misses(clean)
+        return corrupted._replace(values={name: share - misses for name, share in corrupted.values.items()})
+
+    def _misses(self, record: Record) -> NDArray[np.float64]:
+        return (~_right(self._arrays(record.cell), "top1")).astype(np.float64)
+
+    def _read_arrays(self, cell: Cell) -> dict[str, NDArray]:
+        record = self._records[setup_of(cell)][_key(cell)]
+        if self._store is None or not record.artifacts:
+            raise MissingError("no per-image predictions")
+        return self._store.arrays(record)
+
+
+_KEPT = 128
+"""So many passes are kept in memory, at a megabyte for 50,000 images: all corrupted cells of one row."""
+
+
+def _key(cell: Cell) -> tuple[str, str]:
+    """What `Results` calls a pass of a row."""
+    return cell.settings["dataset"], canonical_json(cell.settings["perturbation"])
+
+
+def _keys(score: Score) -> list[tuple[str, str]]:
+    """What `Results` calls the passes behind a number that is no mCE."""
+    common = {key: value for key, value in score.settings.items() if key != "cells"}
+    cells: Iterator[Mapping[str, object]] = (
+        {**common, "name": name, "severity": severity}
+        for name, severities in score.cells.items()
+        for severity in severities
+    )
+    perturbations = [canonical_json(cell) for cell in cells] if score.cells else [score.perturbation]
+    return [(score.dataset, perturbation) for perturbation in perturbations]
+
+
+def _variant(record: Record) -> tuple[str, str] | None:
+    settings = record.cell.settings["perturbation"]
+    return (record.cell.settings["dataset"], variant(settings)) if "severity" in settings else None
+
+
+def _name(record: Record) -> str:
+    return record.cell.settings["perturbation"]["name"]
+
+
+def _ids(records: Sequence[Record]) -> str:
+    """Which images all of them saw, in which order.
+
+    Raises:
+        MissingError: where that differs or nobody knows.
+    """
+    seen = {record.provenance.get("ids_sha256") for record in records}
+    if len(seen) != 1:
+        raise MissingError("its cells saw different images")
+    (ids,) = seen
+    if not isinstance(ids, str):
+        raise MissingError("which images were seen is not recorded")
+    return ids
+
+
+def _wilson(record: Record, metric: str) -> Interval:
+    share, n = record.values[metric], int(record.values["images"])
+    return metrics.wilson_interval(round(share * n), n)
+
+
+def _wrong_share(right: Interval) -> Interval:
+    return Interval(1 - right.high, 1 - right.low)
+
+
+def _mean_of_intervals(intervals: Sequence[Interval | None]) -> Interval | None:
+    """As if all were wrong on the same images, so never too narrow; None where one is not known."""
+    known = [interval for interval in intervals if interval is not None]
+    if len(known) < len(intervals):
+        return None
+    return Interval(float(np.mean([i.low for i in known])), float(np.mean([i.high for i in known])))
 
 
 def _right(arrays: dict[str, NDArray], metric: str) -> NDArray[np.bool_]:

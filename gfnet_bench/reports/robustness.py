@@ -2,33 +2,35 @@
 
 from __future__ import annotations
 
-import itertools
-import math
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
-from gfnet_bench import metrics
-from gfnet_bench.errors import MissingError
 from gfnet_bench.published import corruptions
-from gfnet_bench.records import Record, Store
-from gfnet_bench.reports.base import REPORTS, Report
+from gfnet_bench.records import Record, Store, canonical_json
+from gfnet_bench.reports import intervals
+from gfnet_bench.reports.base import REPORTS, Report, absent, choose
+from gfnet_bench.reports.corruption_tables import corruption_errors, severities
 from gfnet_bench.reports.differences import EXPLAINED, explained
-from gfnet_bench.reports.outcomes import MARKS, MINI_REFERENCE, Outcome, Results
-from gfnet_bench.reports.scores import SEVERITIES, STANDARD, Score, Setup, scores_of, setup_of
+from gfnet_bench.reports.outcomes import MARKS, MINI_REFERENCE, PARTIAL, Outcome, Results
+from gfnet_bench.reports.paired import paired
+from gfnet_bench.reports.scores import (
+    ON_REQUEST,
+    SCORE,
+    SEVERITIES,
+    STANDARD,
+    SUITES,
+    Score,
+    Setup,
+    cells_text,
+    mean_of,
+    scores_of,
+    setup_of,
+    titles,
+    variant,
+)
 from gfnet_bench.reports.tables import RECORDS, Column, Row, Table
-
-TITLES = {"imagenet": "ImageNet", "mini": "mini (Fashion-MNIST, not ImageNet)"}
-
-_SHORT = {
-    "gaussian_noise": "Gauss.",
-    "impulse_noise": "Impulse",
-    "brightness": "Bright",
-    "elastic_transform": "Elastic",
-    "jpeg_compression": "JPEG",
-}
 
 
 @REPORTS.register("robustness")
@@ -38,6 +40,7 @@ def robustness(
     store: Store | None = None,
     suite: str | None = None,
     models: Sequence[str] | None = None,
+    metrics: Sequence[str] = (),
     planned: Sequence[str] = (),
 ) -> Report:
     """The paper's Table 3 for every model measured: accuracy, attacks, ImageNet-C, -A, -V2, ReaL.
@@ -47,295 +50,311 @@ def robustness(
         store: where arrays lie, and records that others are relative to; not needed beside a store.
         suite: `imagenet` or `mini` alone.
         models: these alone, in this order.
+        metrics: of `scores.ON_REQUEST`, those that also have columns.
         planned: models that have a row even where nothing of them is measured, with what was published.
 
     Raises:
-        MissingError: if nothing of the kind is measured, nor planned.
+        MissingError: if nothing of the kind is measured, nor planned; the text names the models that are.
     """
     if isinstance(records, Store):
         store = records
     loaded, problems = store.load() if store else ([], [])
-    shown = loaded if isinstance(records, Store) else list(records)
-    shown = [r for r in shown if r.cell.study == "robustness" and (models is None or r.cell.model in models)]
+    own = [r for r in (loaded if isinstance(records, Store) else records) if r.cell.study == "robustness"]
+    of_suite = [r for r in own if suite in (None, _suite(r))]
+    models, unknown = choose(models, [r.cell.model for r in of_suite])
+    shown = [r for r in of_suite if models is None or r.cell.model in models]
     if not shown and not planned:
-        where = f" in {store.folder}" if store else ""
-        start = "start with: gfnet-bench robustness --suite mini"
-        raise MissingError(f"robustness: expected records{where}, found none; {start}")
-    everything = {r.cell: r for r in loaded if r.cell.study == "robustness"} | {r.cell: r for r in shown}
+        wanted = ", ".join(unknown) or (f"the suite {suite}" if suite and own else "")
+        start = f"start with: gfnet-bench robustness {' '.join(['--model', *unknown]) if unknown else '--suite mini'}"
+        raise absent("robustness", store, wanted, [r.cell.model for r in of_suite or own], start)
+    if unknown:
+        problems = [f"No records of {', '.join(unknown)}.", *problems]
+    everything = {r.cell: r for r in loaded if r.cell.study == "robustness"} | {r.cell: r for r in own}
     results = Results(list(everything.values()), store)
 
     tables: list[Table] = []
-    paired: list[Table] = []
-    outcomes: list[Outcome] = []
-    for one in TITLES:
-        of_suite = [(setup_of(r.cell), score) for r in shown for score in scores_of(r.cell) if score.suite == one]
+    details: list[Table] = []
+    lines: list[Row] = []
+    for one in SUITES:
+        measured = [r for r in shown if _suite(r) == one]
         blank = [name for name in planned if Setup.usual(name).suite == one]
-        if not (of_suite or blank) or suite not in (None, one):
+        if not (measured or blank):
             continue
-        setups = [setup for setup in results.setups if setup in {s for s, _ in of_suite}]
+        setups = [setup for setup in results.setups if setup in {setup_of(r.cell) for r in measured}]
         setups += [Setup.usual(name) for name in blank if name not in {setup.model for setup in setups}]
         setups.sort(key=lambda s: models.index(s.model) if models else 0)
-        columns = sorted({*STANDARD[one], *(score for _, score in of_suite)}, key=lambda s: s.order)
-        found = [results.outcome(setup, score) for setup in setups for score in columns]
-        outcomes += found
-        tables.append(_wide(one, results, setups, columns, found, problems))
-        tables.append(_beside(one, results, found))
-        tables += [_corruptions(results, setups, score) for score in columns if score.metric == "mce"]
-        paired += [_severities(results, setups, score) for score in columns if score.metric == "mce"]
-        paired.append(_paired(one, results, setups, columns))
-    tables, paired = ([t for t in found if t.rows or t.notes] for found in (tables, paired))
-    return Report(tables, _long(outcomes, problems), details=paired)
+        means = _means(measured)
+        called = titles({*STANDARD[one], *_scores(measured, means)})
+        columns = {score: called[score] for score in _columns(results, setups, called, means, metrics)}
+        outcomes = [results.outcome(setup, score) for setup in setups for score in columns]
+        tables += [
+            _wide(one, results, setups, columns, outcomes, problems),
+            _beside(one, results, columns, outcomes),
+        ]
+        for score in (score for score in columns if score.metric == "mce"):
+            tables.append(corruption_errors(results, setups, score))
+            whole = all(results.outcome(s, score).status in ("measured", "not measured") for s in setups)
+            (details if whole else tables).append(severities(results, setups, score))
+        details.append(paired(one, results, setups, columns))
+        lines += [_line(o, called[o.score]) for o in _outcomes(results, setups, called, columns)]
+    tables, details = ([t for t in found if t.rows or t.notes] for found in (tables, details))
+    title = "Robustness, one row per number; low and high: 95 % interval"
+    return Report(tables, Table("robustness_long", title, _LONG, lines, problems), details=details)
+
+
+def _suite(record: Record) -> str:
+    return scores_of(record.cell)[0].suite
+
+
+_IN_MCE = {(name, severity) for name in corruptions() for severity in SEVERITIES}
+
+
+def _means(records: Iterable[Record]) -> set[Score]:
+    """Means of the top-1 over the corrupted cells of each row: the 75 of mCE and the others, or all there are."""
+    groups: dict[tuple[Setup, str, str], set[tuple[str, int]]] = {}
+    for record in records:
+        p = record.cell.settings["perturbation"]
+        if "severity" in p and record.error is None:
+            key = setup_of(record.cell), record.cell.settings["dataset"], variant(p)
+            groups.setdefault(key, set()).add((p["name"], p["severity"]))
+    return {
+        mean_of(dataset, common, part)
+        for (_, dataset, common), cells in groups.items()
+        for part in ((_IN_MCE, cells - _IN_MCE) if cells >= _IN_MCE else (cells,))
+        if part
+    }
+
+
+def _scores(records: Iterable[Record], means: Iterable[Score]) -> set[Score]:
+    """Every number that these records make."""
+    of_means = {replace(score, metric=metric) for score in means for metric in ("top1", "ece", "nll")}
+    return of_means | {score for record in records for score in scores_of(record.cell)}
+
+
+def _columns(
+    results: Results, setups: Sequence[Setup], scores: Iterable[Score], means: Iterable[Score], requested: Sequence[str]
+) -> list[Score]:
+    """What a table for people shows; of corrupted sets mCE, and a mean where a row has that but no mCE."""
+
+    def lacks_mce(mean: Score) -> bool:
+        common = {key: value for key, value in mean.settings.items() if key not in ("cells", "name", "severity")}
+        mce = Score(mean.dataset, canonical_json(common), "mce")
+        values = ((results.outcome(setup, mean).value, results.outcome(setup, mce).value) for setup in setups)
+        return any(value is not None and of_mce is None for value, of_mce in values)
+
+    whole = {mean for mean in means if _cells(mean) == _IN_MCE}
+    shown = {s for s in scores if s.metric in ("top1", "top5", "real", "mce") and not _cells(s)}
+    shown |= {mean for mean in means if mean not in whole or lacks_mce(mean)}
+    about = {(score.dataset, score.perturbation) for score in shown | whole}
+    asked = {
+        s for s in scores if s.metric in requested and (s.over_corruptions or (s.dataset, s.perturbation) in about)
+    }
+    return sorted(shown | asked, key=lambda score: score.order)
+
+
+def _cells(score: Score) -> set[tuple[str, int]]:
+    """The corrupted cells that a mean, or the top-1 of one of them, is about."""
+    if "severity" in score.settings:
+        return {(score.settings["name"], score.settings["severity"])}
+    return {(name, severity) for name, severities in score.cells.items() for severity in severities}
+
+
+def _outcomes(
+    results: Results, setups: Iterable[Setup], scores: Iterable[Score], columns: Iterable[Score]
+) -> list[Outcome]:
+    """Every number there is, and for the columns of the table also why there is none."""
+    wanted = set(columns)
+    pairs = [(setup, score) for setup in setups for score in scores if score in wanted or results.records(setup, score)]
+    found = [results.outcome(setup, score) for setup, score in pairs]
+    return [o for o in found if o.score in wanted or not (o.score.cells and o.status == "incomplete")]
+
+
+_TEXT = "_text"
+"""An entry of a row that no column shows: key of a column -> what people read there."""
 
 
 def _wide(
     suite: str,
     results: Results,
     setups: Sequence[Setup],
-    columns: Sequence[Score],
+    columns: Mapping[Score, str],
     outcomes: Sequence[Outcome],
     problems: Sequence[str],
 ) -> Table:
     """A row per model, as the paper prints it."""
-    shown = [score for score in columns if score.metric != "relative_mce"]
-    text = {(o.setup, o.score): o.text for o in outcomes}
-    rows = []
+    keys = {score: _key(score, title) for score, title in columns.items()}
+    rows: list[dict[str, Any]] = []
     for setup in setups:
-        params = results.params(setup)
-        millions = {"params": None if params is None else params / 1e6}
-        cells = {s.title: text[setup, s] for s in shown}
-        behind = {s.title: _behind(results, setup, s) for s in shown}
-        rows.append({"model": setup.label, **millions, **cells, RECORDS: behind})
-    heads = [Column("model", "Model"), Column("params", "Params", "M", align="right")]
-    heads += [Column(score.title, score.title, align="right") for score in shown]
-    notes = [*_explanations(suite, outcomes), *_gaps(outcomes), *problems]
-    return Table(f"robustness_{suite}", f"Robustness and generalisation, {TITLES[suite]}, %", heads, rows, notes)
+        behind = {key: results.behind(setup, score) for score, key in keys.items()}
+        row: dict[str, Any] = {"model": setup.label, "params": results.params(setup), _TEXT: {}, RECORDS: behind}
+        for o in (o for o in outcomes if o.setup == setup):
+            row |= {f"{keys[o.score]}{end}": value for end, value in _fields(o).items()}
+            row[_TEXT][keys[o.score]] = o.text
+        rows.append(row)
+    heads = [Column("model", "Model"), Column("params", "Params", "M", scale=1e-6, align="right")]
+    heads += [_column(keys[score], title, score) for score, title in columns.items()]
+    notes = [*_explanations(suite, columns, outcomes), *_gaps(columns, outcomes), *problems]
+    return Table(f"robustness_{suite}", f"Robustness and generalisation, {SUITES[suite]}, %", heads, rows, notes)
 
 
-def _behind(results: Results, setup: Setup, score: Score, name: str | None = None) -> tuple[str, ...]:
-    """Identities of the records behind a number, or of those about one corruption alone; a reference's with them."""
-    wanted = corruptions() if name is None else (name,)
-    found = results.records(setup, score)
-    if score.over_corruptions:
-        reference = results.records(setup.of(MINI_REFERENCE), score) if score.suite == "mini" else []
-        found = [r for r in (*found, *reference) if r.cell.settings["perturbation"]["name"] in wanted]
-    return tuple(dict.fromkeys(record.cell.sha256 for record in found))
+def _key(score: Score, title: str) -> str:
+    """`top1_percent`, `pgd_4_255_x20_percent`, `mini_c_mce_percent`."""
+    words = re.sub(r"[^a-z0-9]+", "_", title.lower().replace("top-", "top")).strip("_")
+    return f"{words}_{score.unit}"
+
+
+def _column(key: str, title: str, score: Score) -> Column:
+    ends = ["", "_low", "_high", "_images", "_expected_images", "_unreadable_images", "_status"]
+    ends += ["_published", "_mark"] if score.published else []
+    unit = "nats" if score.unit == "nats" else ""
+    fields = [f"{key}{end}" for end in ends]
+    return Column(key, title, unit, show=lambda row: row[_TEXT].get(key), fields=fields, align="right")
+
+
+def _fields(o: Outcome) -> dict[str, Any]:
+    """A number and what belongs to it, for programs: endings of the key of a column -> values."""
+    low, high = o.interval or (None, None)
+    images, expected, unreadable = o.coverage[:3] if o.coverage else (None, None, None)
+    quoted = {"_published": o.published and o.published.value, "_mark": o.mark or None}
+    seen = {"_images": images, "_expected_images": expected, "_unreadable_images": unreadable}
+    return {"": o.value, "_low": low, "_high": high, **seen, "_status": o.status, **quoted}
 
 
 _BESIDE = [
     Column("model", "Model"),
     Column("column", "Column"),
-    Column("images", "Images", align="right"),
-    Column("ours", "Ours", align="right"),
-    Column("low", "Low", align="right"),
-    Column("high", "High", align="right"),
-    Column("published", "Published", align="right"),
-    Column("difference", "Difference", "points", align="right"),
-    Column("mark", ""),
+    Column(
+        "images",
+        "Images",
+        show=lambda row: row[_TEXT],
+        fields=("images", "expected_images", "unreadable_images"),
+        align="right",
+    ),
+    Column("ours_percent", "Ours", align="right"),
+    Column("low_percent", "Low", align="right"),
+    Column("high_percent", "High", align="right"),
+    Column("published_percent", "Published", align="right"),
+    Column("difference_points", "Difference", "points", align="right"),
+    Column("mark", "", show=lambda row: row["mark"] or ""),
     Column("explained", "Explained by"),
 ]
 
 
-def _beside(suite: str, results: Results, outcomes: Sequence[Outcome]) -> Table:
+def _beside(suite: str, results: Results, columns: Mapping[Score, str], outcomes: Sequence[Outcome]) -> Table:
     """What was published beside what was measured, with difference and interval."""
-    rows: list[dict[str, Any]] = [
-        {
-            "model": o.setup.label,
-            "column": o.score.title,
-            "images": o.images,
-            "ours": o.value,
-            "low": o.interval and o.interval.low,
-            "high": o.interval and o.interval.high,
-            "published": o.published.value,
-            "difference": o.value - o.published.value,
-            "mark": o.mark,
-            "explained": explained(o.value - o.published.value, o.setup.settings, o.published, o.score.metric),
-            RECORDS: dict.fromkeys(("ours", "difference"), _behind(results, o.setup, o.score)),
-        }
-        for o in outcomes
-        if o.published is not None and o.value is not None
-    ]
-    title = f"Published beside measured, {TITLES[suite]}, %"
+    rows: list[dict[str, Any]] = []
+    for o in outcomes:
+        if o.published is None or o.value is None or o.coverage is None:
+            continue
+        difference = o.value - o.published.value
+        words = explained(difference, o.setup.settings, o.published, o.score.metric, complete=o.coverage.complete)
+        low, high = o.interval or (None, None)
+        rows.append(
+            {
+                "model": o.setup.label,
+                "column": columns[o.score],
+                **dict(zip(("images", "expected_images", "unreadable_images"), o.coverage[:3], strict=True)),
+                _TEXT: f"{o.coverage.images} of {o.coverage.expected}" if o.is_partial else str(o.coverage.images),
+                "ours_percent": o.value,
+                "low_percent": low,
+                "high_percent": high,
+                "published_percent": o.published.value,
+                "difference_points": difference,
+                "mark": o.mark or None,
+                "explained": words,
+                RECORDS: dict.fromkeys(("ours_percent", "difference_points"), results.behind(o.setup, o.score)),
+            }
+        )
+    title = f"Published beside measured, {SUITES[suite]}, %"
     notes = [f"{mark} {meaning}" for mark, meaning in MARKS.items() if any(row["mark"] == mark for row in rows)]
-    words = {word for row in rows for word in row["explained"].split(", ")}
-    notes += [f"{word}: {meaning}" for word, meaning in EXPLAINED.items() if word in words]
+    said = {word for row in rows for word in row["explained"].split(", ")}
+    notes += [f"{word}: {meaning}" for word, meaning in EXPLAINED.items() if word in said]
     return Table(f"robustness_{suite}_published", title, _BESIDE, rows, notes)
 
 
-def _explanations(suite: str, outcomes: Sequence[Outcome]) -> list[str]:
-    notes = []
-    if any(o.interval for o in outcomes):
-        notes.append("± is half of the 95 % interval over the images; CSV and JSON have both ends.")
+def _explanations(suite: str, columns: Mapping[Score, str], outcomes: Sequence[Outcome]) -> list[str]:
+    """What a reader must know of the numbers that are there."""
+    notes = [intervals.NOTE] if any(o.interval for o in outcomes) else []
     if any(o.published for o in outcomes):
         notes.append("In brackets: published, by timm for rows with the model's own transform, else by the paper.")
     notes += [f"{mark} {meaning}" for mark, meaning in MARKS.items() if any(o.mark == mark for o in outcomes)]
-    if suite == "mini":
+    notes += [f"{PARTIAL} not the whole set: {text}" for text in _grouped(columns, outcomes, _part)]
+    notes += [f"Files that could not be read and are left out: {t}" for t in _grouped(columns, outcomes, _unreadable)]
+    if suite == "mini" and any(score.over_corruptions for score in columns):
         notes.append(f"mCE is relative to the errors of {MINI_REFERENCE}, whose own is 100 by definition.")
-    if any(o.excluded for o in outcomes):
-        counts = ", ".join(f"{o.setup.label} {o.score.title}: {o.excluded}" for o in outcomes if o.excluded)
-        notes.append(f"Images that could not be read and are left out: {counts}")
-    return notes
+    for score, title in columns.items():
+        if score.cells and score.metric == "top1":
+            notes.append(f"{title}: over {cells_text(score.cells)}; relative to no network's errors, so no mCE.")
+    metrics = {score.metric for score in columns}
+    return notes + [f"{text[0].upper()}{text[1:]}." for metric, text in ON_REQUEST.items() if metric in metrics]
 
 
-def _gaps(outcomes: Sequence[Outcome]) -> list[str]:
+def _part(o: Outcome) -> str:
+    return o.coverage.text if o.coverage and o.is_partial else ""
+
+
+def _unreadable(o: Outcome) -> str:
+    return f"{o.coverage.unreadable:,}" if o.coverage and o.coverage.unreadable else ""
+
+
+def _gaps(columns: Mapping[Score, str], outcomes: Sequence[Outcome]) -> list[str]:
     """A sentence for every reason that a number is not there."""
-    gaps: dict[tuple[str, str], list[Outcome]] = {}
-    for outcome in outcomes:
-        if outcome.reason and outcome.score.metric != "relative_mce":
-            gaps.setdefault((outcome.status, outcome.reason), []).append(outcome)
-    notes = []
-    for (status, reason), those in gaps.items():
-        titles = ", ".join(dict.fromkeys(o.score.title for o in those))
-        labels = "; ".join(dict.fromkeys(o.setup.label for o in those))
-        notes.append(f"{titles} of {labels}: {status}: {reason}")
-    return notes
+    return _grouped(columns, outcomes, lambda o: f"{o.status}: {o.reason}" if o.reason else "")
 
 
-def _corruptions(results: Results, setups: Sequence[Setup], score: Score) -> Table:
-    """The corruption error of every corruption."""
-    names = list(corruptions())
-    rows = []
-    for setup in setups:
-        errors, reference = results.errors(setup, score), results.reference(setup, score)
-        if not errors or reference is None:
-            continue
-        names += [name for name in errors if name not in names and name in reference]
-        ce = {c: metrics.corruption_error(e, reference[c]) for c, e in errors.items() if c in reference}
-        overall = {m: results.outcome(setup, replace(score, metric=m)).value for m in ("mce", "relative_mce")}
-        behind = dict.fromkeys(("mce", "relative_mce"), _behind(results, setup, score))
-        behind |= {name: _behind(results, setup, score, name) for name in ce}
-        rows.append({"model": setup.label, **overall, **ce, RECORDS: behind})
-    heads = [
-        Column("model", "Model"),
-        Column("mce", "mCE", align="right"),
-        Column("relative_mce", "rel.", align="right"),
-    ]
-    heads += [Column(n, _SHORT.get(n, n.split("_")[0].capitalize()), align="right") for n in names]
-    name = f"robustness_{score.dataset}{_recipe(score)}"
-    against = "AlexNet's" if score.suite == "imagenet" else f"{MINI_REFERENCE}'s"
-    title = f"Corruption errors, {score.title.removesuffix(' mCE')}, {TITLES[score.suite]}, % of {against}"
-    note = "mCE is the mean of the first fifteen; rel. is relative mCE, what corruption adds to the clean error."
-    return Table(name, title, heads, rows, [note] if rows else [])
-
-
-def _severities(results: Results, setups: Sequence[Setup], score: Score) -> Table:
-    """Accuracy under every corruption at every severity, as far as it is measured."""
-    rows = []
-    for setup in setups:
-        of: dict[str, list[Record]] = {}
-        for record in results.records(setup, score):
-            if record.error is None:
-                of.setdefault(record.cell.settings["perturbation"]["name"], []).append(record)
-        for name, records in sorted(of.items()):
-            by = {str(r.cell.settings["perturbation"]["severity"]): r for r in records}
-            row: dict[str, Any] = {severity: 100 * r.values["top1"] for severity, r in by.items()}
-            behind = {severity: (r.cell.sha256,) for severity, r in by.items()}
-            rows.append({"model": setup.label, "corruption": name, **row, RECORDS: behind})
-    heads = [Column("model", "Model"), Column("corruption", "Corruption")]
-    heads += [Column(str(severity), f"Severity {severity}", align="right") for severity in SEVERITIES]
-    name = f"robustness_{score.dataset}{_recipe(score)}_severities"
-    title = f"Top-1 by corruption and severity, {score.title.removesuffix(' mCE')}, {TITLES[score.suite]}, %"
-    return Table(name, title, heads, rows)
-
-
-def _recipe(score: Score) -> str:
-    """The recipe of a generated set, as a part of a name."""
-    return "".join(f"_{value}" for value in score.settings.values())
-
-
-_PAIRED = [
-    Column("column", "Column"),
-    Column("first", "First"),
-    Column("second", "Second"),
-    Column("images", "Images", align="right"),
-    Column("difference", "Difference", "points", align="right"),
-    Column("low", "Low", align="right"),
-    Column("high", "High", align="right"),
-    Column("only_first", "Only first", align="right"),
-    Column("only_second", "Only second", align="right"),
-    Column("p", "p", digits=4, align="right"),
-]
-_PAIRED_NOTE = (
-    "Difference: first minus second, with its 95 % interval. Accuracies: McNemar mid-p test; mCE (where less is "
-    "better): normal approximation over images. p is not corrected for the number of comparisons."
-)
-
-
-def _paired(suite: str, results: Results, setups: Sequence[Setup], columns: Sequence[Score]) -> Table:
-    """Any two models that differ in nothing else, on the same images."""
-    rows: list[Row] = []
-    left_out: list[str] = []
-    for score in columns:
-        there = [s for s in setups if score.metric != "relative_mce" and results.outcome(s, score).value is not None]
-        for first, second in itertools.combinations(there, 2):
-            if first.of("") != second.of(""):
-                continue
-            a, b = results.by_image(first, score), results.by_image(second, score)
-            if a is None or b is None:
-                left_out.append(f"{score.title} of {first.label} and {second.label} (no per-image predictions)")
-            elif a.ids_sha256 != b.ids_sha256:
-                left_out.append(f"{score.title} of {first.label} and {second.label} (different images)")
-            else:
-                names = {"column": score.title, "first": first.label, "second": second.label, "images": len(a.values)}
-                both = _behind(results, first, score) + _behind(results, second, score)
-                behind = dict.fromkeys(("difference", "p"), both)
-                rows.append({**names, **_difference(a.values, b.values, score), RECORDS: behind})
-    notes = [_PAIRED_NOTE] if rows else []
-    notes += [f"Not compared: {', '.join(left_out)}."] if left_out else []
-    title = f"Paired comparisons on the same images, {TITLES[suite]}"
-    return Table(f"robustness_{suite}_paired", title, _PAIRED, rows, notes)
-
-
-def _difference(first: Any, second: Any, score: Score) -> dict[str, float | int | None]:
-    if score.metric != "mce":
-        d = metrics.compare(first, second)
-        low, high = d.interval
-        counts = {"only_first": d.only_first, "only_second": d.only_second, "p": d.p}
-        return {"difference": 100 * d.difference, "low": 100 * low, "high": 100 * high, **counts}
-    difference = first - second
-    low, high = metrics.mean_interval(difference)
-    mean, error = float(np.mean(difference)), (high - low) / (2 * metrics.Z)
-    p = math.erfc(abs(mean) / error / math.sqrt(2)) if error > 0 else 1.0
-    return {"difference": mean, "low": low, "high": high, "only_first": None, "only_second": None, "p": p}
+def _grouped(columns: Mapping[Score, str], outcomes: Iterable[Outcome], text_of: Callable[[Outcome], str]) -> list[str]:
+    """For every text that some of the outcomes have, which those are: `Top-1, FGSM of a, b; PGD of c: <text>`."""
+    having: dict[str, dict[str, list[str]]] = {}
+    for o in outcomes:
+        if text := text_of(o):
+            having.setdefault(text, {}).setdefault(o.setup.label, []).append(columns[o.score])
+    lines = []
+    for text, rows in having.items():
+        alike: dict[str, list[str]] = {}
+        for label, those in rows.items():
+            alike.setdefault(", ".join(those), []).append(label)
+        lines.append("; ".join(f"{those} of {', '.join(labels)}" for those, labels in alike.items()) + f": {text}")
+    return lines
 
 
 _LONG = [
     Column(key, key)
     for key in (
-        "suite model row column dataset perturbation metric transform images excluded limit ours low high published "
-        "verified difference source status reason"
-    ).split()
-]
+        "suite", "model", "row", "column", "dataset", "perturbation", "metric", "transform", "limit",
+        "images", "expected_images", "unreadable_images", "ours_percent", "low_percent", "high_percent",
+        "ours_nats", "low_nats", "high_nats", "published_percent", "mark", "verified", "difference_points", "source",
+        "status", "reason",
+    )
+]  # fmt: skip
 
 
-def _long(outcomes: Sequence[Outcome], problems: Sequence[str]) -> Table:
-    """One row per number, in percent."""
-    rows = []
-    for o in outcomes:
-        low, high = o.interval or (None, None)
-        quoted = o.published
-        rows.append(
-            {
-                "suite": o.score.suite,
-                "model": o.setup.model,
-                "row": o.setup.label,
-                "column": o.score.title,
-                "dataset": o.score.dataset,
-                "perturbation": o.score.description,
-                "metric": o.score.metric,
-                "transform": o.setup.settings.get("transform"),
-                "images": o.images,
-                "excluded": o.excluded,
-                "limit": o.setup.settings.get("limit"),
-                "ours": o.value,
-                "low": low,
-                "high": high,
-                "published": quoted and quoted.value,
-                "verified": quoted and quoted.verified,
-                "difference": o.value - quoted.value if quoted and o.value is not None else None,
-                "source": quoted and quoted.source,
-                "status": o.status,
-                "reason": o.reason or None,
-            }
-        )
-    title = "Robustness, one row per number, %; low and high: 95 % interval"
-    return Table("robustness_long", title, _LONG, rows, problems)
+def _line(o: Outcome, title: str) -> Row:
+    """One number for programs."""
+    low, high = o.interval or (None, None)
+    images, expected, unreadable = o.coverage[:3] if o.coverage else (None, None, None)
+    quoted = o.published
+    return {
+        SCORE: o.score,
+        "suite": o.score.suite,
+        "model": o.setup.model,
+        "row": o.setup.label,
+        "column": title,
+        "dataset": o.score.dataset,
+        "perturbation": o.score.description,
+        "metric": o.score.metric,
+        "transform": o.setup.settings.get("transform"),
+        "limit": o.setup.settings.get("limit"),
+        "images": images,
+        "expected_images": expected,
+        "unreadable_images": unreadable,
+        f"ours_{o.score.unit}": o.value,
+        f"low_{o.score.unit}": low,
+        f"high_{o.score.unit}": high,
+        "published_percent": quoted and quoted.value,
+        "mark": o.mark or None,
+        "verified": quoted and quoted.verified,
+        "difference_points": o.value - quoted.value if quoted and o.value is not None else None,
+        "source": quoted and quoted.source,
+        "status": o.status,
+        "reason": o.reason or None,
+    }

@@ -11,8 +11,9 @@ from gfnet_bench.published import corruptions
 from gfnet_bench.records import Record
 from gfnet_bench.reports import plots
 from gfnet_bench.reports.base import Report
+from gfnet_bench.reports.coverage import coverage
 from gfnet_bench.reports.outcomes import Results
-from gfnet_bench.reports.scores import SEVERITIES
+from gfnet_bench.reports.scores import CLEAN, SCORE, SEVERITIES, Score, scores_of
 from gfnet_bench.reports.tables import Column, Row, Table
 
 if TYPE_CHECKING:
@@ -28,35 +29,23 @@ def robustness_plots(report: Report, records: Iterable[Record]) -> list[plots.Pl
 _POINTS = [
     Column("model", "Model"),
     Column("column", "Column"),
-    Column("top1", "Top-1", "%", align="right"),
-    Column("value", "Value", align="right"),
-    Column("low", "Low", align="right"),
-    Column("high", "High", align="right"),
+    Column("top1_percent", "Top-1", "%", align="right"),
+    Column("value_percent", "Value", "%", align="right"),
+    Column("low_percent", "Low", align="right"),
+    Column("high_percent", "High", align="right"),
+    Column("images", "Images", align="right"),
+    Column("expected_images", "Of", align="right"),
 ]
 
 
 def _against_accuracy(report: Report) -> list[plots.Plot]:
     """Accuracy on clean images against everything else, one panel each."""
     found = []
-    rows = [row for row in (report.data.rows if report.data else ()) if row["ours"] is not None]
+    rows = [row for row in (report.data.rows if report.data else ()) if row.get("ours_percent") is not None]
     for suite in dict.fromkeys(row["suite"] for row in rows):
         of_suite = [row for row in rows if row["suite"] == suite]
-        clean = {row["row"]: row for row in of_suite if row["column"] == "Top-1"}
-        points = [
-            {
-                "row": row["row"],
-                "name": row["model"],
-                "model": row["row"],
-                "column": row["column"],
-                "top1": clean[row["row"]]["ours"],
-                "value": row["ours"],
-                "low": row["ours"] if row["low"] is None else row["low"],
-                "high": row["ours"] if row["high"] is None else row["high"],
-                "metric": row["metric"],
-            }
-            for row in of_suite
-            if row["row"] in clean and row["column"] not in ("Top-1", "Top-5") and row["metric"] != "relative_mce"
-        ]
+        clean = {row["row"]: row["ours_percent"] for row in of_suite if row[SCORE] == Score(suite, CLEAN, "top1")}
+        points = [_point(row, clean[row["row"]]) for row in of_suite if row["row"] in clean and _is_drawn(row[SCORE])]
         columns = {
             column: those
             for column in dict.fromkeys(p["column"] for p in points)
@@ -78,29 +67,51 @@ def _against_accuracy(report: Report) -> list[plots.Plot]:
     return found
 
 
+def _is_drawn(score: Score) -> bool:
+    """Accuracies on other images than the clean ones, and mCE, which stands for all corrupted ones."""
+    of_corrupted = "severity" in score.settings or score.cells
+    is_clean = (score.dataset, score.perturbation) == (score.suite, CLEAN)
+    return score.metric == "mce" or (score.metric in ("top1", "real") and not (of_corrupted or is_clean))
+
+
+def _point(row: Row, clean: float) -> dict[str, Any]:
+    value, seen = row["ours_percent"], f"{row['images']:,} of {row['expected_images']:,} images"
+    return {
+        "name": row["model"],
+        "model": row["row"] if row["images"] >= row["expected_images"] else f"{row['row']}, {seen}",
+        "column": row["column"],
+        "top1_percent": clean,
+        "value_percent": value,
+        "low_percent": value if row["low_percent"] is None else row["low_percent"],
+        "high_percent": value if row["high_percent"] is None else row["high_percent"],
+        "images": row["images"],
+        "expected_images": row["expected_images"],
+        "metric": row["metric"],
+    }
+
+
 def _scatter(column: str, points: Sequence[Row]) -> Figure:
     from bokeh.models import ColumnDataSource
 
     is_error = points[0]["metric"] == "mce"
-    x = [p["top1"] for p in points]
+    x = [p["top1_percent"] for p in points]
     x_range = plots.limits(x, x, 0.45)
-    y_range = plots.limits([p["low"] for p in points], [p["high"] for p in points])
+    y_range = plots.limits([p["low_percent"] for p in points], [p["high_percent"] for p in points])
     unit = "lower is better" if is_error else "%"
     panel = plots.panel(column, "clean top-1, %", f"{column}, {unit}", x_range=x_range, y_range=y_range)
     drawn = []
     for p in points:
         style = plots.look(p["name"])
         source = ColumnDataSource({key: [value] for key, value in p.items()})
-        panel.segment("top1", "low", "top1", "high", source=source, line_color=style.colour, line_width=1.5)
-        drawn.append(
-            panel.scatter(
-                "top1", "value", source=source, marker=plots.MARKERS[style.marker], size=9, color=style.colour
-            )
-        )
-    tips = [("", "@model"), ("clean top-1", "@top1{0.0} %"), (column, "@value{0.0} (@low{0.0} to @high{0.0})")]
+        ends: dict[str, Any] = {"x0": "top1_percent", "y0": "low_percent", "x1": "top1_percent", "y1": "high_percent"}
+        panel.segment(**ends, source=source, line_color=style.colour, line_width=1.5)
+        look: dict[str, Any] = {"marker": plots.MARKERS[style.marker], "size": 9, "color": style.colour}
+        drawn.append(panel.scatter("top1_percent", "value_percent", source=source, **look))
+    interval = "@value_percent{0.0} (@low_percent{0.0} to @high_percent{0.0})"
+    tips = [("", "@model"), ("clean top-1", "@top1_percent{0.0} %"), (column, interval)]
     plots.hover(panel, drawn, tips)
     if len(points) <= plots.MOST_NAMES:
-        y = [p["value"] for p in points]
+        y = [p["value_percent"] for p in points]
         plots.write_names(panel, x, plots.apart(y, *y_range), [p["model"] for p in points])
     return panel
 
@@ -111,30 +122,27 @@ _ERRORS = [
     Column("model", "Model"),
     Column("corruption", "Corruption"),
     Column("severity", "Severity", align="right"),
-    Column("error", "Error", "%", align="right"),
-    Column("low", "Low", align="right"),
-    Column("high", "High", align="right"),
+    Column("error_percent", "Error", "%", align="right"),
+    Column("low_percent", "Low", align="right"),
+    Column("high_percent", "High", align="right"),
 ]
 _MEAN = "mean of all"
+_KEYS = ("error_percent", "low_percent", "high_percent")
 
 
 def _by_corruption(records: Sequence[Record]) -> list[plots.Plot]:
     results = Results(records)
-    scores = {score: None for setup in results.setups for score in results.scores(setup) if score.metric == "mce"}
+    scores = {score for record in records for score in scores_of(record.cell) if score.metric == "mce"}
     found = []
     for score in sorted(scores, key=lambda s: s.order):
         rows: list[dict[str, Any]] = []
         for setup in results.setups:
-            if set(results.errors(setup, score)) < set(corruptions()):
-                continue
-            for record in results.records(setup, score):
-                p, values = record.cell.settings["perturbation"], record.values
-                if record.error is None and p["name"] in corruptions():
-                    n = int(values["images"])
-                    low, high = metrics.wilson_interval(round((1 - values["top1"]) * n), n)
-                    error = {"error": 100 * (1 - values["top1"]), "low": 100 * low, "high": 100 * high}
-                    about = {"model": setup.label, "name": setup.model, "corruption": p["name"]}
-                    rows.append({**about, "severity": p["severity"], **error})
+            if not set(corruptions()) <= set(results.errors(setup, score)):
+                continue  # a mean over fewer is another number
+            measured = [r for r in results.records(setup, score) if r.error is None]
+            seen = coverage(measured)
+            label = setup.label if seen.complete else f"{setup.label}, {seen.text}"
+            rows += [_error(r, label) for r in measured if r.cell.settings["perturbation"]["name"] in corruptions()]
         if not rows:
             continue
         place = {name: i for i, name in enumerate(corruptions())}
@@ -155,9 +163,16 @@ def _by_corruption(records: Sequence[Record]) -> list[plots.Plot]:
     return found
 
 
+def _error(record: Record, label: str) -> dict[str, Any]:
+    p, error, n = record.cell.settings["perturbation"], 1 - record.values["top1"], int(record.values["images"])
+    low, high = metrics.wilson_interval(round(error * n), n)
+    about = {"model": label, "name": record.cell.model, "corruption": p["name"], "severity": p["severity"]}
+    return {**about, "error_percent": 100 * error, "low_percent": 100 * low, "high_percent": 100 * high}
+
+
 def _mean(rows: Sequence[Row]) -> dict[str, float]:
     """The mean error; its interval as if all of them were wrong on the same images, so never too narrow."""
-    return {key: sum(row[key] for row in rows) / len(rows) for key in ("error", "low", "high")}
+    return {key: sum(row[key] for row in rows) / len(rows) for key in _KEYS}
 
 
 def _severities(rows: Sequence[Row]) -> Figure:
@@ -173,20 +188,39 @@ def _severities(rows: Sequence[Row]) -> Figure:
         for choice in (_MEAN, *corruptions()):
             chosen = [row for row in own if choice in (_MEAN, row["corruption"])]
             means = [_mean([row for row in chosen if row["severity"] == s]) for s in SEVERITIES]
-            for key in ("error", "low", "high"):
+            for key in _KEYS:
                 data[f"{key}@{choice}"] = [round(mean[key], 3) for mean in means]
-        data |= {key: data[f"{key}@{_MEAN}"] for key in ("error", "low", "high")}
+        data |= {key: data[f"{key}@{_MEAN}"] for key in _KEYS}
         source = ColumnDataSource(data)
-        panel.line("severity", "error", source=source, line_color=style.colour, line_width=2)
-        panel.segment("severity", "low", "severity", "high", source=source, line_color=style.colour, line_width=1.5)
+        panel.line("severity", "error_percent", source=source, line_color=style.colour, line_width=2)
+        panel.segment(
+            "severity",
+            "low_percent",
+            "severity",
+            "high_percent",
+            source=source,
+            line_color=style.colour,
+            line_width=1.5,
+        )
         drawn.append(
             panel.scatter(
-                "severity", "error", source=source, marker=plots.MARKERS[style.marker], size=6, color=style.colour
+                "severity",
+                "error_percent",
+                source=source,
+                marker=plots.MARKERS[style.marker],
+                size=6,
+                color=style.colour,
             )
         )
         names.append(model)
     plots.hover(
-        panel, drawn, [("", "@model"), ("severity", "@severity"), ("error", "@error{0.0} % (@low{0.0} to @high{0.0})")]
+        panel,
+        drawn,
+        [
+            ("", "@model"),
+            ("severity", "@severity"),
+            ("error", "@error_percent{0.0} % (@low_percent{0.0} to @high_percent{0.0})"),
+        ],
     )
     _legend(panel, drawn, names)
     return panel
@@ -206,15 +240,23 @@ def _corruptions(rows: Sequence[Row]) -> Figure:
         own = [row for row in rows if row["model"] == model]
         style = plots.look(own[0]["name"])
         means = [_mean([row for row in own if row["corruption"] == name]) for name in corruptions()]
-        columns = {key: [round(mean[key], 3) for mean in means] for key in ("error", "low", "high")}
+        columns = {key: [round(mean[key], 3) for mean in means] for key in _KEYS}
         source = ColumnDataSource({"corruption": shown, "model": [model] * len(shown), **columns})
         at = dodge("corruption", 0.7 * ((i + 0.5) / len(models) - 0.5), range=panel.x_range)
-        panel.segment(at, "low", at, "high", source=source, line_color=style.colour, line_width=1.5)
+        panel.segment(at, "low_percent", at, "high_percent", source=source, line_color=style.colour, line_width=1.5)
         drawn.append(
-            panel.scatter(at, "error", source=source, marker=plots.MARKERS[style.marker], size=5, color=style.colour)
+            panel.scatter(
+                at, "error_percent", source=source, marker=plots.MARKERS[style.marker], size=5, color=style.colour
+            )
         )
     plots.hover(
-        panel, drawn, [("", "@model"), ("", "@corruption"), ("error", "@error{0.0} % (@low{0.0} to @high{0.0})")]
+        panel,
+        drawn,
+        [
+            ("", "@model"),
+            ("", "@corruption"),
+            ("error", "@error_percent{0.0} % (@low_percent{0.0} to @high_percent{0.0})"),
+        ],
     )
     return panel
 

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 from gfnet_bench.catalog import MODELS
 from gfnet_bench.records import Cell, canonical_json
+
+SUITES = {"imagenet": "ImageNet", "mini": "mini (Fashion-MNIST, not ImageNet)"}
+"""What a suite is called in titles."""
+
+SCORE = "_score"
+"""An entry of the rows of data that no column shows: the `Score` of the number."""
 
 CLEAN = canonical_json({"name": "clean"})
 SEVERITIES = (1, 2, 3, 4, 5)
@@ -33,7 +40,17 @@ _DATASETS = {
     "imagenet_r_control": "IN-R control",
     "imagenet_sketch": "IN-Sketch",
 }
-_METRICS = {"top1": "Top-1", "top5": "Top-5", "real": "", "mce": "mCE", "relative_mce": "relative mCE"}
+_METRICS = {
+    "mce": "mCE", "relative_mce": "relative mCE",
+    "top1": "Top-1", "top5": "Top-5", "real": "", "ece": "ECE", "nll": "NLL",
+}  # fmt: skip
+
+ON_REQUEST = {
+    "ece": "expected calibration error of the top-1 confidence, 15 bins of equal width",
+    "nll": "negative log-likelihood of the right class",
+    "relative_mce": "relative mCE: what corruption adds to the error on clean images, relative to the reference's",
+}
+"""Metrics whose columns a table has only when asked for; as data they are always there."""
 
 FGSM: dict[str, Any] = {"name": "fgsm", "norm": "linf", "epsilon": 1 / 255}
 PGD: dict[str, Any] = {**FGSM, "name": "pgd", "relative_step": 0.5, "steps": 5, "random_start": True}
@@ -59,9 +76,9 @@ class Score:
 
     Attributes:
         dataset: the images.
-        perturbation: canonical JSON of what was done to them; of a corruption without name and severity, since mCE
-            is over all of those.
-        metric: `top1`, `top5`, `real`, `mce` or `relative_mce`.
+        perturbation: canonical JSON of what was done to them. Of numbers over several corrupted cells it has no name:
+            mCE is over all fifteen corruptions, a mean over the `cells` it lists, `{"fog": [2, 4]}`.
+        metric: `top1`, `top5`, `real`, `ece`, `nll`, `mce` or `relative_mce`.
     """
 
     dataset: str
@@ -71,7 +88,7 @@ class Score:
     @property
     def suite(self) -> str:
         """`imagenet`, or `mini`, which is Fashion-MNIST and never shares a table with ImageNet."""
-        return "mini" if self.dataset.startswith("mini") else "imagenet"
+        return "mini" if self.dataset.partition("_")[0] == "mini" else "imagenet"
 
     @cached_property
     def settings(self) -> dict[str, Any]:
@@ -80,27 +97,43 @@ class Score:
 
     @property
     def over_corruptions(self) -> bool:
-        """Whether many records make one number."""
+        """Whether it is an mCE, for which 75 records make one number."""
         return self.metric in ("mce", "relative_mce")
 
     @property
+    def cells(self) -> dict[str, list[int]]:
+        """The severities of each corruption that a mean is over."""
+        return self.settings.get("cells", {})
+
+    @property
+    def unit(self) -> str:
+        """Of its values: `percent` or `nats`."""
+        return "nats" if self.metric == "nll" else "percent"
+
+    @property
     def title(self) -> str:
-        """The heading: `PGD`, `PGD 4/255 x20`, `IN-C mCE`, `IN-A`."""
-        parts = [_DATASETS.get(self.dataset, self.dataset)]
-        if self.over_corruptions:
-            recipe = self.settings.get("recipe")
-            parts += [_METRICS[self.metric], "" if recipe in (None, _USUAL_RECIPES.get(self.dataset)) else recipe]
-        elif self.settings["name"] != "clean":
-            parts += [_attack_title(self.settings), "" if self.metric in ("top1", "real") else _METRICS[self.metric]]
-        elif not parts[0] or self.metric == "top5":
-            parts += [_METRICS[self.metric]]
+        """The heading: `PGD`, `PGD 4/255 x20`, `IN-C mCE`, `IN-C fog 2`, `IN-C mean of fog 2 4`, `IN-A ECE`."""
+        settings, parts = self.settings, [_DATASETS.get(self.dataset, self.dataset)]
+        if self.cells:
+            parts += ["mean of", _cells_title(self.cells)]
+        elif "severity" in settings:
+            parts += [settings["name"], str(settings["severity"])]
+        elif settings.get("name", "clean") != "clean":
+            parts += [_attack_title(settings)]
+        is_plain = self.metric in ("top1", "real") and any(parts)
+        recipe = settings.get("recipe")
+        parts += ["" if is_plain else _METRICS[self.metric]]
+        parts += ["" if recipe in (None, _USUAL_RECIPES.get(self.dataset)) else recipe]
         return " ".join(part for part in parts if part)
 
     @property
     def description(self) -> str:
         """The perturbation with all its settings, `fgsm epsilon=0.00392157 norm=linf`."""
-        settings = {k: f"{v:g}" if isinstance(v, float) else v for k, v in sorted(self.settings.items())}
-        name = settings.pop("name", f"15 corruptions x {len(SEVERITIES)} severities")
+        settings = {
+            k: f"{v:g}" if isinstance(v, float) else v for k, v in sorted(self.settings.items()) if k != "cells"
+        }
+        every = f"mean of {cells_text(self.cells)}" if self.cells else f"15 corruptions x {len(SEVERITIES)} severities"
+        name = settings.pop("name", every)
         return " ".join([name, *(f"{key}={value}" for key, value in settings.items())])
 
     @property
@@ -123,6 +156,7 @@ class Score:
             name in _PAPER and self.settings != _PAPER[name],
             self.settings.get("epsilon", self.settings.get("eps")) or 0.0,
             self.settings.get("steps") or 0,
+            self.settings.get("severity") or 0,
             self.dataset,
             self.perturbation,
         )
@@ -176,15 +210,59 @@ def setup_of(cell: Cell) -> Setup:
 
 def scores_of(cell: Cell) -> tuple[Score, ...]:
     """The columns that a cell fills, or helps to fill."""
-    dataset, settings = cell.settings["dataset"], dict(cell.settings["perturbation"])
+    dataset, settings = cell.settings["dataset"], cell.settings["perturbation"]
+
+    def of(*metrics: str) -> tuple[Score, ...]:
+        return tuple(Score(dataset, canonical_json(settings), metric) for metric in metrics)
+
     if "severity" in settings:
-        variant = canonical_json({k: v for k, v in settings.items() if k not in ("name", "severity")})
-        return Score(dataset, variant, "mce"), Score(dataset, variant, "relative_mce")
+        return (*of("top1", "ece", "nll"), *(Score(dataset, variant(settings), m) for m in ("mce", "relative_mce")))
     if dataset == "imagenet_real":
-        return (Score(dataset, canonical_json(settings), "real"),)
-    top1 = Score(dataset, canonical_json(settings), "top1")
+        return of("real")  # the record's other values are about the first labels of its images
     is_main = dataset in ("imagenet", "mini") and settings["name"] == "clean"
-    return (top1, replace(top1, metric="top5")) if is_main else (top1,)
+    return of("top1", *(("top5",) if is_main else ()), "ece", "nll")
+
+
+def variant(settings: Mapping[str, Any]) -> str:
+    """What corrupted cells have in common whose errors make one mCE: all but name and severity, as canonical JSON."""
+    return canonical_json({k: v for k, v in settings.items() if k not in ("name", "severity")})
+
+
+def mean_of(dataset: str, variant: str, cells: Iterable[tuple[str, int]], metric: str = "top1") -> Score:
+    """The column of a mean over corrupted cells, (name, severity); of a single one that of the cell itself."""
+    cells, common = sorted(set(cells)), json.loads(variant)
+    if len(cells) == 1:
+        return Score(dataset, canonical_json({**common, "name": cells[0][0], "severity": cells[0][1]}), metric)
+    by_name: dict[str, list[int]] = {}
+    for name, severity in cells:
+        by_name.setdefault(name, []).append(severity)
+    return Score(dataset, canonical_json({**common, "cells": by_name}), metric)
+
+
+def titles(scores: Iterable[Score]) -> dict[Score, str]:
+    """A heading for each; those that would be equal are numbered in order."""
+    scores = sorted(set(scores), key=lambda s: s.order)
+    alike: dict[str, list[Score]] = {}
+    for score in scores:
+        alike.setdefault(score.title, []).append(score)
+    return {
+        score: title if len(those) == 1 else f"{title} ({i})"
+        for title, those in alike.items()
+        for i, score in enumerate(those, 1)
+    }
+
+
+def cells_text(cells: Mapping[str, Sequence[int]]) -> str:
+    """All of them, corruptions of the same severities together: `fog, snow 2 4; frost 1 2 3 4 5`."""
+    names: dict[tuple[int, ...], list[str]] = {}
+    for name, severities in cells.items():
+        names.setdefault(tuple(severities), []).append(name)
+    return "; ".join(f"{', '.join(those)} {' '.join(map(str, of))}" for of, those in names.items())
+
+
+def _cells_title(cells: Mapping[str, Sequence[int]]) -> str:
+    text = cells_text(cells)
+    return text if len(text) <= 24 else f"{sum(map(len, cells.values()))} cells"
 
 
 def _standard(suite: str, fgsm: dict[str, Any], pgd: dict[str, Any], recipe: dict[str, str]) -> tuple[Score, ...]:
