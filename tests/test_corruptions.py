@@ -3,12 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from reference_draws import NumpyDraws
 
 from gfnet_bench.corruptions import CORRUPTIONS, RECIPES, SEVERITIES, corrupt
 from gfnet_bench.corruptions.base import apply
 from gfnet_bench.corruptions.draws import CounterDraws
-from gfnet_bench.corruptions.reference import corrupt_reference
+from gfnet_bench.corruptions.reference import NumpyDraws, corrupt_reference
 from gfnet_bench.errors import GfnetBenchError, UsageError
 
 # Drawn by generators that cannot be fed with the reference's numbers; statistics are tested with the noises.

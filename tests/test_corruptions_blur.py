@@ -1,10 +1,9 @@
 import numpy as np
 import pytest
 import torch
-from reference_draws import NumpyDraws
 
 from gfnet_bench.corruptions import base, defocus_blur, elastic_transform, gaussian_blur, glass_blur, zoom_blur
-from gfnet_bench.corruptions.reference import corrupt_reference
+from gfnet_bench.corruptions.reference import NumpyDraws, corrupt_reference
 
 pytest.importorskip("imagecorruptions", reason='needs pip install "gfnet-bench[reference]"')
 cv2 = pytest.importorskip("cv2")

@@ -5,12 +5,11 @@ import math
 import numpy as np
 import pytest
 import torch
-from reference_draws import NumpyDraws
 
 from gfnet_bench.corruptions.base import apply
 from gfnet_bench.corruptions.draws import CounterDraws
 from gfnet_bench.corruptions.poisson import poisson_table
-from gfnet_bench.corruptions.reference import corrupt_reference
+from gfnet_bench.corruptions.reference import NumpyDraws, corrupt_reference
 from gfnet_bench.randomness import bits, image_seeds
 
 CPU = torch.device("cpu")

@@ -12,12 +12,12 @@ import pytest
 import torch
 from http_server import serve
 from PIL import Image
-from reference_draws import NumpyDraws
 
 from gfnet_bench.corruptions import textures
 from gfnet_bench.corruptions.base import RECIPES, apply
 from gfnet_bench.corruptions.draws import CounterDraws
 from gfnet_bench.corruptions.motion_blur import magick_blur
+from gfnet_bench.corruptions.reference import NumpyDraws, corrupt_reference
 from gfnet_bench.errors import GfnetBenchError, MissingError
 
 SEVERITIES = (1, 2, 3, 4, 5)
@@ -59,8 +59,6 @@ def compare(found, expected, share):
 @pytest.mark.parametrize("name", NAMES)
 def test_bytes_are_those_of_imagecorruptions(name, severity):
     pytest.importorskip("imagecorruptions", reason='needs pip install "gfnet-bench[reference]"')
-    from gfnet_bench.corruptions.reference import corrupt_reference
-
     share = {"frost": 0.93, "fog": 1}.get(name, 0.999)
     for images in (pictures(2, 40, 57), pictures(1, 64, 64), *([pictures(1, 224, 224)] if severity == 4 else [])):
         seeds = [7, 8][: len(images)]

@@ -16,6 +16,7 @@ from operator import index
 from typing import Any, Protocol, TypeVar
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 from gfnet_bench.catalog import CORRUPTIONS, SEVERITIES
@@ -107,6 +108,14 @@ def divided(x: Tensor, by: float) -> Tensor:
     Where levels are truncated to bytes at the end, whole ones come out a level lower by that.
     """
     return x.div_(torch.full((), by, dtype=x.dtype, device=x.device))
+
+
+def picture(image: Tensor) -> Image.Image:
+    """(3, h, w) uint8 on the CPU as Pillow has it."""
+    levels = image.permute(1, 2, 0)
+    if levels.is_contiguous():
+        return Image.fromarray(levels.numpy())
+    return Image.merge("RGB", [Image.fromarray(plane.numpy()) for plane in image])  # four times as fast as a copy
 
 
 def check_severity(severity: int) -> None:

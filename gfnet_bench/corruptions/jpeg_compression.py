@@ -13,10 +13,9 @@ import io
 import numpy as np
 import simplejpeg
 import torch
-from PIL import Image
 from torch import Tensor
 
-from gfnet_bench.corruptions.base import Draws, corruption
+from gfnet_bench.corruptions.base import Draws, corruption, picture
 
 # The example tables of the JPEG standard (ITU-T T.81, K.1 and K.2), by row.
 _LUMA = """16 11 10 16 24 40 51 61  12 12 14 19 26 58 60 55  14 13 16 24 40 57 69 56  14 17 22 29 51 87 80 62
@@ -62,11 +61,11 @@ def jpeg(images: Tensor, quality: int) -> Tensor:
     """
     if images.device.type != "cpu":
         return jpeg_of_tensors(images, quality)
-    levels = np.ascontiguousarray(images.permute(0, 2, 3, 1).numpy())
-    out = np.empty_like(levels)
-    for i, image in enumerate(levels):
+    b, c, h, w = images.shape
+    out = np.empty((b, h, w, c), dtype=np.uint8)
+    for i, image in enumerate(images):
         file = io.BytesIO()
-        Image.fromarray(image).save(file, "JPEG", quality=quality)
+        picture(image).save(file, "JPEG", quality=quality)
         out[i] = simplejpeg.decode_jpeg(file.getvalue())
     return torch.from_numpy(out).permute(0, 3, 1, 2)
 

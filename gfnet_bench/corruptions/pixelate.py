@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from gfnet_bench.corruptions.base import Draws, corruption
+from gfnet_bench.corruptions.base import Draws, corruption, picture
 
 _FRACTION = 22  # bits
 
@@ -40,9 +40,9 @@ def _pixelated(images: Tensor, factor: float, back: Image.Resampling) -> Tensor:
         return pixelated_by_products(images, factor, back)
     h, w = images.shape[2:]
     out = np.empty((len(images), h, w, 3), dtype=np.uint8)
-    for i, image in enumerate(images.permute(0, 2, 3, 1).contiguous().numpy()):
+    for i, image in enumerate(images):
         # One side at a time: from version 13 on, Pillow would begin with the rows of tall images (python-pillow #9549).
-        narrow = Image.fromarray(image).resize((int(w * factor), h), Image.Resampling.BOX)
+        narrow = picture(image).resize((int(w * factor), h), Image.Resampling.BOX)
         small = narrow.resize((int(w * factor), int(h * factor)), Image.Resampling.BOX)
         out[i] = np.asarray(small.resize((w, h), back))
     return torch.from_numpy(out).permute(0, 3, 1, 2)

@@ -10,7 +10,7 @@ and `resource_filename` mean something else; the package itself and NumPy stay a
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from importlib import metadata
@@ -18,15 +18,17 @@ from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from threading import Lock
 from types import ModuleType, SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
 
 from gfnet_bench.catalog import CORRUPTIONS
 from gfnet_bench.corruptions.base import SMALLEST, check_severity
 from gfnet_bench.errors import GfnetBenchError, MissingError
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 VERSION = "1.1.2"  # another one gives other bytes
 
@@ -50,8 +52,6 @@ def corrupt_reference(images: NDArray[np.uint8], name: str, severity: int, seeds
         GfnetBenchError: if the images are not of that shape and type.
         MissingError: if imagecorruptions is not installed.
     """
-    import numpy as np
-
     name = CORRUPTIONS[name].name
     check_severity(severity)
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3 or min(images.shape[1:3]) < SMALLEST:
@@ -66,13 +66,47 @@ def corrupt_reference(images: NDArray[np.uint8], name: str, severity: int, seeds
 
 
 def _corrupt_one(package: Any, image: NDArray[np.uint8], name: str, severity: int, seed: int) -> NDArray[np.uint8]:
-    import numpy as np
-    from PIL import Image
-
     # The same stream as np.random.seed(seed) and the global functions, without touching them.
     package.np.random = np.random.RandomState(seed % 2**32)
     corrupted = getattr(package, name)(Image.fromarray(image), severity)
     return np.asarray(corrupted).astype(np.uint8)
+
+
+class NumpyDraws:
+    """`Draws` as the package draws them: from NumPy's old generator, one an image, in the order its functions ask.
+
+    With them our corruptions get the numbers that `corrupt_reference` gets for the same seeds.
+    """
+
+    def __init__(self, seeds: Sequence[int]) -> None:
+        """One stream for each seed, of which the low 32 bits count."""
+        self._states = [np.random.RandomState(int(seed) % 2**32) for seed in seeds]
+
+    def uniform(self, low: float, high: float, shape: Sequence[int]) -> Tensor:
+        """(b, *shape) float64 in [low, high)."""
+        return self._each(lambda state: state.uniform(low, high, shape))
+
+    def normal(self, shape: Sequence[int]) -> Tensor:
+        """(b, *shape) float64 of mean 0 and standard deviation 1."""
+        return self._each(lambda state: state.normal(size=shape))
+
+    def integers(self, low: int, high: int | Tensor, shape: Sequence[int]) -> Tensor:
+        """(b, *shape) int64 in [low, high); `high` may be (b,)."""
+        highs = torch.as_tensor(high).expand(len(self._states)).tolist()
+        drawn = [
+            np.asarray(state.randint(low, high, shape), dtype=np.int64)
+            for state, high in zip(self._states, highs, strict=True)
+        ]
+        return torch.from_numpy(np.stack(drawn))
+
+    def poisson(self, levels: Tensor, scale: float) -> Tensor:
+        """(b, ...) int64 of mean levels / 255 * scale."""
+        rates = levels.numpy() / 255.0 * scale
+        drawn = [state.poisson(rate) for state, rate in zip(self._states, rates, strict=True)]
+        return torch.from_numpy(np.stack(drawn))
+
+    def _each(self, draw: Callable[[np.random.RandomState], Any]) -> Tensor:
+        return torch.from_numpy(np.stack([np.asarray(draw(state)) for state in self._states]))
 
 
 @lru_cache(maxsize=1)
@@ -82,7 +116,6 @@ def _package() -> Any:
     try:
         installed = metadata.distribution("imagecorruptions")
         import cv2
-        import numpy as np
         import skimage
         from scipy.ndimage import map_coordinates
         from skimage.filters import gaussian
