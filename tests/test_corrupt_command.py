@@ -232,7 +232,11 @@ def test_a_folder_made_otherwise_is_refused(source, tmp_path, capsys):
         (["{val}"], 2, "needs SRC and DST"),
         (["{tmp}/nowhere", "{tmp}/out"], 1, "expected a folder of images, found nothing"),
         (["{val}/top.jpg", "{tmp}/out"], 1, "expected a folder of images, found a file"),
-        (["{tmp}/empty", "{tmp}/out"], 1, "expected images (.bmp, .jpeg, .jpg, .png, .webp) in"),
+        (
+            ["{tmp}/empty", "{tmp}/out"],
+            1,
+            "expected images (.bmp, .jpeg, .jpg, .pgm, .png, .ppm, .tif, .tiff, .webp) in",
+        ),
         (["{val}", "{val}"], 2, "expected DST outside of SRC"),
         (["{val}", "{val}/n01440764/out"], 2, "expected DST outside of SRC"),
         (["{val}", "{tmp}"], 1, "expected an empty folder, or one that `gfnet-bench corrupt` has made"),

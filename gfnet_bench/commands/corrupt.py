@@ -21,7 +21,10 @@ examples:
   gfnet-bench corrupt photos out --recipe imagecorruptions --corruption all --dry-run
   gfnet-bench corrupt --preview photo.jpg sheet.png             what they look like: 19 rows, 5 columns
 
-A run that was stopped continues where it stopped. Files: DST/<corruption>/<severity>/<subfolders of SRC>/<name>.
+A run that was stopped continues where it stopped. Files: DST/<corruption>/<severity>/<subfolders of SRC>/<name>; those
+of ImageNet's validation set go to class folders named by WordNet id, however they lie in SRC, so that
+`robustness --dataset imagenet_c` reads them. It will not give the numbers of --dataset imagenet_c_generated to the last
+digit: the same seed draws other random numbers there, and images are resized by another library, to a level or two.
 """
 
 
@@ -59,8 +62,11 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.preview:
         from gfnet_bench.studies.contact_sheet import draw
 
-        if arguments.corruption or arguments.severity or arguments.no_resize:
-            raise UsageError("--preview draws all 19 corruptions at 5 severities; leave out what chooses among them")
+        if arguments.corruption or arguments.severity or arguments.no_resize or arguments.dry_run:
+            raise UsageError(
+                "--preview draws all 19 corruptions at 5 severities, on the CPU; of the options it heeds "
+                "--recipe and --seed alone"
+            )
         file = arguments.target or Path("preview.png")
         draw(arguments.source, file, recipe=recipe, seed=arguments.seed)
         options.note(f"wrote {file}")
@@ -86,6 +92,10 @@ def run(arguments: argparse.Namespace) -> int:
         workers=options.workers(arguments),
         progress=not arguments.no_progress,
     )
+    if folder.classes.unknown:
+        options.note(
+            f"--dataset imagenet_c will not read it, though its images are ImageNet's: {folder.classes.unknown}"
+        )
     skipped = f"; {len(bad)} bad images skipped, see above" if bad else ""
     options.note(f"{folder.target}: wrote {written:,} files{skipped}")
     return 1 if bad else 0
@@ -96,14 +106,14 @@ def _dry_run(folder: Folder, names: list[str], levels: list[int]) -> int:
     from collections import Counter
 
     from gfnet_bench.reports.tables import Column, render
-    from gfnet_bench.studies.corrupted_folder import Cell
+    from gfnet_bench.studies.corrupted_folder import cells_of
 
-    todo = folder.todo(names, levels)
-    missing = Counter(cell for cells in todo.values() for cell in cells)
+    cells = cells_of(names, levels)
+    jobs = folder.todo(cells)
+    missing = Counter(cell for job in jobs for cell in job.cells)
     rows = [
-        {"corruption": name, "severity": level, "images": len(todo), "to write": missing[Cell(name, level)]}
-        for name in names
-        for level in levels
+        {"corruption": cell.corruption, "severity": cell.severity, "images": len(jobs), "to write": missing[cell]}
+        for cell in cells
     ]
     print(render(rows, [Column(key, key) for key in rows[0]], "text"), end="")
     options.note(f"{missing.total():,} files to write in {folder.target}, images {folder.transform}")

@@ -32,20 +32,36 @@ def read(spec: DatasetSpec, data_dirs: Sequence[Path], corruption: Corruption | 
 
     def recognise(folder: Path) -> str | None:
         # A data folder may hold anything, so there the official file names are asked for as well.
-        return _layout(folder, official_names=folder in data_dirs and folder.name not in spec.folders)
+        return layout_of(folder, official_names=folder in data_dirs and folder.name not in spec.folders)
 
     folder, layout = find_folder(spec, data_dirs, recognise)
+    return read_folder(spec.name, folder, layout, data_dirs)
+
+
+def read_folder(name: str, folder: Path, layout: str, data_dirs: Sequence[Path]) -> Found:
+    """List the images of a folder, and prove the order of their labels.
+
+    Args:
+        name: of the data set, for messages.
+        folder: holds the images.
+        layout: how, as `layout_of` calls it.
+        data_dirs: the search for label files goes up from `folder` to one of these.
+
+    Raises:
+        GfnetBenchError: if they cannot be labelled, or the order of the labels is another one or none that can be told.
+    """
     if layout == FLAT:
-        items, source = _read_flat(spec.name, folder, data_dirs)
+        items, source = _read_flat(name, folder, data_dirs)
         layout = f"{layout}, labels of {source}"
     else:
         label_of = wnid_label if layout == BY_WNID else index_label
-        items = items_of_folders(spec.name, folder, label_of, range(1000))
-    _check_order(spec.name, folder, layout, items)
+        items = items_of_folders(name, folder, label_of, range(1000))
+    _check_order(name, folder, layout, items)
     return Found(folder, layout, items)
 
 
-def _layout(folder: Path, official_names: bool) -> str | None:
+def layout_of(folder: Path, official_names: bool) -> str | None:
+    """How validation images lie in a folder, in words; None if it holds none that are known by place or by name."""
     subs = class_folders(folder)
     for layout, known in (
         (BY_WNID, [sub for sub in subs if sub in class_index()]),

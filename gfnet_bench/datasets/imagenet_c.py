@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from gfnet_bench.catalog import CORRUPTION_GROUPS, SEVERITIES
 from gfnet_bench.datasets.base import DATASETS, Corruption, DatasetSpec, Found
-from gfnet_bench.datasets.layouts import find_folder, items_of_folders, sorted_items, wnid_label
+from gfnet_bench.datasets.classes import file_number
+from gfnet_bench.datasets.layouts import (
+    class_folders,
+    find_folder,
+    image_names,
+    items_of_folders,
+    sorted_items,
+    wnid_label,
+)
 from gfnet_bench.errors import GfnetBenchError, MissingError
+
+MANIFEST = "corrupt.json"  # what `gfnet-bench corrupt` leaves in a folder, beside the corruptions
 
 
 def severity_folders(folder: Path) -> dict[Corruption, list[Path]]:
@@ -41,10 +51,32 @@ def read(spec: DatasetSpec, data_dirs: Sequence[Path], corruption: Corruption | 
             )
         case [one]:
             label = f"{spec.name} {corruption.name} {corruption.severity}"
-            return Found(one, layout, items_of_folders(label, one, wnid_label, range(1000)))
+            return Found(one, layout, items_of_folders(label, one, wnid_label, _classes(label, folder, one)))
         case several:
             places = " and ".join(map(str, several))
             raise GfnetBenchError(f"{spec.name}: expected one copy, found {places}; remove one")
+
+
+def _classes(label: str, folder: Path, cell: Path) -> Collection[int]:
+    """The classes that must be there: all of them in what comes as an archive, those there are in what we made.
+
+    A part of the validation set may be corrupted too, and then the number of images says so.
+
+    Raises:
+        GfnetBenchError: if we made it of images whose classes nobody could tell.
+    """
+    names = class_folders(cell)
+    there = {class_index for name in names if (class_index := wnid_label(name)) is not None}
+    if (folder / MANIFEST).is_file():
+        if not there:
+            raise GfnetBenchError(
+                f"{label}: expected class folders named by WordNet id in {cell}, found none: it was made of images "
+                "whose classes could not be told. Put them into such folders, or their label file beside them, and run "
+                "`gfnet-bench corrupt` with another DST"
+            )
+        if all(file_number(image) for name in names for image in image_names(cell / name)):
+            return there
+    return range(1000)
 
 
 DATASETS.add(

@@ -12,7 +12,8 @@ from gfnet_bench.datasets.classes import class_index, file_number
 from gfnet_bench.datasets.image_files import BadFile, file_status, printable
 from gfnet_bench.errors import GfnetBenchError, MissingError
 
-IMAGE_SUFFIXES = frozenset({".jpeg", ".jpg", ".png", ".bmp", ".webp"})
+# Those of torchvision's folders.
+IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 
 
 def find_folder(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,7 @@ from gfnet_bench.catalog import CORRUPTIONS, SEVERITIES
 from gfnet_bench.corruptions import RECIPES, corrupt
 from gfnet_bench.datasets.decode import BadImage, decode
 from gfnet_bench.datasets.image_files import BadFile, read_file
-from gfnet_bench.errors import GfnetBenchError, MissingError
+from gfnet_bench.errors import GfnetBenchError, MissingError, UsageError
 from gfnet_bench.randomness import image_seeds
 from gfnet_bench.studies.corrupted_folder import TRANSFORMS, transformed
 
@@ -28,9 +30,12 @@ def draw(image: Path, file: Path, *, recipe: str = "imagenet_c", seed: int = 0) 
     enlarged, pixel for pixel.
 
     Raises:
+        UsageError: if the sheet would take the place of the image.
         MissingError: if there is no such image.
         GfnetBenchError: if it cannot be decoded, or the sheet cannot be written.
     """
+    if file.exists() and file.samefile(image):
+        raise UsageError(f"the sheet would take the place of {image}; name another file after it")
     clean = _read(image, recipe)
     pixels = torch.from_numpy(clean).permute(2, 0, 1)[None]
     seeds = image_seeds([image.name], seed)
@@ -52,9 +57,13 @@ def draw(image: Path, file: Path, *, recipe: str = "imagenet_c", seed: int = 0) 
         for column, tile in enumerate([pixels, *tiles]):
             picture = Image.fromarray(tile[0].permute(1, 2, 0).numpy())
             sheet.paste(picture.resize((TILE, TILE), Image.Resampling.NEAREST), (_left(column), top))
+    part = file.with_name(f".{os.getpid()}.partial")
     try:
-        sheet.save(file, "PNG", optimize=True)
+        sheet.save(part, "PNG", optimize=True)
+        part.replace(file)
     except OSError as error:
+        with contextlib.suppress(OSError):
+            part.unlink()
         raise GfnetBenchError(f"cannot write {file} ({error.strerror or error}); choose another DST") from None
 
 

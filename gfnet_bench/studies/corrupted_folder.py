@@ -1,22 +1,27 @@
 """A folder of images written again, corrupted: `DST/<corruption>/<severity>/<the source's own subfolders>/<name>`.
 
-A file appears under its name once it is whole, and its pixels depend on the settings and its own path alone: what a
-run that was stopped has left is right, and the next run makes the rest.
+Validation images of ImageNet go to class folders named by WordNet id instead, as ImageNet-C has them, however they lie
+in the source. A file appears under its name once it is whole, and its pixels depend on the settings, its image and the
+path of that alone: what a run that was stopped has left is right, and the next run makes the rest. The random numbers
+are others than those of `imagenet_c_generated` at the same seed, which go by the ids of images; both are of one law.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
+import hashlib
+import math
+import os
 import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor, as_completed
+from concurrent.futures import Executor, ThreadPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -27,17 +32,24 @@ from tqdm import tqdm
 
 from gfnet_bench import __version__
 from gfnet_bench.catalog import CORRUPTIONS, MCE_NAMES, SEVERITIES
-from gfnet_bench.corruptions.base import RECIPES, SMALLEST, check_severity, uncoded
-from gfnet_bench.datasets.decode import BadImage, decode
-from gfnet_bench.datasets.image_files import BadFile, read_file
-from gfnet_bench.datasets.layouts import IMAGE_SUFFIXES, class_folders, image_names
+from gfnet_bench.corruptions.base import RECIPES, SMALLEST, check_severity, picture, uncoded
+from gfnet_bench.corruptions.textures import FILES, texture_file
+from gfnet_bench.datasets.decode import BadImage, check_size, decode
+from gfnet_bench.datasets.image_files import BadFile, printable, read_file
+from gfnet_bench.datasets.imagenet import BY_WNID
+from gfnet_bench.datasets.imagenet_c import MANIFEST
+from gfnet_bench.datasets.layouts import IMAGE_SUFFIXES
 from gfnet_bench.datasets.prepared import versions
 from gfnet_bench.download import alone
 from gfnet_bench.errors import GfnetBenchError, MissingError, UsageError
+from gfnet_bench.evaluate import out_of_memory
 from gfnet_bench.processes import pool
 from gfnet_bench.randomness import image_seeds
+from gfnet_bench.studies import corruption_manifest
+from gfnet_bench.studies.image_tree import class_folders_of_imagenet, images_below
 
-MANIFEST = "corrupt.json"
+LONGEST_NAME = 255  # bytes, of a file
+LARGEST = 65_500  # pixels a side, of a JPEG file as libjpeg writes it
 WORTH_PROCESSES = 1000  # files; fewer are written before processes have started
 
 # What the script of each published set does to an image before it corrupts it; `imagecorruptions` does nothing.
@@ -61,7 +73,43 @@ class Cell(NamedTuple):
         return Path(self.corruption, str(self.severity))
 
 
-Todo = dict[str, list[Cell]]  # image, as its path in the source -> the cells it is missing from
+def cells_of(corruptions: Sequence[str], severities: Sequence[int]) -> list[Cell]:
+    """All of these corruptions at all of these severities.
+
+    Raises:
+        UsageError: if a name or severity is unknown.
+    """
+    for severity in severities:
+        check_severity(severity)
+    return list(dict.fromkeys(Cell(CORRUPTIONS[name].name, level) for name in corruptions for level in severities))
+
+
+class Job(NamedTuple):
+    """What there is to do of one image.
+
+    Attributes:
+        image: its path in the source.
+        name: the path of what is made of it, in every cell.
+        cells: those it is missing from.
+    """
+
+    image: str
+    name: str
+    cells: list[Cell]
+
+
+class Classes(NamedTuple):
+    """The class folders that images of ImageNet go to.
+
+    Attributes:
+        of: image -> WordNet id; empty where images keep the folders they are in.
+        unknown: why validation images of ImageNet have to keep them, so that --dataset imagenet_c will not read them.
+    """
+
+    of: Mapping[str, str]
+    unknown: str | None = None
+
+
 Reasons = dict[str, str]  # image -> why it could not be corrupted
 
 
@@ -95,81 +143,56 @@ class Folder:
         """What happens to an image before it is corrupted, in words."""
         return TRANSFORMS.get(self.recipe, UNCHANGED) if self.resize else UNCHANGED
 
+    @cached_property
+    def classes(self) -> Classes:
+        """See `Classes`."""
+        try:
+            return Classes(class_folders_of_imagenet(self.source))
+        except GfnetBenchError as error:
+            return Classes({}, str(error))
+
+    @property
+    def settings(self) -> corruption_manifest.Settings:
+        """What decides the files and where they are."""
+        return {
+            "source": os.path.realpath(self.source),
+            "recipe": self.recipe,
+            "seed": self.seed,
+            "transform": self.transform,
+            "layout": BY_WNID if self.classes.of else corruption_manifest.AS_IN_SOURCE,
+        }
+
     def name(self, image: str) -> str:
         """The path of a corrupted image in its cell: JPEG where the recipe ends in one, else PNG, which loses nothing.
 
-        A name that fits is kept.
+        A file name that fits is kept.
         """
-        suffixes = (".jpeg", ".jpg") if RECIPES[self.recipe].jpeg_quality else (".png",)
         path = PurePosixPath(image)
+        if image in self.classes.of:
+            path = PurePosixPath(self.classes.of[image], path.name)
+        suffixes = (".jpeg", ".jpg") if RECIPES[self.recipe].jpeg_quality else (".png",)
         return str(path if path.suffix.lower() in suffixes else path.with_suffix(suffixes[0].replace("jpeg", "JPEG")))
 
-    def todo(self, corruptions: Sequence[str] = MCE_NAMES, severities: Sequence[int] = SEVERITIES) -> Todo:
-        """All images, each with the cells it is missing from.
+    def todo(self, cells: Sequence[Cell]) -> list[Job]:
+        """All images, each with those of the cells that it is missing from, or in which it is older than the image.
 
         Raises:
-            UsageError: if a name or severity is unknown, or the target lies in the source.
+            UsageError: if the target lies in the source.
             MissingError: if the source has no images.
             GfnetBenchError: if two images would get one name, or the target holds something else.
         """
-        cells = [Cell(CORRUPTIONS[name].name, severity) for name in corruptions for severity in severities]
-        for severity in severities:
-            check_severity(severity)
-        if self.target.resolve().is_relative_to(self.source.resolve()):
+        if Path(os.path.realpath(self.target)).is_relative_to(os.path.realpath(self.source)):
             raise UsageError(f"expected DST outside of SRC, found {self.target} in {self.source}; choose another")
-        images = _images(self.source)
-        names = {image: self.name(image) for image in images}
-        twice = [name for name, count in Counter(names.values()).items() if count > 1]
-        if twice:
-            both = " and ".join(image for image in images if names[image] == twice[0])
-            raise GfnetBenchError(f"{self.source}: {both} would both be written as {twice[0]}; rename one")
-        self._check_manifest()
-        todo: Todo = {image: [] for image in images}
-        for cell in dict.fromkeys(cells):
-            there = set(_walk(self.target / cell.folder))
-            for image, missing in todo.items():
-                if names[image] not in there:
-                    missing.append(cell)
-        return todo
-
-    @property
-    def _settings(self) -> dict[str, Any]:
-        settings = {**asdict(self), "source": str(self.source.resolve()), "transform": self.transform}
-        return {key: settings[key] for key in ("source", "recipe", "seed", "transform")}
-
-    def _check_manifest(self) -> dict[str, Any]:
-        """What the manifest says, or would say of a new folder.
-
-        Raises:
-            GfnetBenchError: if the target was made with other settings, or not by us.
-        """
-        file = self.target / MANIFEST
-        try:
-            found: dict[str, Any] = json.loads(file.read_text())
-            other = {key: found[key] for key, value in self._settings.items() if found[key] != value}
-        except (FileNotFoundError, NotADirectoryError):
-            if self.target.exists() and not (self.target.is_dir() and _is_empty(self.target)):
-                raise GfnetBenchError(
-                    f"{self.target}: expected an empty folder, or one that `gfnet-bench corrupt` has made, found "
-                    "another one; choose another DST"
-                ) from None
-            return {**self._settings, "made_with": []}
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise GfnetBenchError(f"{file}: expected the settings of a corrupted folder, found {error!r}") from None
-        if other:
-            was, now = (", ".join(f"{key} {settings[key]}" for key in other) for settings in (found, self._settings))
-            raise GfnetBenchError(f"{self.target}: made with {was}, but now it is {now}; choose another DST")
-        return found
-
-    def _write_manifest(self, device: str) -> None:
-        """Note the settings, and what the files are made with: pixels may differ by a level between devices."""
-        manifest = self._check_manifest()
-        made_with = {"device": device.partition(":")[0], "gfnet_bench": __version__, **versions()}
-        if made_with not in manifest["made_with"]:
-            manifest["made_with"].append(made_with)
-            part = self.target / f".{MANIFEST}.partial"
-            part.write_text(json.dumps(manifest, indent=1) + "\n")
-            part.replace(self.target / MANIFEST)
+        changed = _images(self.source)
+        jobs = [Job(image, self.name(image), []) for image in changed]
+        _check_names(self.source, jobs)
+        corruption_manifest.check(self.target, self.settings)
+        for cell in cells:
+            written = _whole_files(self.target / cell.folder)
+            for job in jobs:
+                if written.get(job.name, -1) < changed[job.image]:
+                    job.cells.append(cell)
+        return jobs
 
 
 def corrupt_folder(
@@ -194,16 +217,23 @@ def corrupt_folder(
         progress: show a bar on stderr.
 
     Raises:
-        GfnetBenchError: as `Folder.todo` does, or if files cannot be written. What has been written is kept.
+        GfnetBenchError: as `cells_of` and `Folder.todo` do, or if files cannot be written, or memory runs out. What
+            has been written is kept.
         MissingError: if a texture of `frost` cannot be had.
     """
-    folder.todo(corruptions, severities)  # what cannot be done at all leaves nothing behind
+    cells = cells_of(corruptions, severities)
+    folder.todo([])  # what cannot be done at all leaves nothing behind
+    if "frost" in {cell.corruption for cell in cells}:
+        for texture in FILES:
+            texture_file(texture)
     try:
         folder.target.mkdir(parents=True, exist_ok=True)
         with alone(folder.target / f".{MANIFEST}"):
-            todo = {image: cells for image, cells in folder.todo(corruptions, severities).items() if cells}
-            folder._write_manifest(device)
-            return _write_all(folder, todo, device, batch_size, workers, progress)
+            jobs = [job for job in folder.todo(cells) if job.cells]
+            made_with = {"device": device.partition(":")[0], "gfnet_bench": __version__, **versions()}
+            corruption_manifest.note(folder.target, folder.settings, made_with)
+            # A copy without the classes, which would go to a worker with every batch.
+            return _write_all(replace(folder), jobs, device, batch_size, workers, progress)
     except OSError as error:
         raise GfnetBenchError(f"cannot write to {folder.target} ({error.strerror}); choose another DST") from None
     except BrokenProcessPool:
@@ -213,23 +243,26 @@ def corrupt_folder(
         ) from None
 
 
-def _write_all(folder: Folder, todo: Todo, device: str, batch_size: int, workers: int, progress: bool) -> Outcome:
-    share = -(-len(todo) // max(workers, 1))  # so that a small folder keeps every worker busy
-    batches = _batches(todo, max(1, min(batch_size, share)))
-    total, written, bad = sum(map(len, todo.values())), 0, Reasons()
+def _write_all(
+    folder: Folder, jobs: Sequence[Job], device: str, batch_size: int, workers: int, progress: bool
+) -> Outcome:
+    share = -(-len(jobs) // max(workers, 1))  # so that a small folder keeps every worker busy
+    size = max(1, min(batch_size, share))
+    batches = [jobs[i : i + size] for i in range(0, len(jobs), size)]
+    files = {job.image: len(job.cells) for job in jobs}
+    total, written, bad = sum(files.values()), 0, Reasons()
     bar = tqdm(total=total, desc=folder.target.name, unit="file", disable=not progress)
     with bar, _executor(device, workers if total >= WORTH_PROCESSES else 0) as executor:
         results: Iterator[tuple[int, Reasons]]
         if executor is None:
             results = (_write_batch(folder, batch, device) for batch in batches)
         else:
-            jobs: list[Future[tuple[int, Reasons]]]
-            jobs = [executor.submit(_write_batch, folder, batch, device) for batch in batches]
-            results = (job.result() for job in as_completed(jobs))
+            futures = [executor.submit(_write_batch, folder, batch, device) for batch in batches]
+            results = (future.result() for future in as_completed(futures))
         for count, reasons in results:
             for image, reason in reasons.items():
-                tqdm.write(f"skipped {folder.source / image}: {reason}", file=sys.stderr)
-                bar.total -= len(todo[image])
+                tqdm.write(f"skipped {printable(folder.source / image)}: {reason}", file=sys.stderr)
+                bar.total -= files[image]
             bar.update(count)
             written, bad = written + count, {**bad, **reasons}
     return Outcome(written, dict(sorted(bad.items())))
@@ -255,35 +288,57 @@ def _executor(device: str, workers: int) -> Iterator[Executor | None]:
 _device_in_use = threading.Lock()  # the memory of one batch is enough
 
 
-def _write_batch(folder: Folder, todo: Todo, device: str) -> tuple[int, Reasons]:
-    """Decode some images once, and write what is missing of them: how many files, and which images are bad."""
-    images, bad = _read(folder, todo)
-    for size in {image.shape for image in images.values()}:
-        names = [name for name, image in images.items() if image.shape == size]
-        pixels = torch.from_numpy(np.stack([images[name] for name in names])).permute(0, 3, 1, 2).to(device)
-        seeds = image_seeds(names, folder.seed)
-        for cell in dict.fromkeys(cell for name in names for cell in todo[name]):
-            rows = [row for row, name in enumerate(names) if cell in todo[name]]
-            with _device_in_use:
-                corrupted = uncoded(pixels[rows], *cell, recipe=folder.recipe, seeds=seeds[rows]).cpu()
-            for row, image in zip(rows, corrupted, strict=True):
-                file = folder.target / cell.folder / folder.name(names[row])
-                _save(image, file, RECIPES[folder.recipe].jpeg_quality)
-    return sum(len(todo[image]) for image in images), bad
+def _write_batch(folder: Folder, jobs: Sequence[Job], device: str) -> tuple[int, Reasons]:
+    """Decode some images once, and write what is missing of them: how many files, and which images are bad.
+
+    Raises:
+        GfnetBenchError: if a file cannot be written, or there is too little memory for these images.
+    """
+    images, bad = _read(folder, jobs)
+    try:
+        for shape in {image.shape for image in images.values()}:
+            alike = [job for job in jobs if job.image in images and images[job.image].shape == shape]
+            _write_alike(folder, alike, np.stack([images[job.image] for job in alike]), device)
+    except (RuntimeError, MemoryError) as error:
+        if not out_of_memory(error):
+            raise
+        height, width = max((image.shape[:2] for image in images.values()), key=math.prod)
+        raise GfnetBenchError(
+            f"memory ran out at {len(images)} images of up to {width} x {height} pixels; run again with a smaller "
+            "--batch-size, fewer --workers, or without --no-resize, what has been written is kept"
+        ) from None
+    return sum(len(job.cells) for job in jobs if job.image in images), bad
 
 
-def _read(folder: Folder, names: Mapping[str, object]) -> tuple[dict[str, NDArray[np.uint8]], Reasons]:
-    """The images of these names as they are to be corrupted, (h, w, 3) each, and why some cannot be."""
+def _write_alike(folder: Folder, jobs: Sequence[Job], images: NDArray[np.uint8], device: str) -> None:
+    """Write what is missing of images of one size: (n, h, w, 3)."""
+    pixels = torch.from_numpy(images).permute(0, 3, 1, 2).to(device)
+    seeds = image_seeds([printable(job.image) for job in jobs], folder.seed)
+    for cell in dict.fromkeys(cell for job in jobs for cell in job.cells):
+        rows = [row for row, job in enumerate(jobs) if cell in job.cells]
+        with _device_in_use:
+            corrupted = uncoded(pixels[rows], *cell, recipe=folder.recipe, seeds=seeds[rows]).cpu()
+        for row, image in zip(rows, corrupted, strict=True):
+            _save(image, folder.target / cell.folder / jobs[row].name, RECIPES[folder.recipe].jpeg_quality)
+
+
+def _read(folder: Folder, jobs: Sequence[Job]) -> tuple[dict[str, NDArray[np.uint8]], Reasons]:
+    """The images of these jobs as they are to be corrupted, (h, w, 3) each, and why some cannot be."""
     images, bad = {}, Reasons()
-    for name in names:
+    for job in jobs:
         try:
-            image = transformed(decode(read_file(folder.source / name)), folder.transform)
-            if min(image.shape[:2]) < SMALLEST:
-                height, width = image.shape[:2]
-                raise BadImage(f"{width} x {height} pixels, expected at least {SMALLEST} x {SMALLEST}")
-            images[name] = image
+            size = len(os.fsencode(PurePosixPath(job.name).name))
+            if size > LONGEST_NAME:
+                raise BadFile(f"its name would have {size} bytes, and {LONGEST_NAME} are the most")
+            image = transformed(decode(read_file(folder.source / job.image)), folder.transform)
+            height, width = image.shape[:2]
+            if min(height, width) < SMALLEST or max(height, width) > LARGEST:
+                raise BadImage(
+                    f"{width} x {height} pixels, expected at least {SMALLEST} x {SMALLEST}, at most {LARGEST:,} a side"
+                )
+            images[job.image] = image
         except BadFile as error:
-            bad[name] = str(error)
+            bad[job.image] = str(error)
     return images, bad
 
 
@@ -297,6 +352,7 @@ def transformed(image: NDArray[np.uint8], transform: str) -> NDArray[np.uint8]:
     height, width = image.shape[:2]
     shorter = min(height, width)
     size = int(256 * width / shorter), int(256 * height / shorter)  # torchvision's rounding
+    check_size(*size, " after resizing")
     left, top = (round((side - 224) / 2) for side in size)
     resized = Image.fromarray(image).resize(size, Image.Resampling.BILINEAR)
     return np.array(resized.crop((left, top, left + 224, top + 224)))
@@ -304,14 +360,16 @@ def transformed(image: NDArray[np.uint8], transform: str) -> NDArray[np.uint8]:
 
 def _save(image: Tensor, file: Path, quality: int | None) -> None:
     """Write (3, h, w) uint8 so that the file is whole or not there."""
-    picture = Image.fromarray(image.permute(1, 2, 0).numpy())
-    part = file.with_name(f".{file.name}.partial")
+    code = hashlib.blake2b(
+        os.fsencode(file.name), digest_size=8
+    ).hexdigest()  # with the name itself it could be too long
+    part = file.with_name(f".{code}.partial")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         if quality is None:
-            picture.save(part, "PNG")
+            picture(image).save(part, "PNG")
         else:
-            picture.save(part, "JPEG", quality=quality, optimize=True)
+            picture(image).save(part, "JPEG", quality=quality, optimize=True)
         part.replace(file)
     except OSError as error:
         with contextlib.suppress(OSError):
@@ -321,33 +379,34 @@ def _save(image: Tensor, file: Path, quality: int | None) -> None:
         ) from None
 
 
-def _images(source: Path) -> list[str]:
+def _images(source: Path) -> dict[str, int]:
+    """Each image, and when it was last changed, in nanoseconds; 0 where its name leads to nothing."""
     if not source.is_dir():
         raise MissingError(f"expected a folder of images, found {'a file' if source.exists() else 'nothing'}: {source}")
-    images = sorted(_walk(source))
+    images = {image: _changed(entry) for image, entry in images_below(source)}
     if not images:
         suffixes = ", ".join(sorted(IMAGE_SUFFIXES))
         raise MissingError(f"expected images ({suffixes}) in {source} or its subfolders, found none")
-    return images
+    return dict(sorted(images.items()))
 
 
-def _walk(folder: Path, inside: str = "") -> Iterator[str]:
-    """The images in a folder and its subfolders, as paths in it with forward slashes; none if it does not exist."""
+def _changed(entry: os.DirEntry[str]) -> int:
     try:
-        yield from (inside + name for name in image_names(folder))
-        for name, subfolder in class_folders(folder).items():
-            yield from _walk(subfolder, f"{inside}{name}/")
-    except (FileNotFoundError, NotADirectoryError):
-        return
-    except OSError as error:
-        raise GfnetBenchError(f"cannot read {folder} ({error.strerror})") from None
+        return entry.stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
-def _is_empty(folder: Path) -> bool:
-    """Whether it has nothing but hidden files, such as a lock."""
-    return all(file.name.startswith(".") for file in folder.iterdir())
+def _check_names(source: Path, jobs: Sequence[Job]) -> None:
+    """Refuse two images that would get one name."""
+    names = Counter(job.name for job in jobs)
+    if twice := [job for job in jobs if names[job.name] > 1]:
+        name = twice[0].name
+        both = " and ".join(job.image for job in twice if job.name == name)
+        raise GfnetBenchError(f"{source}: {both} would both be written as {name}; rename one")
 
 
-def _batches(todo: Todo, size: int) -> list[Todo]:
-    names = list(todo)
-    return [{name: todo[name] for name in names[i : i + size]} for i in range(0, len(names), size)]
+def _whole_files(folder: Path) -> dict[str, int]:
+    """What has been written in a cell, and when, in nanoseconds; a machine that lost power leaves files of no bytes."""
+    statuses = ((name, entry.stat()) for name, entry in images_below(folder) if entry.is_file())
+    return {name: status.st_mtime_ns for name, status in statuses if status.st_size}
