@@ -184,9 +184,8 @@ def _panel(axes: Axes, measure: str, found: Sequence[Curve], quoted: Sequence[Qu
     # Linear axes end a little above what was measured: an estimate far beyond would flatten all of it.
     ceiling = math.inf if log else 1.25 * highest
     top = highest
-    last = max(n for curve in found for n in (*curve.tokens, *curve.beyond))
     for paper in quoted:
-        _quote(axes, paper, scale, last, "read off the paper's figure")
+        _quote(axes, paper, scale, "read off the paper's figure")
     labels = []
     for curve in found:
         look = figures.look(MODELS[curve.name].family if curve.name in MODELS else curve.name)
@@ -207,7 +206,7 @@ def _panel(axes: Axes, measure: str, found: Sequence[Curve], quoted: Sequence[Qu
             )
             figures.explain(bars, "Bars", "from first to third quartile of the repeats, around their median")
             top = max(top, min(max(high), 1.25 * highest))
-        end, text = (curve.tokens[-1], y[-1]), TITLES.get(curve.name) or figures.short(curve.name)
+        end, text = (curve.tokens[-1], y[-1]), figures.short(TITLES.get(curve.name, curve.name))
         exponent = f"$N^{{{curve.fit.exponent:.2f}}}$" if curve.fit else ""
         if curve.beyond and curve.fit:
             there = np.geomspace(curve.tokens[-1], curve.beyond[-1], 50)
@@ -218,7 +217,8 @@ def _panel(axes: Axes, measure: str, found: Sequence[Curve], quoted: Sequence[Qu
             top = max(top, end[1] * scale)
             text += f"\nestimate {exponent}\n($R^2$ = {curve.fit.r2:.4f})"
         elif log and exponent:
-            text += f" {exponent}"
+            separator = " " if figures.width(text) < 48 else "\n"
+            text += f"{separator}{exponent}"
         labels.append(Label(*end, text, look.colour))
     axes.set_ylabel(f"{panel.short} ({unit})", labelpad=2)
     _scales(axes, sorted({n for curve in found for n in (*curve.tokens, *curve.beyond)}), log, 1.04 * top / scale)
@@ -231,21 +231,19 @@ def _panel_of_paper(axes: Axes, measure: str, quoted: Sequence[Quoted], log: boo
     unit, scale = _unit(panel, highest)
     labels = []
     for paper in quoted:
-        _quote(axes, paper, scale, paper.tokens[-1], f"read off the paper's figure, {_PAPER_SETUP}")
+        _quote(axes, paper, scale, f"read off the paper's figure, {_PAPER_SETUP}")
         labels.append(Label(paper.tokens[-1], paper.costs[-1] / scale, paper.name, figures.GREY))
     axes.set_ylabel(f"{panel.short} ({unit})", labelpad=2)
     _scales(axes, sorted({n for paper in quoted for n in paper.tokens}), log, 1.04 * highest / scale)
     figures.name_curves(axes, labels)
 
 
-def _quote(axes: Axes, paper: Quoted, scale: float, last: int, what: str) -> None:
-    """A curve of the paper as far as the axis goes, thin and grey."""
+def _quote(axes: Axes, paper: Quoted, scale: float, what: str) -> None:
+    """A curve of the paper, thin and grey; above our curves, which it may well coincide with, and below our marks."""
     style, word = _PAPER_LOOKS[paper.name]
-    shown = [(n, cost / scale) for n, cost in zip(paper.tokens, paper.costs, strict=True) if n <= last]
-    if shown:
-        # Above our curves, which it may well coincide with, and below our marks.
-        (line,) = axes.plot(*zip(*shown, strict=True), style, color=figures.GREY, linewidth=0.7, zorder=3.5)
-        figures.explain(line, f"Grey, {what}", f"{paper.name} {word}")
+    costs = [cost / scale for cost in paper.costs]
+    (line,) = axes.plot(paper.tokens, costs, style, color=figures.GREY, linewidth=0.7, zorder=3.5)
+    figures.explain(line, f"Grey, {what}", f"{paper.name} {word}")
 
 
 def _scales(axes: Axes, sizes: Sequence[int], log: bool, top: float) -> None:
@@ -283,16 +281,24 @@ def _scales(axes: Axes, sizes: Sequence[int], log: bool, top: float) -> None:
 
 
 def _published(measure: str, found: Sequence[Curve]) -> list[Quoted]:
-    """The paper's curves of the mixers that are drawn; points within twice the reading error of nought are left out."""
+    """The paper's curves of the mixers that are drawn.
+
+    Points within twice the reading error of nought are left out, and multiply-adds where our axis has ended.
+    """
     panel = _PANELS[measure]
+    last = max(n for curve in found for n in (*curve.tokens, *curve.beyond)) if measure == "count" else math.inf
     quoted = []
     for paper, mixer in _PAPER.items():
-        rows = [r for r in published_rows("fig2_efficiency") if r["model"] == paper and r[panel.column]]
-        rows = [r for r in rows if float(r[panel.column]) >= 2 * panel.reading_error]
-        if rows and any(curve.name == mixer for curve in found):
-            costs = [float(r[panel.column]) * panel.published_unit for r in rows]
-            quoted.append(Quoted(paper, [int(r["tokens"]) for r in rows], costs))
+        read = [(int(r["tokens"]), float(r[panel.column] or 0)) for r in _rows_of(paper)]
+        read = [(n, cost) for n, cost in read if n <= last and cost >= 2 * panel.reading_error]
+        if len(read) > 1 and any(curve.name == mixer for curve in found):  # one point is no curve
+            tokens, costs = zip(*read, strict=True)
+            quoted.append(Quoted(paper, tokens, [cost * panel.published_unit for cost in costs]))
     return quoted
+
+
+def _rows_of(paper: str) -> list[dict[str, str]]:
+    return [row for row in published_rows("fig2_efficiency") if row["model"] == paper]
 
 
 _COLUMNS = [
@@ -322,11 +328,7 @@ def _data(
                 law = {"exponent": curve.fit.exponent, "r2": curve.fit.r2}
                 estimate = {"kind": "estimate", "name": curve.name, **law}
                 rows += [{**estimate, "tokens": n, key: float(curve.fit.at(n))} for n in curve.beyond]
-        last = max(n for curve in found for n in (*curve.tokens, *curve.beyond))
         for paper in quoted.get(measure, ()):
-            rows += [
-                {"kind": "published", "name": paper.name, "tokens": n, key: cost}
-                for n, cost in zip(paper.tokens, paper.costs, strict=True)
-                if n <= last or measure != "count"
-            ]
+            read = zip(paper.tokens, paper.costs, strict=True)
+            rows += [{"kind": "published", "name": paper.name, "tokens": n, key: cost} for n, cost in read]
     return Table(name, title, _COLUMNS, rows)

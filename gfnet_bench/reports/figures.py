@@ -215,7 +215,7 @@ def write_below(figure: Figure, text: str) -> None:
     figure.draw_without_rendering()  # settles a layout that is computed
     figure.set_layout_engine("none")
     wide, high = figure.get_size_inches()
-    lines = textwrap.wrap(printable(text), int(21 * wide))
+    lines = textwrap.wrap(_drawable(text), int(21 * wide), break_on_hyphens=False)
     room = 0.08 + 0.115 * len(lines)
     places = [(axes, axes.get_position(original=True)) for axes in figure.axes]
 
@@ -233,21 +233,43 @@ def write_below(figure: Figure, text: str) -> None:
 
 def plain(text: str) -> str:
     """Any text as matplotlib's: a name is no formula, and a character without a glyph is written as its code point."""
-    shown = "".join(c if ord(c) in _glyphs() else f"U+{ord(c):04X}" for c in printable(text))
-    return shown.replace("$", r"\$")
+    return _drawable(text).replace("$", r"\$")
+
+
+def short(name: str, room: float = 62) -> str:
+    """A name that fits beside a curve, in so many points: its middle is left out where it is long."""
+    line = _drawable(name)
+    shown, kept = line, min(len(line), 60)
+    while width(shown) > room and kept > 2:
+        kept -= 1
+        shown = f"{line[: kept - kept // 2]}…{line[-(kept // 2) :]}"
+    return plain(shown)
+
+
+def width(text: str) -> float:
+    """Points that a name at a curve takes."""
+    font = _font()
+    font.set_size(FONT - 1, 72)
+    font.set_text(text)
+    return font.get_width_height()[0] / 64
+
+
+def _drawable(text: str) -> str:
+    return "".join(c if ord(c) in _glyphs() else f"U+{ord(c):04X}" for c in printable(text))
 
 
 @cache
 def _glyphs() -> frozenset[int]:
-    from matplotlib.font_manager import findfont, get_font
-
-    return frozenset(get_font(findfont(STYLE["font.family"])).get_charmap())
+    return frozenset(_font().get_charmap())
 
 
-def short(name: str, most: int = 24) -> str:
-    """A name that has room at a curve: its middle is left out where it is long."""
-    line = printable(name)
-    return plain(line if len(line) <= most else f"{line[: most - 8]}…{line[-7:]}")
+@cache
+def _font() -> Any:
+    """A font of our own: the one that matplotlib shares has the size and angle of whatever was drawn last."""
+    from matplotlib.font_manager import findfont
+    from matplotlib.ft2font import FT2Font
+
+    return FT2Font(findfont(STYLE["font.family"]))
 
 
 def new_figure(width: float, height: float) -> Figure:

@@ -301,7 +301,9 @@ def _of_groups(network: Network) -> str:
 def spread(
     axes: Axes, x: Sequence[float] | NDArray[Any], low: NDArray[Any], high: NDArray[Any], colour: str, meaning: str
 ) -> None:
-    """A band around a curve; around a point alone a bar."""
+    """A band around a curve; around a point alone a bar; nothing where the ends are one."""
+    if not np.any(np.asarray(high) > np.asarray(low)):
+        return
     if len(x) > 1:
         explain(axes.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0), "Bands", meaning)
     else:

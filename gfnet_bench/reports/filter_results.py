@@ -208,6 +208,8 @@ class HeatMap:
     @property
     def bands(self) -> list[float]:
         """Mean errors over low, middle and high frequencies: a third of the mapped radius each."""
+        if not self.error.any():
+            return [0.0, 0.0, 0.0]
         everywhere = np.ones_like(self.error)
         return list(spectra.band_shares(self.error) * self.error.mean() / spectra.band_shares(everywhere))
 

@@ -226,7 +226,7 @@ def heat_maps(maps: Sequence[HeatMap], networks: Sequence[Network]) -> Drawing:
         image: Any = None
         for axes, name, m in zip(places, names, maps, strict=False):
             image = _map(axes, 100 * m.error, "inferno", (0, largest), reach)
-            axes.set_title(short(name, 20))
+            axes.set_title(short(name, 60 * side))  # points of the tile, in the smaller letters of curves
         for i, axes in enumerate(places):
             axes.tick_params(labelleft=i % across == 0)
         bar = inches(figure, 0.42, bars_at, 1.5, 0.07)
