@@ -1,7 +1,9 @@
 """Cells and records: what was asked, what came out, and where it lies on disk. Standard library only.
 
 One JSON file per record under `<results>/records/<study>/<model>/`, arrays in an `.npz` of the same name beside it.
-A file appears whole or not at all, so a run may be killed at any moment and started again.
+A file appears whole or not at all, so a run may be killed at any moment and started again. Every record is read in one
+place, which believes nothing: what is not where its cell belongs, or not what its study writes, is named and counts as
+not measured, so that the same command measures it again.
 """
 
 from __future__ import annotations
@@ -12,18 +14,18 @@ import logging
 import math
 import os
 import re
+import secrets
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gfnet_bench.errors import GfnetBenchError, MissingError
+from gfnet_bench.files import alone_in, shown, write_together
+from gfnet_bench.schemas import SCHEMA, Unfit, check_record, pack, read_beside, read_json
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-SCHEMA = 1
-"""The layout of a record file."""
 
 PROTOCOLS = {"robustness": 2, "complexity": 1, "filters": 1}
 """Raise a study's number when a change alters its results: older records then drop out of reports by themselves."""
@@ -121,17 +123,16 @@ class Record:
         }
 
     @classmethod
-    def from_json(cls, content: Mapping[str, Any]) -> Record:
+    def from_json(cls, content: Any) -> Record:
         """The inverse of `to_json`.
 
         Raises:
-            ValueError: if the schema is another one.
-            KeyError, TypeError: if the content is no record.
+            Unfit: if the content is no record.
         """
-        if content["schema"] != SCHEMA:
-            raise ValueError(f"schema is {content['schema']}, this version reads {SCHEMA}")
+        check_record(content)
+        cell = content["cell"]
         return cls(
-            Cell(**content["cell"]),
+            Cell(cell["study"], cell["protocol"], cell["model"], cell["settings"]),
             content["values"],
             content["error"],
             tuple(content["artifacts"]),
@@ -151,18 +152,15 @@ class Store:
 
     def __init__(self, folder: Path | str) -> None:
         self.folder = Path(folder)
+        self._read_before: dict[Path, tuple[Any, Record | str]] = {}
 
     def find(self, cell: Cell) -> Record | None:
-        """The record of `cell`; None where there is none or its file cannot be read, so that it is measured again."""
+        """The record of `cell`; None where there is none or its files are not whole, so that it is measured again."""
         path = self.folder / cell.path
-        if not path.exists():
+        if not os.path.lexists(path):
             return None
-        try:
-            record = _read(path)
-        except GfnetBenchError as error:
-            _log.warning("%s", error)
-            return None
-        return record if record.cell == cell else None
+        record = self._read(path)
+        return record if isinstance(record, Record) and record.cell == cell else None
 
     def save(self, record: Record, arrays: Mapping[str, NDArray] | None = None) -> Record:
         """Write the record, its arrays first: a record on disk always has them.
@@ -174,44 +172,43 @@ class Store:
         path.parent.mkdir(parents=True, exist_ok=True)
         beside = path.with_suffix(".npz")
         record = Record(record.cell, record.values, record.error, (beside.name,) if arrays else (), record.provenance)
+        text = json.dumps(record.to_json(), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+        for place in (path, beside):
+            _set_aside(place)
         if arrays:
-            write_atomic(beside, _npz(arrays))
-        text = json.dumps(record.to_json(), indent=1, allow_nan=False, ensure_ascii=False)
-        write_atomic(path, (text + "\n").encode())
-        if not arrays:
-            beside.unlink(missing_ok=True)
+            write_together({beside: pack(arrays), path: text.encode()})
+        else:
+            write_together({path: text.encode(), beside: None})
         return record
 
     def arrays(self, record: Record) -> dict[str, NDArray]:
         """The arrays saved with `record`.
 
         Raises:
-            MissingError: if it was saved without, or the file is gone.
+            MissingError: if it was saved without, or their file is gone or damaged.
         """
-        import numpy as np
-
-        path = (self.folder / record.cell.path).with_suffix(".npz")
-        if path.name not in record.artifacts or not path.exists():
-            raise MissingError(f"{path}: expected the arrays of a record, found no file; measure it with --overwrite.")
-        with np.load(path, allow_pickle=False) as file:
-            return dict(file)
+        path = self.folder / record.cell.path
+        beside = shown(path.with_suffix(".npz"))
+        if not record.artifacts:
+            raise MissingError(f"{beside}: expected the arrays of a record, found that it was saved without any.")
+        try:
+            return read_beside(path, record.to_json())
+        except (OSError, Unfit) as error:
+            raise MissingError(f"{beside}: expected the arrays of a record, {_reason(error)}; run it again.") from error
 
     def load(self) -> Loaded:
         """Read every record."""
         records: list[Record] = []
         problems: list[str] = []
         old: dict[str, int] = {}
-        for path in sorted((self.folder / "records").glob("*/*/[!.]*.json")):
-            try:
-                record = _read(path)
-            except GfnetBenchError as error:
-                problems.append(str(error))
-                continue
-            cell = record.cell
-            if cell.protocol == PROTOCOLS.get(cell.study, cell.protocol):
+        for path in _record_files(self.folder / "records", problems):
+            record = self._read(path)
+            if isinstance(record, str):
+                problems.append(record)
+            elif _is_current(record.cell):
                 records.append(record)
             else:
-                old[cell.study] = old.get(cell.study, 0) + 1
+                old[record.cell.study] = old.get(record.cell.study, 0) + 1
         for study, count in sorted(old.items()):
             current = PROTOCOLS[study]
             problems.append(f"{count} {study} records of another protocol than {current} are left out; measure again.")
@@ -220,46 +217,85 @@ class Store:
     def __iter__(self) -> Iterator[Record]:
         return iter(self.load().records)
 
+    def _read(self, path: Path) -> Record | str:
+        """The record in a file, or a sentence that says why there is none; unchanged files are read once."""
+        stamp = [_stamp(path), _stamp(path.with_suffix(".npz"))]
+        before = self._read_before.get(path)
+        if before is not None and before[0] == stamp:
+            return before[1]
+        found: Record | str
+        try:
+            found = _read(self.folder, path)
+        except (OSError, Unfit) as error:
+            found = f"{shown(path)}: expected a record, {_reason(error)}; it counts as not measured."
+            _log.warning("%s", found)
+        self._read_before[path] = stamp, found
+        return found
+
 
 def canonical_json(content: Any) -> str:
     """The one spelling of `content` that is hashed: sorted keys, no spaces, finite numbers."""
     return json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
-def write_atomic(path: Path, content: bytes) -> None:
-    """Write a file that is whole or absent, also after a power cut.
-
-    What a killed run left half-written keeps a hidden name ending in `.tmp`, which nothing reads and the next write
-    of the same file removes.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with temporary.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-    for leftover in path.parent.glob(f".{path.name}.*.tmp"):
-        leftover.unlink(missing_ok=True)
-
-
-def _read(path: Path) -> Record:
+def _read(folder: Path, path: Path) -> Record:
+    """The record in a file; looked at twice before it is given up, since another process may be replacing it."""
     try:
-        return Record.from_json(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, KeyError, TypeError, AttributeError, GfnetBenchError) as error:
-        reason = f"{type(error).__name__}: {error}"
-        raise GfnetBenchError(f"{path}: expected a record, found {reason}; it counts as not measured.") from error
+        return _whole_record(folder, path)
+    except (OSError, Unfit):
+        with alone_in(path.parent):
+            return _whole_record(folder, path)
 
 
-def _npz(arrays: Mapping[str, NDArray]) -> bytes:
-    """The same bytes for the same arrays: members in order of name, and NumPy dates every member 1980-01-01."""
-    import io
+def _whole_record(folder: Path, path: Path) -> Record:
+    record = Record.from_json(read_json(path))
+    if folder / record.cell.path != path:
+        raise Unfit(f"found a copy of the one that belongs at {shown(record.cell.path)}")
+    if _is_current(record.cell):
+        read_beside(path, record.to_json())
+    return record
 
-    import numpy as np
 
-    buffer = io.BytesIO()
-    members: dict[str, Any] = {name: arrays[name] for name in sorted(arrays)}
-    np.savez_compressed(buffer, **members)
-    return buffer.getvalue()
+def _is_current(cell: Cell) -> bool:
+    return cell.protocol == PROTOCOLS.get(cell.study, cell.protocol)
+
+
+def _reason(error: OSError | Unfit) -> str:
+    """The end of a sentence that began with what was expected."""
+    text = str(error) if isinstance(error, Unfit) else error.strerror or str(error)
+    return text if text.startswith("found") else f"found that {text}"
+
+
+def _stamp(path: Path) -> tuple[int, ...] | None:
+    """Differs once a file has been written to, or replaced."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+def _record_files(folder: Path, problems: list[str]) -> Iterator[Path]:
+    """The files that should hold records, by path; a folder that cannot be listed becomes a problem."""
+
+    def listed(folder: Path) -> list[Path]:
+        try:
+            return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        except OSError as error:
+            problems.append(f"{shown(folder)}: expected a folder of records, {_reason(error)}; they are left out.")
+            return []
+
+    for study in listed(folder):
+        for model in listed(study):
+            yield from (path for path in listed(model) if path.suffix == ".json")
+
+
+def _set_aside(path: Path) -> None:
+    """Rename a folder that stands in a file's place."""
+    if path.is_dir() and not path.is_symlink():
+        path.rename(path.with_name(f"{path.name}.folder-{secrets.token_hex(4)}"))
 
 
 def _slug(text: str) -> str:

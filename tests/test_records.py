@@ -9,26 +9,22 @@ import subprocess
 import sys
 import time
 
-import numpy as np
 import pytest
+from whole_records import scored
 
 from gfnet_bench import records
 from gfnet_bench.errors import GfnetBenchError, MissingError
 from gfnet_bench.records import PROTOCOLS, Cell, Record, Store
 
 PROTOCOL = PROTOCOLS["robustness"]
-SETTINGS = {
-    "dataset": "imagenet_a",
-    "limit": None,
-    "seed": 0,
-    "perturbation": {"name": "pgd", "norm": "linf", "epsilon": 1 / 255, "steps": 5},
-}
-CELL = Cell("robustness", PROTOCOL, "gfnet_s", SETTINGS)
-ARRAYS = {"top5": np.arange(10, dtype=np.int16).reshape(2, 5), "nll": np.array([0.5, 1.5], dtype=np.float32)}
+PGD = {"name": "pgd", "norm": "linf", "epsilon": 1 / 255, "steps": 5}
+WHOLE, ARRAYS = scored(dataset="imagenet_a", perturbation=PGD)
+CELL = WHOLE.cell
+SETTINGS = dict(CELL.settings)
 
 
 def record(**changes) -> Record:
-    fields = {"cell": CELL, "values": {"top1": 0.101, "images": 7500}, "provenance": {"seconds": 41.2}}
+    fields = {"cell": CELL, "values": WHOLE.values, "provenance": WHOLE.provenance}
     return Record(**{**fields, **changes})
 
 
@@ -37,7 +33,7 @@ def test_survives_save_and_load(tmp_path):
     saved = store.save(record(), ARRAYS)
     found = store.find(CELL)
     assert found == saved
-    assert found.values == {"top1": 0.101, "images": 7500}
+    assert found.values["top1"] == 8 / 12 and found.values["images"] == 12
     assert found.cell.settings["perturbation"]["epsilon"] == 1 / 255
     assert found.artifacts == (CELL.path.with_suffix(".npz").name,)
     back = store.arrays(found)
@@ -129,7 +125,7 @@ def test_an_unreadable_record_is_named_and_counts_as_not_measured(tmp_path, capl
     for text in (caplog.text, loaded.problems[0]):
         assert CELL.path.name in text
         assert "counts as not measured" in text
-    store.save(record())
+    store.save(record(), ARRAYS)
     assert store.find(CELL) is not None
     assert store.load().problems == []
 
@@ -144,7 +140,7 @@ def test_a_record_in_the_place_of_another_is_not_taken_for_it(tmp_path):
 
 def test_records_of_another_protocol_drop_out(tmp_path):
     store = Store(tmp_path)
-    store.save(record())
+    store.save(record(), ARRAYS)
     store.save(record(cell=Cell("robustness", 0, "gfnet_s", SETTINGS)))
     store.save(record(cell=Cell("of_my_own", 7, "gfnet_s", SETTINGS)))
     loaded = store.load()
@@ -163,18 +159,23 @@ def test_a_write_cut_short_leaves_the_old_record_and_no_trace_after_the_next(tmp
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", power_cut)
         with pytest.raises(KeyboardInterrupt):
-            store.save(record(values={"top1": 0.9}), ARRAYS)
-    (folder / f".{CELL.path.name}.4711.tmp").write_text('{"sch')
-    assert store.find(CELL).values["top1"] == 0.101
+            store.save(record(), {})
+    dead, alive = folder / f".{CELL.path.name}.4711.tmp", folder / ".4711-0123.tmp"
+    dead.write_text('{"sch')
+    alive.write_text('{"sch')  # another process's, for all anybody knows
+    yesterday = time.time() - 25 * 3600
+    os.utime(dead, (yesterday, yesterday))
+    assert store.find(CELL).artifacts
     assert len(list(store)) == 1
 
-    store.save(record(values={"top1": 0.9}), ARRAYS)
-    assert sorted(p.name for p in folder.iterdir()) == sorted([CELL.path.name, CELL.path.with_suffix(".npz").name])
+    store.save(record(), ARRAYS)
+    left = {CELL.path.name, CELL.path.with_suffix(".npz").name, alive.name}
+    assert {p.name for p in folder.iterdir()} == left
 
 
 KILLED = """
 import os, sys, numpy as np
-from gfnet_bench.records import PROTOCOLS, Cell, Record, Store
+from gfnet_bench.records import Cell, Record, Store
 replace, left = type(__import__("pathlib").Path()).replace, [3]
 def dying(self, target):
     left[0] -= 1
@@ -183,7 +184,7 @@ def dying(self, target):
     return replace(self, target)
 __import__("pathlib").Path.replace = dying
 for i in range(9):
-    cell = Cell("robustness", PROTOCOLS["robustness"], "m", {"dataset": str(i)})
+    cell = Cell("of_my_own", 1, "m", {"dataset": str(i)})
     Store(sys.argv[1]).save(Record(cell, {"top1": 0.5}), {"a": np.ones(3)})
 """
 
@@ -208,7 +209,7 @@ def test_saving_twice_gives_the_same_bytes(tmp_path, monkeypatch):
 
 
 def test_the_file_is_laid_out_as_documented(tmp_path):
-    Store(tmp_path).save(record())
+    Store(tmp_path).save(record(), ARRAYS)
     content = json.loads((tmp_path / CELL.path).read_text())
     assert list(content) == ["schema", "cell", "values", "error", "artifacts", "provenance"]
     assert list(content["cell"]) == ["study", "protocol", "model", "settings"]

@@ -5,11 +5,11 @@ import pytest
 
 from gfnet_bench import runner
 from gfnet_bench.errors import GfnetBenchError
-from gfnet_bench.records import PROTOCOLS, Cell, Store
+from gfnet_bench.records import Cell, Store
 
 
 def cells(count):
-    return [Cell("robustness", PROTOCOLS["robustness"], "tiny", {"dataset": "mini", "seed": i}) for i in range(count)]
+    return [Cell("of_my_own", 1, "tiny", {"dataset": "mini", "seed": i}) for i in range(count)]
 
 
 def measure(cell):

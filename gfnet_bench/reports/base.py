@@ -10,7 +10,8 @@ from typing import Protocol
 
 from gfnet_bench.catalog import MODELS
 from gfnet_bench.errors import MissingError, UsageError
-from gfnet_bench.records import Store, write_atomic
+from gfnet_bench.files import write_atomic
+from gfnet_bench.records import Store
 from gfnet_bench.registry import Registry
 from gfnet_bench.reports.tables import FORMATS, Table, render
 

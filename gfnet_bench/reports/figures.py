@@ -18,7 +18,7 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from gfnet_bench.records import write_atomic
+from gfnet_bench.files import write_atomic
 from gfnet_bench.reports.tables import Table, printable
 
 if TYPE_CHECKING:

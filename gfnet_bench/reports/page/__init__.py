@@ -7,7 +7,8 @@ from importlib.resources import files
 from pathlib import Path
 
 from gfnet_bench import __version__
-from gfnet_bench.records import Record, Store, write_atomic
+from gfnet_bench.files import write_atomic
+from gfnet_bench.records import Record, Store
 from gfnet_bench.reports.base import Report
 from gfnet_bench.reports.bibliography import bibtex
 from gfnet_bench.reports.cost_plots import cost_plots

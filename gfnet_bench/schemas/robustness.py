@@ -1,0 +1,96 @@
+"""Records of the robustness study: scores, and the predictions they were made from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from gfnet_bench.schemas.kinds import (
+    COUNT,
+    SHARE,
+    SIZE,
+    TEXT,
+    Array,
+    Arrays,
+    Beside,
+    Fields,
+    check,
+    either,
+    having,
+    maybe,
+    none_or,
+    number,
+    whole,
+    word,
+)
+
+MOST_IMAGES = 10**7
+ROUNDING = 1e-5
+"""What float32 probabilities may be above 1."""
+
+PERTURBATION: Fields = {
+    "name": TEXT,
+    **maybe(
+        {
+            "norm": either(TEXT, number(0)),
+            "epsilon": number(),
+            "eps": number(),
+            "steps": COUNT,
+            "severity": whole(1, 5),
+            "recipe": TEXT,
+        }
+    ),
+}
+SETTINGS: Fields = {
+    "dataset": TEXT,
+    "perturbation": having(PERTURBATION),
+    "transform": word("paper", "model"),
+    "img_size": none_or(SIZE),
+    "checkpoint": none_or(TEXT),
+    "limit": none_or(whole(1)),
+    "seed": whole(),
+    "dtype": TEXT,
+}
+VALUES: Fields = {
+    "top1": SHARE,
+    "top5": SHARE,
+    "images": whole(1, MOST_IMAGES),
+    "nll": number(0),
+    "ece": number(0, 1 + ROUNDING),
+    **maybe({"excluded": COUNT, "expected": none_or(COUNT)}),
+}
+
+
+def check_settings(settings: Mapping[str, Any]) -> None:
+    """Raise Unfit for settings no cell of the study has."""
+    check(settings, SETTINGS)
+
+
+def check_values(settings: Mapping[str, Any], values: Mapping[str, Any]) -> Beside:
+    """Raise Unfit for values that are not of such a cell; what lies beside them."""
+    has_answers = settings["dataset"] == "imagenet_real"
+    check(values, {**VALUES, **({"real": SHARE} if has_answers else {})})
+    check(values, {"images": whole(1, settings["limit"] or MOST_IMAGES)})
+    n = "n" if has_answers else values["images"]  # images without an answer are among the predictions alone
+    arrays = {
+        "top5": Array("i2", (n, "k"), 0),
+        "confidence": Array("f4", (n,), 0, 1 + ROUNDING),
+        "nll": Array("f4", (n,), 0),
+        "labels": Array("i2", (n,), 0),
+        **({"real": Array("i1", (n,), -1, 1)} if has_answers else {}),
+    }
+    return Beside(arrays, _scores)
+
+
+def _scores(arrays: Arrays) -> dict[str, Any]:
+    """The values of these predictions, worked out once more."""
+    from gfnet_bench import metrics
+
+    real = arrays.get("real")
+    if real is None:
+        return metrics.scores(metrics.from_arrays(arrays))
+    kept = real >= 0
+    if not kept.any():
+        return {"images": 0}
+    scored = metrics.from_arrays({name: array[kept] for name, array in arrays.items()})
+    return {**metrics.scores(scored), "real": float(real[kept].mean())}
