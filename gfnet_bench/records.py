@@ -72,8 +72,9 @@ class Cell:
         for key in _NAMING:
             value = self.settings.get(key)
             value = value.get("name") if isinstance(value, dict) else value
-            parts += [] if value is None else [_slug(str(value))]
-        return Path("records", _slug(self.study), _slug(self.model), ".".join([*parts, self.sha256[:6]]) + ".json")
+            parts += [] if value is None else [_slug(str(value), 56)]
+        name = ".".join([*parts, self.sha256[:6]])
+        return Path("records", _slug(self.study), _slug(self.model), f"{name}.json")
 
     def __str__(self) -> str:
         return f"{self.model} {self.path.stem}"
@@ -298,6 +299,6 @@ def _set_aside(path: Path) -> None:
         path.rename(path.with_name(f"{path.name}.folder-{secrets.token_hex(4)}"))
 
 
-def _slug(text: str) -> str:
-    """A file name: a timm name may hold `/` and `:`."""
-    return re.sub(r"[^A-Za-z0-9_.-]+", "-", text).strip(".-") or "-"
+def _slug(text: str, longest: int = 200) -> str:
+    """A file name or a part of one: a timm name may hold `/` and `:`, and no file system takes more than 255 bytes."""
+    return re.sub(r"[^A-Za-z0-9_.-]+", "-", text).strip(".-")[:longest] or "-"

@@ -24,7 +24,7 @@ from gfnet_bench.schemas.kinds import (
     word,
 )
 
-_DEVICE: Fields = {"name": TEXT, **maybe({"threads": none_or(whole(1))})}
+_DEVICE: Fields = {"name": TEXT, **maybe({"kind": TEXT, "threads": none_or(whole(1))})}
 _TIMED: Fields = {
     "device": having(_DEVICE),
     "batch": whole(1),
@@ -62,14 +62,14 @@ VALUES: dict[str, Fields] = {
         "peak_bytes": COUNT,
         "reserved_bytes": none_or(COUNT),
         "weights_bytes": none_or(COUNT),
-        "mode": TEXT,
+        "mode": word("allocated", "process"),
     },
     "latency": {
         **dict.fromkeys(("latency_s", "latency_q1_s", "latency_q3_s"), number(1e-12)),
         "spread": number(0),
         "repeats": whole(1),
         "calls_per_repeat": whole(1),
-        "stopped": TEXT,
+        "stopped": word("spread", "budget"),
         "launch_bound": FLAG,
     },
 }
@@ -92,8 +92,8 @@ def check_values(settings: Mapping[str, Any], values: Mapping[str, Any]) -> Besi
     check(values, VALUES[measure])
     if measure != "latency":
         return Beside()
-    seconds = Array("f8", (values["repeats"],), 0)
-    return Beside({"seconds": seconds, "host_seconds": seconds}, _latency)
+    seconds = Array("f8", (values["repeats"],), 1e-12)
+    return Beside({"seconds": seconds, "host_seconds": seconds._replace(least=0)}, _latency)
 
 
 def _latency(arrays: Arrays) -> dict[str, Any]:
@@ -101,4 +101,4 @@ def _latency(arrays: Arrays) -> dict[str, Any]:
     import numpy as np
 
     low, median, high = np.quantile(arrays["seconds"], (0.25, 0.5, 0.75)).tolist()
-    return {"latency_s": median, "latency_q1_s": low, "latency_q3_s": high}
+    return {"latency_s": median, "latency_q1_s": low, "latency_q3_s": high, "spread": (high - low) / median}

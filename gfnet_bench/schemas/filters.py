@@ -27,14 +27,13 @@ from gfnet_bench.schemas.kinds import (
     word,
 )
 
-_KINDS = word("low_pass", "high_pass", "band_stop")
 _NOISE: Fields = {"name": word("fourier"), "norm": number(0), "frequencies": none_or(whole(1))}
 
 SETTINGS: dict[str, Fields] = {
     "spectra": {"img_size": none_or(SIZE), "checkpoint": none_or(TEXT)},
     "surgery": {
         **robustness.SETTINGS,
-        "kind": none_or(_KINDS),
+        "kind": none_or(word("low_pass", "high_pass", "band_stop")),
         "cutoff": none_or(either(number(), list_of(number(), 2))),
         "layer": none_or(COUNT),
     },
@@ -55,6 +54,8 @@ def check_settings(settings: Mapping[str, Any]) -> None:
     """Raise Unfit for settings no cell of the study has."""
     check(settings, {"measure": word(*SETTINGS)})
     check(settings, SETTINGS[settings["measure"]])
+    if (settings.get("kind") is None) != (settings.get("cutoff") is None):
+        raise Unfit(f"kind is {settings['kind']} and cutoff {settings['cutoff']}, expected both or neither")
     part, parts = settings.get("part", (0, 1))
     if part >= parts:
         raise Unfit(f"part is {part} of {parts}, expected one of 0 to {parts - 1}")
