@@ -84,7 +84,7 @@ def open_regular(path: Path) -> IO[bytes]:
     return os.fdopen(handle, "rb")
 
 
-def shown(path: Path) -> str:
+def shown(path: Path | str) -> str:
     """A path for a message; what a terminal or UTF-8 cannot take is escaped."""
     text = str(path)
     return text if text.isprintable() else repr(text)

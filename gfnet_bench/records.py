@@ -15,13 +15,13 @@ import math
 import os
 import re
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gfnet_bench.errors import GfnetBenchError, MissingError
-from gfnet_bench.files import alone_in, shown, write_together
+from gfnet_bench.files import alone_in, check_writable, shown, write_together
 from gfnet_bench.schemas import SCHEMA, Unfit, check_record, pack, read_beside, read_json
 
 if TYPE_CHECKING:
@@ -162,6 +162,26 @@ class Store:
             return None
         record = self._read(path)
         return record if isinstance(record, Record) and record.cell == cell else None
+
+    def prepare(self, cells: Iterable[Cell], drawn: Sequence[str] = ()) -> None:
+        """Make the folders that are going to be written to, and try them, before anything is measured.
+
+        Args:
+            cells: whose records.
+            drawn: folders of what is drawn from them, `tables` and `figures`.
+
+        Raises:
+            GfnetBenchError: if one cannot be written to.
+        """
+        places = [(self.folder / cell.path).parent for cell in cells] + [self.folder / name for name in drawn]
+        for folder in dict.fromkeys(places):
+            try:
+                check_writable(folder)
+            except OSError as error:
+                raise GfnetBenchError(
+                    f"expected a folder {shown(folder)} that takes results, found that it does not "
+                    f"({error.strerror}); nothing was measured: make room or name another with --output-dir"
+                ) from error
 
     def save(self, record: Record, arrays: Mapping[str, NDArray] | None = None) -> Record:
         """Write the record, its arrays first: a record on disk always has them.

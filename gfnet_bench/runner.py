@@ -123,7 +123,8 @@ def run(
         One record a cell, in the order of `cells`.
 
     Raises:
-        GfnetBenchError: if a record cannot be written (a full disk, say); all earlier ones are on disk.
+        GfnetBenchError: if a record cannot be written (a full disk, say); all earlier ones are on disk. Where none
+            can be, it is found out before anything is measured.
     """
     return run_together(
         cells, lambda group: [measure(group[0])], lambda cell: cell, store, overwrite=overwrite, progress=progress
@@ -153,6 +154,7 @@ def run_together(
         See `run`. Cells that were measured together share their time equally.
     """
     kept, to_do = plan(cells, store, overwrite)
+    store.prepare(to_do)
     records = {record.cell: record for record in kept}
     told: set[str] = set()
     measured = 0

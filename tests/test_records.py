@@ -4,16 +4,19 @@ import hashlib
 import json
 import logging
 import math
+import multiprocessing
 import os
 import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 from whole_records import scored
 
 from gfnet_bench import records
 from gfnet_bench.errors import GfnetBenchError, MissingError
+from gfnet_bench.files import write_atomic
 from gfnet_bench.records import PROTOCOLS, Cell, Record, Store
 
 PROTOCOL = PROTOCOLS["robustness"]
@@ -197,6 +200,53 @@ def test_a_killed_run_leaves_whole_records_only(tmp_path):
     assert [r.cell.settings["dataset"] for r in loaded.records] == ["0"]
     assert loaded.problems == []
     assert Store(tmp_path).arrays(loaded.records[0])["a"].tolist() == [1, 1, 1]
+
+
+def write_many(folder, number, rounds):
+    """A process's share: cells of its own, and one that all write, each with numbers of its own."""
+    store = Store(folder)
+    for i in range(rounds):
+        own = Cell("of_my_own", 1, "m", {"dataset": f"{number}", "seed": i})
+        store.save(Record(own, {"top1": 0.5}), {"a": np.full(50, number)})
+        whole, arrays = scored(images=12 + number)
+        store.save(whole, arrays)
+        assert store.find(whole.cell) is not None
+        write_atomic(folder / "tables" / "table.md", f"{number}\n".encode() * 1000)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs processes that start at once")
+def test_many_processes_may_write_to_one_folder(tmp_path):
+    (tmp_path / "tables").mkdir()
+    crowd = [multiprocessing.get_context("fork").Process(target=write_many, args=(tmp_path, i, 8)) for i in range(16)]
+    for process in crowd:
+        process.start()
+    for process in crowd:
+        process.join()
+    assert [process.exitcode for process in crowd] == [0] * 16
+    loaded = Store(tmp_path).load()
+    assert loaded.problems == []
+    assert len(loaded.records) == 16 * 8 + 1  # arrays and numbers of the shared one are of the same process
+    assert len((tmp_path / "tables" / "table.md").read_text().split()) == 1000
+    assert list(tmp_path.rglob("*.tmp")) == []
+
+
+def test_a_folder_is_left_to_itself_after_a_failed_write(tmp_path, monkeypatch):
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    store = Store(tmp_path)
+    store.save(record(), ARRAYS)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(OSError, match="No space"):
+            store.save(record(), ARRAYS)
+    assert list(tmp_path.rglob("*.tmp")) == []
+    assert list(store) == [store.find(CELL)]
+
+
+def test_names_of_any_length_make_files(tmp_path):
+    long = Cell("of_my_own", 1, "m" * 1000, {"dataset": "d" * 1000, "perturbation": {"name": "p" * 1000}})
+    assert Store(tmp_path).save(Record(long, {"x": 1})) == Store(tmp_path).find(long)
 
 
 def test_saving_twice_gives_the_same_bytes(tmp_path, monkeypatch):

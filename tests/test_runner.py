@@ -97,6 +97,48 @@ def test_a_full_disk_ends_the_run_and_keeps_what_was_saved(tmp_path, monkeypatch
     assert len(Store(tmp_path).load().records) == 2
 
 
+def no_room(folder, monkeypatch):
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+
+
+def a_file_above(folder, monkeypatch):
+    (folder / "records").write_text("")
+
+
+def a_file_instead(folder, monkeypatch):
+    folder.rmdir()
+    folder.write_text("")
+
+
+def a_link_in_circles(folder, monkeypatch):
+    (folder / "records").symlink_to("records")
+
+
+def read_only(folder, monkeypatch):
+    def refused(self, *args, **kwargs):
+        raise OSError(30, "Read-only file system", str(self))
+
+    monkeypatch.setattr("pathlib.Path.mkdir", refused)
+
+
+@pytest.mark.parametrize("damage", [no_room, a_file_above, a_file_instead, a_link_in_circles, read_only])
+def test_results_that_cannot_be_written_are_noticed_before_anything_is_measured(tmp_path, monkeypatch, damage):
+    damage(tmp_path, monkeypatch)
+    measured = []
+    with pytest.raises(GfnetBenchError, match="nothing was measured: make room or name another with --output-dir"):
+        runner.run(cells(4), measured.append, Store(tmp_path), progress=False)
+    assert measured == []
+
+
+def test_commands_that_draw_try_where_the_drawings_go(tmp_path):
+    (tmp_path / "figures").write_text("")
+    with pytest.raises(GfnetBenchError, match="nothing was measured"):
+        Store(tmp_path).prepare((), ("tables", "figures"))
+
+
 def test_an_interrupt_is_no_failure(tmp_path):
     def stopped(cell):
         raise KeyboardInterrupt

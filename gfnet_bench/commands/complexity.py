@@ -159,6 +159,7 @@ def _measure(cells: Sequence[Cell], store: Store, arguments: argparse.Namespace)
     from gfnet_bench import runner
     from gfnet_bench.studies.complexity import Bench
 
+    store.prepare((), () if arguments.count_only else ("figures",))
     bench = Bench("cpu" if arguments.count_only else options.device(arguments), arguments.time_budget)
     records = runner.run(cells, bench.measure, store, overwrite=arguments.overwrite, progress=not arguments.no_progress)
     _report(records, arguments)

@@ -112,6 +112,7 @@ def run(arguments: argparse.Namespace) -> int:
     store = Store(arguments.output_dir)
     if arguments.dry_run:
         return options.dry_run(cells, store, arguments, _describe)
+    store.prepare((), ("tables", "figures"))
     device = options.device(arguments)
     options.check_dtype(arguments.dtype, device)
     bench = study.Bench(

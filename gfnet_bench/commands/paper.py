@@ -73,6 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
     for sentence in dict.fromkeys(lacking.values()):
         options.note(f"not ready: {sentence}")
     if not arguments.dry_run:
+        store.prepare((), ("tables", "figures"))
         _measure(plans, lacking, store, arguments)
     summary = _summary(items, plans, lacking, store, arguments.suite)
     evidence = _evidence(summary)

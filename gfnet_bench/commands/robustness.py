@@ -144,6 +144,7 @@ def _measure(
     from gfnet_bench.studies.robustness import missing, together
 
     to_do = runner.plan(cells, store, arguments.overwrite).to_do
+    store.prepare(to_do)  # before weights are loaded
     lacking = missing(to_do, bench)
     for sentence in lacking:
         options.note(f"not ready: {sentence}")

@@ -105,7 +105,7 @@ class Operated:
         cutoff: radius in cycles per token, or two.
         layer: which was operated on; None for all.
         right: (n,) whether each image is.
-        ids_sha256: which images.
+        ids_sha256: which images; None where that was not noted.
         record: identity of the record it comes from.
     """
 
@@ -114,7 +114,7 @@ class Operated:
     cutoff: Cutoff
     layer: int | None
     right: NDArray[np.bool_]
-    ids_sha256: str
+    ids_sha256: str | None
     record: str
 
     @property
@@ -291,7 +291,7 @@ def _operated(record: Record, arrays: dict[str, NDArray[Any]]) -> Operated:
         right = arrays["real"][arrays["real"] >= 0] == 1
     cutoff = tuple(s["cutoff"]) if isinstance(s["cutoff"], list) else s["cutoff"]
     title = perturbation_title(s["dataset"], s["perturbation"])
-    ids = record.provenance["ids_sha256"]
+    ids = record.provenance.get("ids_sha256")
     return Operated(title, s["kind"], cutoff, s["layer"], right, ids, record.cell.sha256)
 
 

@@ -224,7 +224,7 @@ def _paired(surgery: Surgery) -> Table:
             "layer": o.layer,
             **o.percent,
         }
-        if learned is not None and learned.ids_sha256 == o.ids_sha256:
+        if learned is not None and learned.ids_sha256 == o.ids_sha256 is not None:
             d = metrics.compare(o.right, learned.right)
             low, high = (100 * end for end in d.interval)
             differs = {"difference_points": 100 * d.difference, "low_points": low, "high_points": high, "p": d.p}
