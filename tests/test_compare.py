@@ -5,19 +5,15 @@ import json
 import numpy as np
 import pytest
 from test_report_robustness import CLEAN, cell, failure, fill, record
+from whole_records import timed
 
 from gfnet_bench import metrics
 from gfnet_bench.cli import main
 from gfnet_bench.errors import MissingError
-from gfnet_bench.records import PROTOCOLS, Cell, Record, Store
+from gfnet_bench.records import Record, Store
 from gfnet_bench.reports.compare import compare
 
 REAL = cell("gfnet_s", "imagenet_real", CLEAN)
-
-
-def cost(**values) -> tuple[Record, dict]:
-    settings = {"measure": "latency", "subject": "block", "tokens": 196}
-    return Record(Cell("complexity", PROTOCOLS["complexity"], "global_filter", settings), values), {}
 
 
 def on(item: tuple[Record, dict], **provenance) -> tuple[Record, dict]:
@@ -28,11 +24,11 @@ def on(item: tuple[Record, dict], **provenance) -> tuple[Record, dict]:
 @pytest.fixture
 def runs(tmp_path) -> tuple[Store, Store]:
     clean, other = cell("gfnet_s", "imagenet", CLEAN), cell("deit_small", "imagenet", CLEAN)
-    a = [record(clean, 33), record(other, 20), record(REAL, 30), cost(latency_s=0.010), failure(*_broken())]
+    a = [record(clean, 33), record(other, 20), record(REAL, 30), timed(0.010), failure(*_broken())]
     b = [
         on(record(clean, 30, shift=1), device="cuda", torch="2.14.0"),
         on(record(other, 20), started="2027-01-01T00:00:00Z", seconds=1.0),
-        cost(latency_s=0.015),
+        timed(0.015),
         record(_broken()[0], 3),
     ]
     return fill(tmp_path / "a", a), fill(tmp_path / "b", b)

@@ -43,9 +43,11 @@ def surgery_record(model, dataset, perturbation, kind, cutoff, layer, right):
     labels = np.zeros(IMAGES, dtype=np.int16)
     top5 = np.tile(np.arange(1, 6, dtype=np.int16), (IMAGES, 1))
     top5[:right, 0] = 0
-    values = {"top1": right / IMAGES, "images": IMAGES}
-    record = Record(cell(model, "surgery", layer=layer, **settings), values, provenance={"ids_sha256": "the same"})
-    return record, {"top5": top5, "labels": labels}
+    half = np.full(IMAGES, 0.5, dtype=np.float32)
+    p = metrics.Predictions(top5, half, half, labels, ())
+    seen = {"ids_sha256": "the same"}
+    record = Record(cell(model, "surgery", layer=layer, **settings), metrics.scores(p), provenance=seen)
+    return record, metrics.to_arrays(p)
 
 
 def heatmap_record(model, error, part=(0, 1)):
@@ -53,7 +55,8 @@ def heatmap_record(model, error, part=(0, 1)):
     chosen = np.array_split(np.arange(len(frequencies)), part[1])[part[0]]
     wrong = np.array([round(20 * error(*k)) for k in frequencies[chosen]])
     settings = {**USUAL, "dataset": "mini", "perturbation": {"name": "fourier", "norm": 4.0, "frequencies": None}}
-    values = {"images": 20, "image": [8, 8], "clean_error": 0.1, "mean_error": float(wrong.mean() / 20)}
+    values = {"images": 20, "frequencies": len(chosen), "image": [8, 8], "clean_error": 0.1}
+    values |= {"mean_error": float(wrong.mean() / 20)}
     record = Record(cell(model, "heatmap", part=list(part), **settings), values)
     return record, {"frequencies": frequencies[chosen].astype(np.int16), "wrong": wrong.astype(np.int32)}
 

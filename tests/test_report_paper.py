@@ -8,6 +8,7 @@ import json
 
 import matplotlib
 import pytest
+import whole_records
 from matplotlib.text import Text
 
 from gfnet_bench import metrics
@@ -135,8 +136,8 @@ def test_models_and_figures_narrow_the_report(tmp_path):
     assert [len(table.rows) for table in report.tables] == [0, 1]
     assert [table.name for table in accuracy([], figures=["figure4"]).tables] == ["figure4"]
     store = Store(tmp_path)
-    store.save(scored("deit_small", 0.8), {})
-    assert row_of(REPORTS["accuracy"](store, suite="mini"), "DeiT-S")["top1"] == pytest.approx(80)
+    store.save(*whole_records.scored(model="deit_small"))
+    assert row_of(REPORTS["accuracy"](store, suite="mini"), "DeiT-S")["top1"] == pytest.approx(100 * 8 / 12)
 
 
 @pytest.fixture(scope="module")
