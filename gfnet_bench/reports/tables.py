@@ -223,7 +223,7 @@ def _field(value: Any) -> Any:
     """A text in one line; one that a spreadsheet would run begins with an apostrophe, as people type such a text."""
     if not isinstance(value, str):
         return value
-    text = printable(value)
+    text = value if value.isprintable() else printable(value)
     return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
 
 
