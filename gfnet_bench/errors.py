@@ -44,3 +44,18 @@ def remedy(error: OSError) -> str:
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return "allow it, or name another place, and run the same command again"
     return "mend that, or name another place, and run the same command again"
+
+
+def out_of_memory(error: BaseException | None) -> bool:
+    """Whether an exception, or what led to it, says that memory ran out, on whichever device and in whichever library.
+
+    What such an exception interrupted was not at fault: no file is bad because of it.
+    """
+    if error is None:
+        return False
+    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
+        return True
+    # torch.OutOfMemoryError says so in words, as do cuBLAS, cuFFT, cuDNN and the allocators; our own words may quote.
+    signs = ("out of memory", "can't allocate memory", "cannot allocate memory", "bad_alloc", "_ALLOC_FAILED")
+    in_words = not isinstance(error, (GfnetBenchError, OSError)) and any(sign in str(error) for sign in signs)
+    return in_words or out_of_memory(error.__cause__ or error.__context__)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from gfnet_bench.errors import GfnetBenchError
+from gfnet_bench.errors import GfnetBenchError, out_of_memory
 from gfnet_bench.metrics import Predictions
 from gfnet_bench.randomness import image_seeds
 
@@ -47,14 +47,6 @@ def precision(dtype: str, device: torch.device) -> Iterator[Callable[[], context
         yield lambda: contextlib.nullcontext() if half is None else torch.autocast(device.type, half)
     finally:
         torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = matmul, cudnn
-
-
-def out_of_memory(error: BaseException) -> bool:
-    """Whether an exception says that memory ran out, on whichever device and in whichever of its libraries."""
-    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
-        return True
-    signs = ("out of memory", "can't allocate memory", "_ALLOC_FAILED")  # the last of cuBLAS, cuFFT and cuDNN
-    return isinstance(error, RuntimeError) and any(sign in str(error) for sign in signs)
 
 
 def to_pixels(images: NDArray[np.uint8] | Tensor, device: torch.device) -> Tensor:

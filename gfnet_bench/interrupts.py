@@ -14,6 +14,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
+from types import FrameType
 
 from gfnet_bench.terminal import visible
 
@@ -101,3 +102,34 @@ def _say(line: str) -> None:
     bars = "\n" * len(getattr(tqdm, "_instances", ()))
     if not hasattr(select, "poll") or select.select([], [2], [], PATIENCE_S)[1]:  # Windows selects sockets alone
         os.write(2, f"{bars}{line}\n".encode())
+
+
+class never_swallowed:
+    """Lets an interrupt out of its block as KeyboardInterrupt, where Python raises that (not after `answer`).
+
+    Python raises it in the main thread, wherever that happens to be; a library that calls back into Python from C or
+    Rust may then report that the call failed, as if its data were bad, or go on as if nothing had happened.
+    """
+
+    def __init__(self) -> None:
+        self._arrived = False
+
+    def __enter__(self) -> None:
+        self._usual = signal.getsignal(signal.SIGINT)
+        if threading.current_thread() is threading.main_thread() and callable(self._usual):
+            signal.signal(signal.SIGINT, self._note)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        signal.signal(signal.SIGINT, self._usual)
+        assert callable(self._usual)
+        try:
+            self._usual(number, frame)
+        except BaseException:
+            self._arrived = True
+            raise
+
+    def __exit__(self, *error: object) -> None:
+        if signal.getsignal(signal.SIGINT) == self._note:
+            signal.signal(signal.SIGINT, self._usual)
+        if self._arrived:
+            raise KeyboardInterrupt

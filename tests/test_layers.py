@@ -12,6 +12,7 @@ PACKAGE = Path(gfnet_bench.__file__).parent
 BOTTOM = {"errors", "registry", "randomness", "records", "metrics", "checksum", "remote", "webpage", "download"}
 BOTTOM |= {"archives", "catalog", "clustering", "files", "interrupts", "mini", "processes", "published", "schemas"}
 BOTTOM |= {"spectra", "terminal"}
+BOTTOM |= {"filetypes", "weightfile"}
 NOUNS = {"models", "datasets", "attacks", "corruptions", "profiling"}
 
 # What each part may import beside itself; the bottom modules may import one another.

@@ -22,7 +22,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--attack", default="pgd", metavar="NAME", help="fgsm, pgd (default) or torchattacks:NAME")
     parser.add_argument("--eps", metavar="E", help="radius in pixel units (default: 1/255; mini: 4/255)")
     parser.add_argument("--dataset", metavar="NAME", help="default: imagenet, or mini for a mini model")
-    parser.add_argument("--checkpoint", type=options.path, metavar="FILE", help="weights instead of the published ones")
+    options.add_checkpoint_options(parser)
     parser.add_argument("--limit", type=options.positive, default=64, metavar="N", help="images (default: 64)")
     parser.add_argument("--seed", type=options.seed, default=0)
     options.add_data_options(parser)
@@ -43,7 +43,10 @@ def run(arguments: argparse.Namespace) -> int:
 
     suite = SUITES[find_spec(arguments.model).suite]
     device = options.device(arguments)
-    model = load_model(arguments.model, checkpoint=arguments.checkpoint, device=device)
+    options.checkpoint_sha256(arguments)  # before the network is built: is there such a file?
+    model = load_model(
+        arguments.model, checkpoint=arguments.checkpoint, weights_key=arguments.weights_key, device=device
+    )
     images = load_images(
         arguments.dataset or suite.main,
         options.data_dirs(arguments),

@@ -82,7 +82,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
 
     how = parser.add_argument_group("how")
-    how.add_argument("--checkpoint", type=options.path, metavar="FILE", help="weights instead of the published ones")
+    options.add_checkpoint_options(how)
     how.add_argument("--transform", choices=("paper", "model"), help="default: paper")
     how.add_argument("--img-size", type=options.image_size, metavar="N", help="224, or 224x320 (height first)")
     how.add_argument("--seed", type=options.seed, default=0)
@@ -121,6 +121,7 @@ def run(arguments: argparse.Namespace) -> int:
         batch_size=options.batch_size(arguments, device),
         workers=options.workers(arguments),
         checkpoint=arguments.checkpoint,
+        weights_key=arguments.weights_key,
         progress=not arguments.no_progress,
     )
     records = runner.run_together(
@@ -164,6 +165,7 @@ def _cells(arguments: argparse.Namespace) -> list[Cell]:
             transform=arguments.transform or "paper",
             img_size=arguments.img_size,
             checkpoint=options.checkpoint_sha256(arguments),
+            weights_key=arguments.weights_key,
             limit=arguments.limit or limit,
             seed=arguments.seed,
             dtype=arguments.dtype,

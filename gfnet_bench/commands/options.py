@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gfnet_bench.errors import UsageError, about
+from gfnet_bench.errors import GfnetBenchError, UsageError, about
 from gfnet_bench.terminal import shortened
 
 if TYPE_CHECKING:
@@ -134,21 +134,34 @@ def suite(arguments: argparse.Namespace, models: Sequence[str]) -> str:
     return suites.pop() if suites else "imagenet"
 
 
+def add_checkpoint_options(parser: argparse._ActionsContainer) -> None:
+    """Weights of the user's own."""
+    parser.add_argument("--checkpoint", type=path, metavar="FILE", help="weights instead of the published ones")
+    parser.add_argument(
+        "--weights-key",
+        metavar="KEY",
+        help="which weights of that file, where it holds several: model_ema (default: as trained, not an average)",
+    )
+
+
 def checkpoint_sha256(arguments: argparse.Namespace) -> str | None:
-    """The hash of the file that `--checkpoint` names, if it does.
+    """The hash of the file that `--checkpoint` names, its shards included, if it does.
 
     Raises:
-        UsageError: if there is no such file.
+        UsageError: if there is no such file or it cannot be read, or if `--weights-key` stands alone.
     """
-    from gfnet_bench.checksum import sha256_of
+    from gfnet_bench.weightfile import sha256_of_weights
 
     file: Path | None = arguments.checkpoint
     if file is None:
+        if arguments.weights_key is not None:
+            raise UsageError("--weights-key: chooses among the weights of a file; name it with --checkpoint FILE")
         return None
-    if not file.is_file():
-        raise UsageError(f"--checkpoint {file}: there is no such file")
-    with about(file):
-        return sha256_of(file)
+    try:
+        with about(file):
+            return sha256_of_weights(file)
+    except GfnetBenchError as error:
+        raise UsageError(f"--checkpoint {error}") from error
 
 
 def add_corruption_options(parser: argparse._ActionsContainer) -> None:

@@ -62,7 +62,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
 
     how = parser.add_argument_group("how")
-    how.add_argument("--checkpoint", type=options.path, metavar="FILE", help="weights instead of the published ones")
+    options.add_checkpoint_options(how)
     how.add_argument(
         "--transform", choices=("paper", "model"), default="paper", help="default: paper, the same for all"
     )
@@ -105,6 +105,7 @@ def run(arguments: argparse.Namespace) -> int:
         transform=arguments.transform,
         img_size=arguments.img_size,
         checkpoint=options.checkpoint_sha256(arguments),
+        weights_key=arguments.weights_key,
         limit=arguments.limit,
         seed=arguments.seed,
         dtype=arguments.dtype,
@@ -129,6 +130,7 @@ def run(arguments: argparse.Namespace) -> int:
         batch_size=options.batch_size(arguments, device),
         workers=options.workers(arguments),
         checkpoint=arguments.checkpoint,
+        weights_key=arguments.weights_key,
         channels_last=arguments.channels_last,
         compile=arguments.torchcompile,
         progress=not arguments.no_progress,

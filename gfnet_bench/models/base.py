@@ -9,19 +9,26 @@ from typing import Any, Literal
 
 import timm
 import torch
+from safetensors import SafetensorError
 from timm.layers import PatchEmbed
 from timm.models import PretrainedCfg
 from torch import Tensor, nn
 
 from gfnet_bench.catalog import ModelSpec, Transform, find_spec, model_transform, paper_transform
-from gfnet_bench.errors import GfnetBenchError, UsageError
+from gfnet_bench.errors import GfnetBenchError, UsageError, out_of_memory
+from gfnet_bench.interrupts import never_swallowed
 from gfnet_bench.mini import weights_path
 from gfnet_bench.models.baselines import folder_weights, hosted_weights
-from gfnet_bench.models.checkpoints import UNREADABLE, load_weights
+from gfnet_bench.models.checkpoints import load_weights
 from gfnet_bench.models.origins import Origin, origin_of
-from gfnet_bench.models.weights import fetch_weights, sha256_of
+from gfnet_bench.models.tensorfiles import read_tensors
+from gfnet_bench.models.weights import fetch_weights
+from gfnet_bench.weightfile import sha256_of_weights
 
 ImageSize = int | tuple[int, int]
+
+# What networks raise that do not like a size, when they are built or when they are shown an image of it.
+_UNBUILDABLE = (RuntimeError, ValueError, AssertionError, TypeError, LookupError, ZeroDivisionError)
 
 
 class Model(nn.Module):
@@ -37,6 +44,7 @@ class Model(nn.Module):
         params: number of parameters.
         weights_sha256: hash of the weight file; None for fresh weights.
         weights_source: who published that file, or its name if the user passed it; None for fresh weights.
+        weights_key: where in that file the weights were; None for the file itself and where timm read it.
     """
 
     mean: Tensor
@@ -49,6 +57,7 @@ class Model(nn.Module):
         transform: Transform,
         weights_sha256: str | None = None,
         weights_source: str | None = None,
+        weights_key: str | None = None,
     ) -> None:
         super().__init__()
         described: Any = net  # timm notes more on a network than nn.Module declares
@@ -57,7 +66,7 @@ class Model(nn.Module):
         self.transform = transform
         self.num_classes: int = described.num_classes
         self.params = sum(parameter.numel() for parameter in net.parameters())
-        self.weights_sha256, self.weights_source = weights_sha256, weights_source
+        self.weights_sha256, self.weights_source, self.weights_key = weights_sha256, weights_source, weights_key
         self.register_buffer("mean", torch.tensor(described.pretrained_cfg["mean"]).reshape(-1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(described.pretrained_cfg["std"]).reshape(-1, 1, 1), persistent=False)
         self.eval().requires_grad_(False)
@@ -73,6 +82,7 @@ def load_model(
     img_size: ImageSize | None = None,
     transform: Literal["paper", "model"] = "paper",
     checkpoint: Path | None = None,
+    weights_key: str | None = None,
     device: torch.device | str = "cpu",
     pretrained: bool = True,
     check: Callable[[int], None] | None = None,
@@ -84,6 +94,7 @@ def load_model(
         img_size: side in pixels or (height, width); None for the size its weights were trained at.
         transform: `paper` or `model`.
         checkpoint: a file to take the weights from instead of the published ones.
+        weights_key: which weights of that file, where it holds several; see `load_weights`.
         device: where to put it.
         pretrained: False for fresh weights, of which cost does not depend.
         check: told the number of classes before any weights are fetched; what it raises ends the loading.
@@ -101,6 +112,7 @@ def load_model(
     size = cfg.input_size[1:] if img_size is None else (img_size, img_size) if isinstance(img_size, int) else img_size
     file: Path | None = None
     source: str | None = None
+    key: str | None = None
     if pretrained and checkpoint is None and spec.weights is None:
         file = folder_weights(spec.name, origin.folder) if origin.folder else hosted_weights(spec.name, cfg)
         source = f"timm {spec.timm_name}"
@@ -113,9 +125,9 @@ def load_model(
             source = spec.weights.source
             file = fetch_weights(spec.weights, spec.name) if spec.weights.urls else weights_path(spec.name)
         if file is not None:
-            load_weights(net, file, spec.name)
-    sha256 = None if file is None else sha256_of(file)
-    return Model(spec, net, own_transform(spec, cfg, size, transform), sha256, source).to(device)
+            key = load_weights(net, file, spec.name, weights_key)
+    sha256 = None if file is None else sha256_of_weights(file)
+    return Model(spec, net, own_transform(spec, cfg, size, transform), sha256, source, key).to(device)
 
 
 def _build(spec: ModelSpec, origin: Origin, size: tuple[int, int], hosted: Path | None = None) -> nn.Module:
@@ -128,11 +140,15 @@ def _build(spec: ModelSpec, origin: Origin, size: tuple[int, int], hosted: Path 
     if hosted is not None:
         options |= {"pretrained": True, "pretrained_cfg_overlay": {"file": str(hosted), "custom_load": False}}
     try:
-        net = timm.create_model(origin.architecture, **options)
-    except (*UNREADABLE, AssertionError, TypeError) as error:
+        with never_swallowed():
+            net = timm.create_model(origin.architecture, **options)
+    except (*_UNBUILDABLE, SafetensorError, EOFError, MemoryError) as error:
+        if out_of_memory(error):
+            raise GfnetBenchError(f"{spec.name}: memory ran out while it was built; free some.") from error
         reason = textwrap.shorten(str(error), 300)
         if hosted is None:
             raise UsageError(f"{wanted}: {reason}") from error
+        read_tensors(hosted)  # which says it better, where the file is to blame
         raise GfnetBenchError(f"{wanted} with the weights in {hosted}: {reason}") from error
     for patch_embed in (module for module in net.modules() if isinstance(module, PatchEmbed)):
         rows, columns = patch_embed.patch_size
@@ -150,9 +166,9 @@ def _try_size(net: nn.Module, size: tuple[int, int], wanted: str) -> None:
     try:
         with torch.no_grad():
             net.eval()(torch.zeros(1, 3, *size, device=device))
-    except (RuntimeError, ValueError, AssertionError, TypeError, IndexError, ZeroDivisionError) as error:
-        if isinstance(error, torch.OutOfMemoryError):
-            raise
+    except (*_UNBUILDABLE, MemoryError) as error:
+        if out_of_memory(error):
+            raise GfnetBenchError(f"{wanted}: memory ran out over a single one; free some.") from error
         reason = textwrap.shorten(str(error) or type(error).__name__, 200)
         raise UsageError(f"{wanted}: shown one, it says {reason!r}; try a multiple of 32, or its own size.") from error
     finally:

@@ -302,7 +302,8 @@ def _heat_map(records: Sequence[Record], parts: Sequence[dict[str, NDArray[Any]]
     wrong = np.concatenate([part["wrong"] for part in parts])
     error = spectra.noise_map(wrong / images, frequencies, *record.values["image"])
     label = _setup(record).label
-    same = canonical_json({key: v for key, v in s.items() if key not in ("part", "img_size", "checkpoint")})
+    differing = ("part", "img_size", "checkpoint", "weights_key")
+    same = canonical_json({key: v for key, v in s.items() if key not in differing})
     return HeatMap(
         record.cell.model,
         label,

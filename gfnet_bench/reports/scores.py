@@ -199,7 +199,8 @@ class Setup:
 
     def of(self, model: str) -> Setup:
         """The same for another model and its published weights."""
-        return replace(self, model=model, rest=canonical_json({**self.settings, "checkpoint": None}))
+        rest = {key: value for key, value in self.settings.items() if key != "weights_key"}
+        return replace(self, model=model, rest=canonical_json({**rest, "checkpoint": None}))
 
 
 def setup_of(cell: Cell) -> Setup:

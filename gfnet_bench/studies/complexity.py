@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from gfnet_bench.errors import GfnetBenchError, UsageError
+from gfnet_bench.errors import GfnetBenchError, UsageError, out_of_memory
 from gfnet_bench.records import PROTOCOLS, Cell
 from gfnet_bench.registry import Registry
 from gfnet_bench.runner import Outcome
@@ -198,7 +198,7 @@ class Bench:
         """Latency or memory; where it does not fit, that is the outcome."""
         import torch
 
-        from gfnet_bench.evaluate import out_of_memory, precision
+        from gfnet_bench.evaluate import precision
         from gfnet_bench.models.gfnet import ways_taken
         from gfnet_bench.models.global_filter import filter_way
         from gfnet_bench.profiling.devices import device_state

@@ -12,7 +12,7 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from gfnet_bench.errors import GfnetBenchError, UsageError
+from gfnet_bench.errors import GfnetBenchError, UsageError, out_of_memory
 from gfnet_bench.records import PROTOCOLS, Cell, canonical_json
 from gfnet_bench.runner import Outcome
 from gfnet_bench.studies import robustness
@@ -59,7 +59,7 @@ DEFAULTS = {"imagenet": Defaults(1000, 256, 15.7, 63), "mini": Defaults(100, 50,
 def spectra_cells(models: Iterable[str], options: Options = AS_USUAL) -> list[Cell]:
     """One cell a network: only its weights and the size they are resampled to decide its filters."""
     size = None if options.img_size is None else list(options.img_size)
-    settings = {"measure": "spectra", "img_size": size, "checkpoint": options.checkpoint}
+    settings = {"measure": "spectra", "img_size": size, **options.weights}
     return [Cell(STUDY, PROTOCOLS[STUDY], model, settings) for model in models]
 
 
@@ -295,6 +295,7 @@ class Bench(robustness.Bench):
             "params": model.params,
             "weights_sha256": model.weights_sha256,
             "weights_source": model.weights_source,
+            "weights_key": model.weights_key,
         }
 
 
@@ -313,8 +314,6 @@ def _right_classes(images: Images, rows: slice, classes: int) -> torch.Tensor:
 def _is_right(model: Model, pixels: torch.Tensor, right: torch.Tensor, classes: Sequence[int] | None) -> torch.Tensor:
     """(b,) whether the surest of the classes that count is right; half the images at a time when memory runs out."""
     import torch
-
-    from gfnet_bench.evaluate import out_of_memory
 
     try:
         logits = model(pixels)

@@ -68,6 +68,7 @@ class Options:
         transform: `paper` or `model`.
         img_size: (height, width) when asked for; None for the model's own.
         checkpoint: sha256 of a checkpoint given by path; None for the published weights.
+        weights_key: which weights of that file were asked for; None, which cells do not mention, if that was left open.
         limit: number of images, drawn with the seed and stratified by class; None for all.
         seed: changes the sample and every random draw.
         dtype: precision of the forward pass that is scored.
@@ -76,9 +77,16 @@ class Options:
     transform: str = "paper"
     img_size: tuple[int, int] | None = None
     checkpoint: str | None = None
+    weights_key: str | None = None
     limit: int | None = None
     seed: int = 0
     dtype: str = "float32"
+
+    @property
+    def weights(self) -> dict[str, Any]:
+        """What a cell says of the weights."""
+        key = {} if self.weights_key is None else {"weights_key": self.weights_key}
+        return {"checkpoint": self.checkpoint, **key}
 
     def settings(self, dataset: str, perturbation: dict[str, Any]) -> dict[str, Any]:
         """A cell's settings."""
@@ -87,7 +95,7 @@ class Options:
             "perturbation": perturbation,
             "transform": self.transform,
             "img_size": None if self.img_size is None else list(self.img_size),
-            "checkpoint": self.checkpoint,
+            **self.weights,
             "limit": self.limit,
             "seed": self.seed,
             "dtype": self.dtype,
@@ -155,6 +163,7 @@ class Bench:
         batch_size: images at a time, at most.
         workers: processes that decode.
         checkpoint: file that replaces the published weights.
+        weights_key: which weights of that file; None leaves it to the file.
         channels_last: memory layout of the images on the device.
         compile: run the networks through torch.compile.
         progress: bars on stderr.
@@ -165,6 +174,7 @@ class Bench:
     batch_size: int = 64
     workers: int = 0
     checkpoint: Path | None = None
+    weights_key: str | None = None
     channels_last: bool = False
     compile: bool = False
     progress: bool = True
@@ -186,6 +196,7 @@ class Bench:
                 img_size=size,
                 transform=s["transform"],
                 checkpoint=self.checkpoint,
+                weights_key=self.weights_key,
                 device=self.device,
                 check=lambda classes: check_classes(classes, cell),
             )
@@ -349,6 +360,7 @@ class Bench:
             "params": model.params,
             "weights_sha256": model.weights_sha256,
             "weights_source": model.weights_source,
+            "weights_key": model.weights_key,
             "data_fingerprint": images.fingerprint,
             "ids_sha256": metrics.ids_sha256(images.ids),
             "excluded": [list(pair) for pair in images.excluded],
