@@ -184,7 +184,7 @@ def test_surgery_is_the_robustness_study_on_the_operated_network(tmp_path):
 class Sensitive(torch.nn.Module):
     """Says 1 where the first channel holds one Fourier basis vector, of either sign or of a given one, else 0."""
 
-    num_classes, params, weights_sha256, weights_source, name = 2, 0, None, None, "sensitive"
+    num_classes, params, weights_sha256, weights_source, weights_key, name = 2, 0, None, None, None, "sensitive"
     transform = Transform("paper", 8, 8, None, "bicubic")
 
     def __init__(self, frequency, signed=False):

@@ -20,7 +20,7 @@ from gfnet_bench.studies import robustness as study
 class Oracle(torch.nn.Module):
     """The nearest of the thousand colours that tests/fake_imagenet.py paints its classes with."""
 
-    num_classes, params, weights_sha256, weights_source = 1000, 0, None, None
+    num_classes, params, weights_sha256, weights_source, weights_key = 1000, 0, None, None, None
     transform = paper_transform(32, 32)
 
     def forward(self, images):
