@@ -33,10 +33,9 @@ def pool(workers: int, prepare: Callable[..., None] | None = None, *arguments: A
         yield executor
         executor.shutdown()
     except BaseException:
+        executor.shutdown(wait=False, cancel_futures=True)  # first, or its thread takes their end for a failure
         _end([process for process in multiprocessing.active_children() if process not in before])
         raise
-    finally:
-        executor.shutdown(cancel_futures=True)
 
 
 class _Process(SpawnProcess):

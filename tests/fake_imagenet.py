@@ -128,7 +128,7 @@ ODD: dict[str, tuple[Callable[[Path], object], str]] = {
     "link to a fifo": (lambda path: (os.mkfifo(path.parent / "pipe"), path.symlink_to("pipe")), "a FIFO"),
     "socket": (_socket, "a socket"),
     "endless device": (lambda path: path.symlink_to("/dev/zero"), "a device"),
-    "link to a folder": (lambda path: path.symlink_to("/"), "a folder"),
+    "link to a folder": (lambda path: ((path.parent / "sub").mkdir(), path.symlink_to("sub")), "a folder"),
     "wide": (lambda path: path.write_bytes(_strip(65000, 1, "JPEG")), "16640000 x 256 pixels after resizing"),
     "high": (lambda path: path.write_bytes(_strip(1, 65000, "JPEG")), "256 x 16640000 pixels after resizing"),
     "wide PNG": (lambda path: path.write_bytes(_strip(65000, 1, "PNG")), "16640000 x 256 pixels after resizing"),

@@ -3,7 +3,8 @@
 import errno
 import io
 import json
-from concurrent.futures import ThreadPoolExecutor
+import threading
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -310,6 +311,29 @@ def test_preview_shows_each_corruption_in_its_place(source, tmp_path, monkeypatc
     names = sheet[HEAD:, MARGIN : MARGIN + NAMES]
     rows = names[: len(CORRUPTIONS) * (TILE + GAP)].reshape(len(CORRUPTIONS), -1, NAMES, 3)
     assert (rows.min(axis=(1, 2, 3)) < 50).all(), "every row is named"
+
+
+def test_an_interrupt_does_not_wait_for_what_a_gpu_has_still_to_do(source, tmp_path, monkeypatch):
+    folder = corrupted_folder.Folder(source, tmp_path / "out")
+    cells = [corrupted_folder.Cell("contrast", severity) for severity in SEVERITIES]
+    started, saved = threading.Event(), []
+
+    def save(image, file, quality):
+        saved.append(file)
+        started.set()
+        assert corrupted_folder._stopping.wait(60)
+
+    monkeypatch.setattr(corrupted_folder, "_save", save)
+    with pytest.raises(KeyboardInterrupt), corrupted_folder._executor("cuda", 1) as threads:
+        job = threads.submit(
+            corrupted_folder._write_batch,
+            folder,
+            folder.todo(cells),
+            "cpu",
+        )
+        assert started.wait(60)
+        raise KeyboardInterrupt
+    assert isinstance(job.exception(), CancelledError) and 1 <= len(saved) <= 5  # one severity of five, of one size
 
 
 @pytest.mark.gpu

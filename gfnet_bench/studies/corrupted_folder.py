@@ -16,7 +16,7 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor, as_completed
+from concurrent.futures import CancelledError, Executor, ThreadPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -279,13 +279,18 @@ def _executor(device: str, workers: int) -> Iterator[Executor | None]:
             yield processes
         return
     threads = ThreadPoolExecutor(workers)
+    _stopping.clear()
     try:
         yield threads
+    except BaseException:
+        _stopping.set()
+        raise
     finally:
         threads.shutdown(cancel_futures=True)
 
 
 _device_in_use = threading.Lock()  # the memory of one batch is enough
+_stopping = threading.Event()  # set when nobody waits for the rest of a batch any more
 
 
 def _write_batch(folder: Folder, jobs: Sequence[Job], device: str) -> tuple[int, Reasons]:
@@ -315,6 +320,8 @@ def _write_alike(folder: Folder, jobs: Sequence[Job], images: NDArray[np.uint8],
     pixels = torch.from_numpy(images).permute(0, 3, 1, 2).to(device)
     seeds = image_seeds([printable(job.image) for job in jobs], folder.seed)
     for cell in dict.fromkeys(cell for job in jobs for cell in job.cells):
+        if _stopping.is_set():
+            raise CancelledError
         rows = [row for row, job in enumerate(jobs) if cell in job.cells]
         with _device_in_use:
             corrupted = uncoded(pixels[rows], *cell, recipe=folder.recipe, seeds=seeds[rows]).cpu()
