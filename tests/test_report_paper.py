@@ -12,6 +12,7 @@ import whole_records
 from matplotlib.text import Text
 
 from gfnet_bench import metrics
+from gfnet_bench.errors import MissingError
 from gfnet_bench.published import rows as published_rows
 from gfnet_bench.records import PROTOCOLS, Cell, Record, Store
 from gfnet_bench.reports import figures
@@ -28,7 +29,8 @@ def scored(model: str, top1: float = 0.8, images: int = 50_000, **settings) -> R
     """Clean ImageNet under the paper's protocol, unless the settings say otherwise."""
     chosen = {**USUAL, "dataset": "imagenet", "perturbation": {"name": "clean"}, **settings}
     cell = Cell("robustness", PROTOCOLS["robustness"], model, chosen)
-    return Record(cell, {"top1": top1, "top5": 0.95, "images": images, "excluded": 0}, provenance={"params": 1})
+    values = {"top1": top1, "top5": 0.95, "images": images, "excluded": 0, "expected": 50_000}
+    return Record(cell, values, provenance={"params": 1})
 
 
 def counted(model: str, side: int = 224, **settings) -> Record:
@@ -50,6 +52,11 @@ def shown(report, row: dict) -> list[str]:
     return [column.text(row) for column in report.tables[0].columns[1:]]
 
 
+def texts(report, title: str) -> dict[str, str]:
+    """What people read in the row of a model, by key of the column."""
+    return {column.key: column.text(row_of(report, title)) for column in report.tables[0].columns}
+
+
 def notes(report) -> str:
     return " ".join(note for table in report.tables for note in table.notes)
 
@@ -59,12 +66,14 @@ def test_without_records_every_model_of_the_figures_shows_what_was_published_and
     for table, file in zip(report.tables, ("fig3_transformer_style", "fig4_hierarchical"), strict=True):
         assert [row["model"] for row in table.rows] == [row["model"] for row in published_rows(file)]
         for row, quoted in zip(table.rows, published_rows(file), strict=True):
-            assert row["top1_text"].startswith(f"- ({float(quoted['top1']):.1f}")
-            assert row["gmacs_text"] == f"- ({float(quoted['flops_g']):g})"
-            assert row["params_text"] == f"- ({float(quoted['params_m']):g})"
-            assert row.get("top1") is None and row.get("difference") is None and row[RECORDS] == {}
-    assert row_of(report, "RegNetY-1.6GF")["top1_text"] == "- (78.0†)"  # from memory
-    assert row_of(report, "DeiT-S")["top1_text"] == "- (79.8)"
+            read = texts(report, row["model"])
+            assert read["top1_percent"].startswith(f"- ({float(quoted['top1']):.1f}")
+            assert read["macs"].startswith(f"- ({float(quoted['flops_g']):g}")
+            assert read["params"].startswith(f"- ({float(quoted['params_m']):g}")
+            assert row["macs_published"] == pytest.approx(1e9 * float(quoted["flops_g"]))
+            assert row.get("top1_percent") is None and row.get("difference_points") is None and row[RECORDS] == {}
+    assert texts(report, "RegNetY-1.6GF")["top1_percent"] == "- (78.0†)"  # from memory
+    assert texts(report, "DeiT-S")["top1_percent"] == "- (79.8)"
     assert "with ImageNet at hand: gfnet-bench paper figure3 figure4" in notes(report)
     assert "gMLP-Ti, GFNet-XS@384, GFNet-S@384, GFNet-B@384: weights that anybody can load" in notes(report)
     assert " gfnet_b " in notes(report) and "‡" not in notes(report)
@@ -74,19 +83,43 @@ def test_ours_beside_what_was_published_by_hand():
     report = accuracy([scored("gfnet_s", 0.7990), counted("gfnet_s")])
     row = row_of(report, "GFNet-S")
     low, high = metrics.wilson_interval(39_950, 50_000)
-    assert (row["top1"], row["low"], row["high"]) == pytest.approx((79.9, 100 * low, 100 * high))
+    ours = [row[f"top1_percent{end}"] for end in ("", "_low", "_high")]
+    assert ours == pytest.approx((79.9, 100 * low, 100 * high))
     assert high - low == pytest.approx(2 * 1.96 * (0.799 * 0.201 / 50_000) ** 0.5, rel=1e-3)
-    assert row["difference"] == pytest.approx(79.9 - 80.0)
-    assert row["top1_text"] == "79.9 ±0.4 (80.0)"
-    assert row["gmacs_text"] == "4.48 (4.5)" and row["params_text"] == "24.9 (25)"
+    assert row["difference_points"] == pytest.approx(79.9 - 80.0)
+    read = texts(report, "GFNet-S")
+    assert (read["top1_percent"], read["macs"], read["params"]) == ("79.9 ±0.4 (80.0)", "4.48 (4.5)", "24.9 (25)")
     assert row[RECORDS] == {
-        "top1_text": (scored("gfnet_s").cell.sha256,),
-        "gmacs_text": (counted("gfnet_s").cell.sha256,),
-        "params_text": (counted("gfnet_s").cell.sha256,),
+        "top1_percent": (scored("gfnet_s").cell.sha256,),
+        "macs": (counted("gfnet_s").cell.sha256,),
+        "params": (counted("gfnet_s").cell.sha256,),
     }
     (data,) = [r for r in csv.DictReader(report.render("csv").splitlines()) if r["model"] == "GFNet-S"]
-    assert (data["top1"], data["published"], data["gmacs"]) == ("79.9", "80.0", "4.483")
-    assert row_of(report, "GFNet-B")["top1_text"] == "- (80.7)"
+    assert (data["top1_percent"], data["top1_percent_published"], data["macs"]) == ("79.9", "80.0", "4483000224")
+    assert texts(report, "GFNet-B")["top1_percent"] == "- (80.7)"
+
+
+@pytest.mark.parametrize(("images", "expected"), [(500, 50_000), (49_999, 50_000)])
+@pytest.mark.parametrize("told", ["as a value", "among the unreadable images"])
+def test_a_part_of_the_set_is_neither_drawn_nor_held_against_what_was_published(images, expected, told):
+    whole = scored("gfnet_s", 0.8)
+    if told == "as a value":
+        part = scored("gfnet_s", 0.8, images)
+    else:  # as it was until the size of the set became a value
+        sentence = ["imagenet", f"expected {expected} images, found {images}"]
+        values = {**whole.values, "images": images, "excluded": 1}
+        part = Record(
+            whole.cell, {k: v for k, v in values.items() if k != "expected"}, provenance={"excluded": [sentence]}
+        )
+    report = accuracy([part, counted("gfnet_s")])
+    row = row_of(report, "GFNet-S")
+    assert row.get("difference_points") is None and (row["top1_percent"], row["top1_percent_images"]) == (80.0, images)
+    assert row["reason"] == f"neither drawn nor held against what was published: {images:,} of 50,000 images"
+    assert "§ (80.0)" in texts(report, "GFNet-S")["top1_percent"] and "§: not the whole set." in notes(report)
+    for figure in report.figures:
+        assert "Filled" not in figure.caption
+        assert all(line.get_markerfacecolor() == "white" for axes in figure.figure.axes for line in axes.lines)
+    assert any("Filled: measured here" in figure.caption for figure in accuracy([whole]).figures)
 
 
 @pytest.mark.parametrize(
@@ -103,12 +136,12 @@ def test_ours_beside_what_was_published_by_hand():
 )
 def test_other_protocols_are_not_taken_for_the_papers(settings):
     report = accuracy([scored("gfnet_s", 0.5, **settings), counted("gfnet_s", convention="standard")])
-    assert row_of(report, "GFNet-S")["top1_text"] == "- (80.0)"
-    assert row_of(report, "GFNet-S")["gmacs_text"] == "- (4.5)"
+    assert texts(report, "GFNet-S")["top1_percent"] == "- (80.0)"
+    assert texts(report, "GFNet-S")["macs"] == "- (4.5)"
     # Weights for 224 pixels run at 384 are not the network that was tuned there.
-    assert row_of(report, "GFNet-S@384")["top1_text"] == "- (81.7)"
+    assert texts(report, "GFNet-S@384")["top1_percent"] == "- (81.7)"
     both = accuracy([scored("gfnet_s", 0.5, **settings), scored("gfnet_s", 0.79)])
-    assert row_of(both, "GFNet-S")["top1"] == pytest.approx(79)
+    assert row_of(both, "GFNet-S")["top1_percent"] == pytest.approx(79)
 
 
 def test_a_failure_gives_its_reason_and_gives_way_to_a_measurement():
@@ -116,28 +149,32 @@ def test_a_failure_gives_its_reason_and_gives_way_to_a_measurement():
     assert row_of(accuracy([failed]), "GFNet-S")["reason"] == "gfnet_s: no weights. Fetch them."
     assert "GFNet-S: gfnet_s: no weights." in notes(accuracy([failed]))
     both = accuracy([failed, scored("gfnet_s", 0.8, img_size=[224, 224])])
-    assert row_of(both, "GFNet-S")["top1_text"] == "80.0 ±0.4 (80.0)"
+    assert texts(both, "GFNet-S")["top1_percent"] == "80.0 ±0.4 (80.0)"
 
 
 def test_weights_that_were_never_released_are_not_held_against_ours():
-    row = row_of(accuracy([scored("regnety_040", 0.794)]), "RegNetY-4.0GF")
-    assert row["top1_text"] == "79.4 ±0.4 (80.0)" and row.get("difference") is None
+    report = accuracy([scored("regnety_040", 0.794)])
+    row = row_of(report, "RegNetY-4.0GF")
+    assert texts(report, "RegNetY-4.0GF")["top1_percent"] == "79.4 ±0.4 (80.0)" and row.get("difference_points") is None
     assert row["reason"].startswith("no difference: the published figure is of other weights")
 
 
 def test_counts_at_384_pixels_are_taken():
     report = accuracy([counted("gfnet_s", 384), counted("gfnet_s")])
-    assert row_of(report, "GFNet-S@384")["gmacs"] == pytest.approx(4.483000384)
-    assert row_of(report, "GFNet-S")["gmacs"] == pytest.approx(4.483000224)
+    assert row_of(report, "GFNet-S@384")["macs"] == 4_483_000_384
+    assert row_of(report, "GFNet-S")["macs"] == 4_483_000_224
 
 
 def test_models_and_figures_narrow_the_report(tmp_path):
     report = accuracy([], models=["gfnet_h_b"])
-    assert [len(table.rows) for table in report.tables] == [0, 1]
+    assert [(table.name, len(table.rows)) for table in report.tables] == [("figure4", 1)]
+    assert [figure.name for figure in report.figures] == ["figure4"] and report.figures[0].figure
+    with pytest.raises(MissingError, match="expected models of figure3 and figure4, found only gfnet_mini, nobody"):
+        accuracy([scored("gfnet_s")], models=["gfnet_mini", "nobody"])
     assert [table.name for table in accuracy([], figures=["figure4"]).tables] == ["figure4"]
     store = Store(tmp_path)
     store.save(*whole_records.scored(model="deit_small"))
-    assert row_of(REPORTS["accuracy"](store, suite="mini"), "DeiT-S")["top1"] == pytest.approx(100 * 8 / 12)
+    assert row_of(REPORTS["accuracy"](store, suite="mini"), "DeiT-S")["top1_percent"] == pytest.approx(100 * 8 / 12)
 
 
 @pytest.fixture(scope="module")
@@ -170,8 +207,13 @@ def test_the_data_of_a_figure_is_titled_for_readers():
     report = accuracy([])
     titles = [figure.data.title for figure in report.figures]
     assert titles[0] == (
-        "Figure 3. Accuracy against complexity, transformer-style models: ImageNet top-1 accuracy against "
-        "multiply-adds, as published (hollow) and as measured here (filled)"
+        "Figure 3. Accuracy against complexity, transformer-style models: ImageNet top-1 accuracy against multiply-adds"
+    )
+    assert [figure.caption for figure in report.figures] == [f"{title}. Hollow: published." for title in titles]
+    caption = accuracy([scored("gfnet_s")]).figures[0].caption
+    assert caption.endswith(
+        "At the published multiply-adds, since ours are not counted: GFNet-S. Hollow: published. "
+        "Filled: measured here, with its 95 % interval."
     )
     assert [table.title for table in report.tables] == [title.partition(":")[0] for title in titles]
 
@@ -272,4 +314,5 @@ def test_figures_are_the_same_twice_with_their_data_beside(tmp_path):
     assert sorted(before) == ["figure3.csv", "figure3.pdf", "figure3.png"]
     assert before == {path.name: path.read_bytes() for path in figure.write(tmp_path)}
     rows = {row["model"]: row for row in csv.DictReader(before["figure3.csv"].decode().splitlines())}
-    assert (rows["GFNet-S"]["top1"], rows["GFNet-S"]["published"], rows["DeiT-S"]["top1"]) == ("80.0", "80.0", "")
+    found = rows["GFNet-S"]["top1_percent"], rows["GFNet-S"]["top1_percent_published"], rows["DeiT-S"]["top1_percent"]
+    assert found == ("80.0", "80.0", "")

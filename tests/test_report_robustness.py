@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from gfnet_bench import metrics
+from gfnet_bench.cli import main
 from gfnet_bench.errors import MissingError
 from gfnet_bench.published import alexnet, corruptions
 from gfnet_bench.records import PROTOCOLS, Cell, Record, Store
@@ -330,6 +331,51 @@ def test_models_choose_rows_and_their_order(both):
     report = robustness(both, models=["resnet_mini", "gfnet_mini"])
     assert [row["model"] for row in report.tables[0].rows] == ["resnet_mini", "gfnet_mini"]
     assert {row["model"] for row in report.data.rows} == {"resnet_mini", "gfnet_mini"}
+
+
+@pytest.mark.parametrize(
+    ("asked", "found"),
+    [
+        (
+            {"models": ["nobody"]},
+            "expected records of nobody in .*, found only those of deit_small, gfnet_mini, gfnet_s, ",
+        ),
+        (
+            {"models": ["resnet50*", "x"]},
+            r"of resnet50\*, x in .*; start with: gfnet-bench robustness --model resnet50",
+        ),
+        (
+            {"models": ["gfnet_s"], "suite": "mini"},
+            "of gfnet_s in the suite mini .* only those of gfnet_mini, resnet_mini",
+        ),
+    ],
+)
+def test_models_without_records_are_told_from_no_records_at_all(both, asked, found):
+    with pytest.raises(MissingError, match=found):
+        robustness(both, **asked)
+
+
+def test_a_suite_without_records_is_told_from_no_records_at_all(tmp_path):
+    store = fill(tmp_path, [record(cell("gfnet_s", "imagenet", CLEAN), 30)])
+    told = (
+        "expected records of anything in the suite mini in .*, found only those of gfnet_s; start with: .* --suite mini"
+    )
+    with pytest.raises(MissingError, match=told):
+        robustness(store, suite="mini")
+
+
+def test_of_models_that_are_partly_measured_the_others_are_named(both):
+    report = robustness(both, models=["nobody", "GFNet-mini", "resnet_*"])
+    assert [row["model"] for row in report.tables[0].rows] == ["gfnet_mini", "resnet_mini"]
+    assert "No records of nobody." in report.tables[0].notes and "No records of nobody." in report.data.notes
+
+
+@pytest.mark.parametrize("name", ["robustness", "complexity", "filters"])
+def test_every_report_says_which_models_have_records(name, tmp_path, capsys):
+    settings = {"subject": "block", "measure": "spectra", "perturbation": CLEAN, "dataset": "imagenet"}
+    fill(tmp_path, [(Record(Cell(name, PROTOCOLS[name], "somebody", settings), {"top1": 0.5, "images": 2}), {})])
+    assert main(["report", name, "--model", "nobody", "--output-dir", str(tmp_path)]) == 1
+    assert f"{name}: expected records of nobody in {tmp_path}, found only those of somebody;" in capsys.readouterr().err
 
 
 def test_nothing_measured_is_told(tmp_path):

@@ -19,6 +19,7 @@ EXAMPLES = """\
 examples:
   gfnet-bench report robustness
   gfnet-bench report robustness --model gfnet_s deit_small --format md --details
+  gfnet-bench report robustness --metric ece nll          calibration and likelihood beside accuracy
   gfnet-bench report robustness --write md csv latex      files under <output-dir>/tables and figures
   gfnet-bench report --html report.html                   everything, one page that works from a file
   gfnet-bench report --compare results other/results      two runs; status 1 if they differ
@@ -28,6 +29,9 @@ examples:
 ORDER = ("robustness", "accuracy", "complexity", "filters")
 """Reports that a page begins with."""
 
+METRICS = ("ece", "nll", "relative_mce")
+"""`reports.scores.ON_REQUEST`, which is not imported for a help text."""
+
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Which reports, of which records, to where."""
@@ -36,6 +40,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     options.add_model_option(parser, "these alone, in this order")
     parser.add_argument("--suite", choices=("imagenet", "mini"), help="this alone")
+    options.add_list(
+        parser,
+        "--metric",
+        choices=METRICS,
+        metavar="NAME",
+        help=f"robustness tables also with columns of {', '.join(METRICS)} (CSV and JSON have them always)",
+    )
     parser.add_argument("--details", action="store_true", help="also the long tables: models compared in pairs")
     options.add_result_options(parser)
     options.add_list(
@@ -88,11 +99,14 @@ def _draw(arguments: argparse.Namespace, store: Store) -> dict[str, Report]:
     named = arguments.report or (["all"] if arguments.html else ["robustness"])
     everything = named == ["all"]
     names = sorted(REPORTS, key=_place) if everything else [str(REPORTS.canonical(n) or n) for n in named]
+    if arguments.metric and "robustness" not in names:
+        raise UsageError(f"--metric adds columns to the report robustness, but {', '.join(names)} was asked for")
     found = {}
     reasons = []
     for name in dict.fromkeys(names):
+        more = {"metrics": arguments.metric} if arguments.metric and name == "robustness" else {}
         try:
-            found[name] = REPORTS[name](store, suite=arguments.suite, models=arguments.model)
+            found[name] = REPORTS[name](store, suite=arguments.suite, models=arguments.model, **more)
         except MissingError as error:
             if not everything:
                 raise

@@ -82,12 +82,14 @@ def choose(words: Sequence[str] | None, measured: Iterable[str]) -> tuple[list[s
     if words is None:
         return None, []
     there = dict.fromkeys(measured)
-    found = {
-        word: fnmatch.filter(there, word) or [n for n in (MODELS.canonical(word),) if n in there] for word in words
-    }
-    return list(dict.fromkeys(n for names in found.values() for n in names)), [
-        w for w, names in found.items() if not names
-    ]
+
+    def meant(word: str) -> list[str]:
+        exact = [name for name in (word, MODELS.canonical(word)) if name in there]
+        return exact[:1] or fnmatch.filter(there, word)
+
+    found = {word: meant(word) for word in words}
+    names = dict.fromkeys(name for those in found.values() for name in those)
+    return list(names), [word for word, those in found.items() if not those]
 
 
 _NAMED = 12

@@ -6,10 +6,9 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from gfnet_bench.errors import MissingError
 from gfnet_bench.published import rows as published_rows
 from gfnet_bench.records import Record, Store
-from gfnet_bench.reports.base import REPORTS, Report
+from gfnet_bench.reports.base import REPORTS, Report, absent, choose
 from gfnet_bench.reports.costs import Point, Setup, of_setup, points
 from gfnet_bench.reports.figure2 import TITLES, curves, drawings
 from gfnet_bench.reports.growth import Growth
@@ -55,12 +54,15 @@ def complexity(
         MissingError: if nothing of the kind is measured.
     """
     loaded, problems = records.load() if isinstance(records, Store) else (list(records), [])
-    shown = [r for r in loaded if r.cell.study == "complexity" and (models is None or r.cell.model in models)]
-    shown = [r for r in shown if r.cell.settings["subject"] != "semantic_fpn"]  # Table 2 has a report of its own
+    own = [r for r in loaded if r.cell.study == "complexity"]
+    own = [r for r in own if r.cell.settings["subject"] != "semantic_fpn"]  # Table 2 has a report of its own
+    models, unknown = choose(models, [r.cell.model for r in own])
+    shown = [r for r in own if models is None or r.cell.model in models]
     if not shown:
-        where = f" in {records.folder}" if isinstance(records, Store) else ""
+        store = records if isinstance(records, Store) else None
         start = "start with: gfnet-bench complexity --tokens 196..4096"
-        raise MissingError(f"complexity: expected records{where}, found none; {start}")
+        raise absent("complexity", store, ", ".join(unknown), [r.cell.model for r in own], start)
+    problems = [f"No records of {', '.join(unknown)}.", *problems] if unknown else problems
     found = points(shown)
     setups = of_setup(found)
     tables = [_sweep(setup, of, problems) for setup, of in setups.items()]

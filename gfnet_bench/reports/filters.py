@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from gfnet_bench import metrics, spectra
-from gfnet_bench.errors import MissingError, UsageError
+from gfnet_bench.errors import UsageError
 from gfnet_bench.records import Record, Store
 from gfnet_bench.reports import filter_figures, surgery_figures
-from gfnet_bench.reports.base import REPORTS, Figure, Report
+from gfnet_bench.reports.base import REPORTS, Figure, Report, absent, choose
 from gfnet_bench.reports.filter_results import NO_STRUCTURE, HeatMap, Layer, Network, Surgery, read
 from gfnet_bench.reports.tables import RECORDS, Column, Row, Table, names_of
 
@@ -46,15 +46,16 @@ def filters(
     if isinstance(records, Store):
         store = records
     problems = store.load().problems if store else []
-    shown = [r for r in records if r.cell.study == "filters" and (models is None or r.cell.model in models)]
+    own = [r for r in records if r.cell.study == "filters"]
+    models, unknown = choose(models, [r.cell.model for r in own])
+    shown = [r for r in own if models is None or r.cell.model in models]
     if models:
         shown.sort(key=lambda r: models.index(r.cell.model))
     found = read(shown, store, suite)
     if store is None or not any((found.networks, found.surgeries, found.heatmaps, found.gaps)):
-        where = f" in {store.folder}" if store else ""
-        raise MissingError(
-            f"filters: expected records{where}, found none; start with: gfnet-bench filters --model gfnet_mini"
-        )
+        start = "start with: gfnet-bench filters --model gfnet_mini"
+        raise absent("filters", store, ", ".join(unknown), [r.cell.model for r in own], start)
+    problems = [f"No records of {', '.join(unknown)}.", *problems] if unknown else problems
     notes = [*found.gaps, *problems]
     tables = [
         _layers(found.networks, notes if found.networks else []),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -30,7 +29,7 @@ from gfnet_bench.reports.scores import (
     titles,
     variant,
 )
-from gfnet_bench.reports.tables import RECORDS, Column, Row, Table
+from gfnet_bench.reports.tables import RECORDS, Column, Row, Table, names_of
 
 
 @REPORTS.register("robustness")
@@ -64,9 +63,10 @@ def robustness(
     models, unknown = choose(models, [r.cell.model for r in of_suite])
     shown = [r for r in of_suite if models is None or r.cell.model in models]
     if not shown and not planned:
-        wanted = ", ".join(unknown) or (f"the suite {suite}" if suite and own else "")
-        start = f"start with: gfnet-bench robustness {' '.join(['--model', *unknown]) if unknown else '--suite mini'}"
-        raise absent("robustness", store, wanted, [r.cell.model for r in of_suite or own], start)
+        wanted = f"{', '.join(unknown) or 'anything'} in the suite {suite}" if suite and own else ", ".join(unknown)
+        way = f"--model {' '.join(unknown)}" if unknown else f"--suite {suite or 'mini'}"
+        measured_ones = [r.cell.model for r in of_suite or own]
+        raise absent("robustness", store, wanted, measured_ones, f"start with: gfnet-bench robustness {way}")
     if unknown:
         problems = [f"No records of {', '.join(unknown)}.", *problems]
     everything = {r.cell: r for r in loaded if r.cell.study == "robustness"} | {r.cell: r for r in own}
@@ -182,7 +182,8 @@ def _wide(
     problems: Sequence[str],
 ) -> Table:
     """A row per model, as the paper prints it."""
-    keys = {score: _key(score, title) for score, title in columns.items()}
+    names = names_of(title.replace("Top-", "Top") for title in columns.values())
+    keys = {score: f"{name}_{score.unit}" for score, name in zip(columns, names.values(), strict=True)}
     rows: list[dict[str, Any]] = []
     for setup in setups:
         behind = {key: results.behind(setup, score) for score, key in keys.items()}
@@ -197,15 +198,9 @@ def _wide(
     return Table(f"robustness_{suite}", f"Robustness and generalisation, {SUITES[suite]}, %", heads, rows, notes)
 
 
-def _key(score: Score, title: str) -> str:
-    """`top1_percent`, `pgd_4_255_x20_percent`, `mini_c_mce_percent`."""
-    words = re.sub(r"[^a-z0-9]+", "_", title.lower().replace("top-", "top")).strip("_")
-    return f"{words}_{score.unit}"
-
-
 def _column(key: str, title: str, score: Score) -> Column:
     ends = ["", "_low", "_high", "_images", "_expected_images", "_unreadable_images", "_status"]
-    ends += ["_published", "_mark"] if score.published else []
+    ends += ["_published", "_published_mark"] if score.published else []
     unit = "nats" if score.unit == "nats" else ""
     fields = [f"{key}{end}" for end in ends]
     return Column(key, title, unit, show=lambda row: row[_TEXT].get(key), fields=fields, align="right")
@@ -215,7 +210,7 @@ def _fields(o: Outcome) -> dict[str, Any]:
     """A number and what belongs to it, for programs: endings of the key of a column -> values."""
     low, high = o.interval or (None, None)
     images, expected, unreadable = o.coverage[:3] if o.coverage else (None, None, None)
-    quoted = {"_published": o.published and o.published.value, "_mark": o.mark or None}
+    quoted = {"_published": o.published and o.published.value, "_published_mark": o.mark or None}
     seen = {"_images": images, "_expected_images": expected, "_unreadable_images": unreadable}
     return {"": o.value, "_low": low, "_high": high, **seen, "_status": o.status, **quoted}
 
@@ -286,7 +281,7 @@ def _explanations(suite: str, columns: Mapping[Score, str], outcomes: Sequence[O
         if score.cells and score.metric == "top1":
             notes.append(f"{title}: over {cells_text(score.cells)}; relative to no network's errors, so no mCE.")
     metrics = {score.metric for score in columns}
-    return notes + [f"{text[0].upper()}{text[1:]}." for metric, text in ON_REQUEST.items() if metric in metrics]
+    return notes + [text for metric, text in ON_REQUEST.items() if metric in metrics]
 
 
 def _part(o: Outcome) -> str:

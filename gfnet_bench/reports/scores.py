@@ -46,9 +46,10 @@ _METRICS = {
 }  # fmt: skip
 
 ON_REQUEST = {
-    "ece": "expected calibration error of the top-1 confidence, 15 bins of equal width",
-    "nll": "negative log-likelihood of the right class",
-    "relative_mce": "relative mCE: what corruption adds to the error on clean images, relative to the reference's",
+    "ece": "ECE: expected calibration error of the top-1 confidence, 15 bins of equal width. Chance makes it too high "
+    "where images are few; its interval is of the error on endless images. Over several cells: the mean of theirs.",
+    "nll": "NLL: negative log-likelihood of the right class.",
+    "relative_mce": "Relative mCE: what corruption adds to the error on clean images, in % of the reference's.",
 }
 """Metrics whose columns a table has only when asked for; as data they are always there."""
 
