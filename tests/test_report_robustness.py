@@ -7,6 +7,7 @@ from unittest import mock
 
 import numpy as np
 import pytest
+import whole_records
 
 from gfnet_bench import metrics
 from gfnet_bench.cli import main
@@ -372,10 +373,14 @@ def test_of_models_that_are_partly_measured_the_others_are_named(both):
 
 @pytest.mark.parametrize("name", ["robustness", "complexity", "filters"])
 def test_every_report_says_which_models_have_records(name, tmp_path, capsys):
-    settings = {"subject": "block", "measure": "spectra", "perturbation": CLEAN, "dataset": "imagenet"}
-    fill(tmp_path, [(Record(Cell(name, PROTOCOLS[name], "somebody", settings), {"top1": 0.5, "images": 2}), {})])
+    whole = {"robustness": whole_records.scored, "complexity": whole_records.counted, "filters": whole_records.drawn}
+    item = whole[name]()
+    fill(tmp_path, [item])
     assert main(["report", name, "--model", "nobody", "--output-dir", str(tmp_path)]) == 1
-    assert f"{name}: expected records of nobody in {tmp_path}, found only those of somebody;" in capsys.readouterr().err
+    assert (
+        f"{name}: expected records of nobody in {tmp_path}, found only those of {item[0].cell.model};"
+        in capsys.readouterr().err
+    )
 
 
 def test_nothing_measured_is_told(tmp_path):
