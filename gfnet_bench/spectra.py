@@ -99,15 +99,19 @@ def radii(height: int, width: int) -> Floats:
 
 
 def centre_of_mass(energy: Floats) -> Floats:
-    """Mean radius of the frequencies, weighted by energy: (..., h, w) to (...)."""
-    return (energy * radii(*energy.shape[-2:])).sum((-2, -1)) / energy.sum((-2, -1))
+    """Mean radius of the frequencies, weighted by energy: (..., h, w) to (...); NaN where there is none."""
+    return _of_total((energy * radii(*energy.shape[-2:])).sum((-2, -1)), energy.sum((-2, -1)))
 
 
 def band_shares(energy: Floats) -> Floats:
-    """Shares of the energy at low, middle and high frequencies (see `BANDS`): (..., h, w) to (..., 3)."""
+    """Shares of the energy at low, middle and high frequencies (see `BANDS`): (..., h, w) to (..., 3); NaN of none."""
     band = np.digitize(radii(*energy.shape[-2:]), np.array(BANDS) + TOLERANCE, right=True)
     parts = [np.where(band == b, energy, 0).sum((-2, -1)) for b in range(len(BANDS) + 1)]
-    return np.stack(parts, axis=-1) / energy.sum((-2, -1))[..., None]
+    return _of_total(np.stack(parts, axis=-1), energy.sum((-2, -1))[..., None])
+
+
+def _of_total(parts: Floats, total: Floats) -> Floats:
+    return np.divide(parts, total, out=np.full_like(parts, np.nan), where=total > 0)
 
 
 def radial_profile(values: Floats) -> Profile:
@@ -131,8 +135,10 @@ def angular_profile(values: Floats, bins: int = 12) -> Profile:
     sector = np.rint(np.arctan2(rows, columns) / np.pi * bins).astype(int) % bins
     inside = (radius > 0) & (radius <= 0.5 + TOLERANCE)
     filled = np.unique(sector[inside])
-    means = [values[..., inside & (sector == b)].mean(-1) for b in filled]
-    return Profile(filled * 180 / bins, np.stack(means, axis=-1))
+    means = np.zeros((*values.shape[:-2], len(filled)))
+    for i, b in enumerate(filled):
+        means[..., i] = values[..., inside & (sector == b)].mean(-1)
+    return Profile(filled * 180 / bins, means)
 
 
 def orientation(energy: Floats) -> Orientation:

@@ -158,6 +158,12 @@ def test_one_point_is_no_figure_and_nothing_is_no_report():
         complexity([])
 
 
+def faint(grids: list, scale: float):
+    """A network whose layers from the second on are scaled: 0 leaves no energy at all."""
+    record, arrays = spectra_record("gfnet_mini", grids, (8, 8))
+    return record, {name: weight * (scale if name != "layer_00" else 1) for name, weight in arrays.items()}
+
+
 FILTERS = {
     "everything": [
         spectra_record("gfnet_mini", [(4, 4)] * 3, (8, 8)),
@@ -168,6 +174,8 @@ FILTERS = {
     ],
     "one layer": [spectra_record("gfnet_mini", [(4, 4)], (8, 8)), heatmap_record("gfnet_mini", lambda v, h: 0.0)],
     "clusters": [clustered(1), clustered(3)],
+    "a layer without energy": [faint([(4, 4)] * 3, 0.0)],
+    "grids of a single token": [faint([(2, 2), (1, 1), (1, 2)], 1.0)],
     "maps without filters": [heatmap_record("vit_mini", lambda v, h: 0.2)],
     "maps on an oblong grid": [
         spectra_record("gfnet_mini", [(3, 5)], (8, 8)), heatmap_record("gfnet_mini", lambda v, h: 0.3)
@@ -180,6 +188,8 @@ SAID = {
     "everything": {"bands", "dashed", "frames"},
     "one layer": {"bars", "dash", "dashed", "frames"},
     "clusters": {"bars", "dash"},
+    "a layer without energy": {"bands", "dashed"},
+    "grids of a single token": {"bands", "dashed"},
     "maps without filters": set(),
     "maps on an oblong grid": {"bars", "dash", "dashed", "frames"},
     "one cutoff": {"bars", "dashed"},

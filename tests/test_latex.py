@@ -94,6 +94,25 @@ def test_tables_longer_than_a_page_break(table):
     assert list(dict.fromkeys(seen)) == [c.title for c in table.columns]
 
 
+def test_braces_and_environments_are_balanced(tables):
+    for table in tables:
+        text = re.sub(r"\\\\|\\[{}%&$#_]", "", table.render("latex"))
+        text = re.sub(r"^%.*$", "", text, flags=re.MULTILINE)
+        depth = 0
+        for c in re.findall(r"[{}]", text):
+            depth += 1 if c == "{" else -1
+            assert depth >= 0, table.name
+        assert depth == 0, table.name
+        open_ones: list[str] = []
+        for kind, name in re.findall(r"\\(begin|end)\{(\w+)\}", text):
+            if kind == "begin":
+                open_ones.append(name)
+            else:
+                assert open_ones.pop() == name, table.name
+        assert open_ones == []
+        assert text.count("$") % 2 == 0 and not re.search(r"[^\x00-\x7f]", text)
+
+
 def test_a_page_of_rows_does_not_break():
     assert "longtable" not in Table("t", "T", [Column("a", "A")], [{"a": i} for i in range(40)]).render("latex")
 

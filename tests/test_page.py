@@ -17,6 +17,7 @@ from test_report_robustness import CLEAN, FGSM, cell, failure, fill, mini, recor
 from gfnet_bench.cli import main
 from gfnet_bench.published import Published
 from gfnet_bench.records import Record, Store
+from gfnet_bench.reports import plots
 from gfnet_bench.reports.base import Report
 from gfnet_bench.reports.bibliography import bibtex
 from gfnet_bench.reports.differences import departures, explained
@@ -150,6 +151,15 @@ def test_a_cell_is_sorted_by_its_number_whatever_it_says(tmp_path):
     assert cells == [
         (" data-v=0.028", "28.0*"), ("", "7"), (' data-v=""', "no memory ≈9"), ("", "1234567891"), ("", "-"), ("", "-"),
     ]  # fmt: skip
+
+
+def test_names_in_plots_are_no_formulas():
+    """Bokeh would fetch MathJax for them, which the page forbids, and show nothing."""
+    for name in ("$$x$$", r"\[x\]", r"\(x\)", "a$$b$$c", "$x^$", "plain"):
+        shown = plots.plain(name)
+        assert not re.search(r"\$\$|\\\[|\\\(", shown)
+        assert shown.replace("\u2060", "") == name and plots.panel(name, name, name).title.text == shown
+    assert plots.plain("plain") == "plain"
 
 
 def test_names_from_users_are_text(tmp_path):

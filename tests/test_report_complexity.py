@@ -135,6 +135,22 @@ def test_every_number_leads_to_its_record(report):
         assert {known[i].settings["measure"] for (i,) in row[RECORDS].values()} == {"count"}
 
 
+def test_notes_speak_of_what_the_table_holds():
+    """No mark, column or measure is explained that is not there, though a name looks like one."""
+    plain = [
+        Record(
+            Cell("complexity", 1, "≈*†reserved", r.cell.settings),
+            {**r.values, "stopped": "spread", "launch_bound": False}
+            | ({"reserved_bytes": None} if "mode" in r.values else {}),
+        )
+        for r in point("spatial_mlp", 784)
+    ]
+    for records, words in ((plain, {"Latency", "Memory"}), (plain[:1], {"Memory"}), (plain[1:], {"Latency"})):
+        assert {note.partition(":")[0] for note in complexity(records).tables[0].notes} == words
+    marked = complexity(sweep()).tables[0].notes
+    assert [note[0] for note in marked if note[0] in "†*≈"] == ["†", "*", "≈", "≈", "≈"]
+
+
 def test_a_failure_leads_to_its_record():
     failed = Record(cell("spatial_mlp", "count", 196, convention="table1"), error="RuntimeError: no")
     (table,) = complexity([failed]).tables

@@ -345,3 +345,16 @@ def test_surgery_that_was_cut_short_is_drawn_as_far_as_it_went(tmp_path):
             assert ("filters_surgery_gfnet_mini_limit_40" in drawn) == bool(all_layers)
             for figure in drawn.values():
                 assert overlaps(figure) == []
+
+
+def test_files_of_two_networks_are_never_one(tmp_path):
+    """Names that lose characters in a file name, or are too long for one, are told apart."""
+    names = ["gfnet", "gfnet$", "$gfnet", "gf/net", "gf_net", "gf:net", "g" * 300, "g" * 301, "名前", "前名"]
+    store = Store(tmp_path)
+    with mock.patch("os.fsync"):
+        for name in names:
+            store.save(*spectra_record(name, [(2, 2)], (8, 8)))
+    files = [figure.name for figure in filters(store, channels=[0]).figures]
+    assert len(set(files)) == len(files) == 3 * len(names)
+    assert max(map(len, files)) < 130 and all(file.isascii() and "/" not in file for file in files)
+    assert {"figure5_gfnet", "figure5_gf_net"} < set(files)

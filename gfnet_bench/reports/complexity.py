@@ -15,7 +15,7 @@ from gfnet_bench.reports.growth import Growth
 from gfnet_bench.reports.tables import RECORDS, Column, Row, Table
 
 MODES = {
-    "allocated": "peak of the tensors on the device; reserved: as its caching allocator holds them",
+    "allocated": "peak of the tensors on the device",
     "process": "growth of the resident memory of a process of its own, to a few MB",
 }
 
@@ -207,6 +207,8 @@ def _notes(of: Sequence[Point], rows: Sequence[Row], fits: Mapping[str, Mapping[
         notes.append(_of_repeats(min(repeats), max(repeats)))
     modes = dict.fromkeys(row["memory_mode"] for row in rows if row["memory_mode"])
     notes += [f"Memory: {MODES[mode]}; weights left out, the input included." for mode in modes]
+    if any(row["reserved_memory_bytes"] is not None for row in rows):
+        notes.append("Reserved: as the caching allocator of the device holds them.")
     if any((v or {}).get("reason", "").startswith("not tried") for p in of for v in (p.latency, p.memory)):
         notes.append(_NOT_TRIED)
     estimates = {"latency": "latency_estimate_s", "memory": "peak_memory_estimate_bytes"}

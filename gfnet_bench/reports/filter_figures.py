@@ -16,6 +16,7 @@ from gfnet_bench.reports.figures import (
     Label,
     explain,
     inches,
+    log_ticks,
     look,
     name_curves,
     new_figure,
@@ -131,8 +132,8 @@ def _layer_names(network: Network, chosen: Sequence[int]) -> list[str]:
 def profiles(network: Network) -> Drawing:
     """How filters change with depth: energy by radius and direction, centre of the spectrum, receptive field."""
     depth = np.arange(len(network.layers))
-    radial = [spectra.radial_profile(layer.energy / layer.energy.mean()) for layer in network.layers]
-    angular = [spectra.angular_profile(layer.energy / layer.energy.mean()) for layer in network.layers]
+    relative = [layer.energy / (layer.energy.mean() or 1.0) for layer in network.layers]
+    radial, angular = (list(map(of, relative)) for of in (spectra.radial_profile, spectra.angular_profile))
     channels = {
         "centre of mass": [spectra.centre_of_mass(layer.magnitudes**2) for layer in network.layers],
         "ERF 50 %": [spectra.energy_radius(layer.kernels, 0.5) for layer in network.layers],
@@ -160,7 +161,7 @@ def profiles(network: Network) -> Drawing:
         import matplotlib
         from matplotlib.cm import ScalarMappable
         from matplotlib.colors import ListedColormap, Normalize
-        from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
+        from matplotlib.ticker import FixedLocator, LogLocator, MaxNLocator, NullLocator
 
         figure = new_figure(PAGE, 3.7)
         room = {"left": 0.075, "right": 0.885, "bottom": 0.115, "top": 0.935, "wspace": 0.6, "hspace": 0.55}
@@ -170,11 +171,9 @@ def profiles(network: Network) -> Drawing:
         for i in depth.tolist():
             grid[0, 0].plot(*radial[i], color=colours.to_rgba(i))
             # The first sector again at 180 degrees: directions go round.
-            at, mean = np.append(angular[i].at, 180), np.append(angular[i].mean, angular[i].mean[0])
-            grid[0, 1].plot(at, mean, color=colours.to_rgba(i))
-        grid[0, 0].set(
-            title="(a) radial energy", xlabel="radius (cycles/token)", ylabel="energy (1: white)", yscale="log"
-        )
+            at, mean = np.append(angular[i].at, 180), np.append(angular[i].mean, angular[i].mean[:1])
+            grid[0, 1].plot(at[: len(mean)], mean, color=colours.to_rgba(i))
+        grid[0, 0].set(title="(a) radial energy", xlabel="radius (cycles/token)", ylabel="energy (1: white)")
         grid[0, 1].set(
             title="(b) orientation",
             xlabel="direction of the frequency (degrees)",
@@ -182,16 +181,21 @@ def profiles(network: Network) -> Drawing:
             xticks=(0, 45, 90, 135, 180),
             ylim=(0, None),
         )
-        grid[0, 0].yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        grid[0, 0].yaxis.set_major_formatter("{x:g}")
-        grid[0, 0].yaxis.set_minor_locator(NullLocator())
+        if any((profile.mean > 0).any() for profile in radial):
+            grid[0, 0].set_yscale("log")
+            low, high = grid[0, 0].get_ylim()
+            some = FixedLocator(log_ticks(low, high)) if high / low < 50 else LogLocator(subs=(1, 2, 5))
+            grid[0, 0].yaxis.set_major_locator(some)
+            grid[0, 0].yaxis.set_major_formatter("{x:g}")
+            grid[0, 0].yaxis.set_minor_locator(NullLocator())
         bar = figure.colorbar(colours, cax=inches(figure, 6.3, 2.19, 0.07, 1.27), label="layer")
         bar.locator = MaxNLocator(integer=True)
         labels = _bands(grid[1, 0], depth, {"channels": quartiles["centre of mass"]}, {"all energy": pooled})
         grid[1, 0].set(title="(c) centre of mass of the spectrum", xlabel="layer", ylabel="radius (cycles/token)")
         fields = _bands(grid[1, 1], depth, {k[4:]: v for k, v in quartiles.items() if k.startswith("ERF")}, {})
         grid[1, 1].set(title="(d) effective receptive field", xlabel="layer", ylabel="radius (tokens)")
-        grid[1, 1].set_ylim(0, 1.08 * max(float(q.max()) for key, q in quartiles.items() if key.startswith("ERF")))
+        widest = max(float(q.max()) for key, q in quartiles.items() if key.startswith("ERF"))
+        grid[1, 1].set_ylim(0, 1.08 * widest or 1.0)
         for axes in grid[1]:
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         figure.draw_without_rendering()  # settles the limits
@@ -216,12 +220,18 @@ def _bands(
         colour, marker = look(of)
         spread(axes, x, q[:, 0], q[:, 2], colour, "the middle half of the channels, around their median")
         axes.plot(x, q[:, 1], color=colour, marker=marker)
-        labels.append(Label(float(x[-1]), float(q[-1, 1]), name, colour))
+        labels += _at_end(x, q[:, 1], name, colour)
     for name, values in lines.items():
         (line,) = axes.plot(x, values, "--" if len(x) > 1 else "_", color="black")
         explain(line, "Dashed" if len(x) > 1 else "Dash", "the energy of all channels together")
-        labels.append(Label(float(x[-1]), values[-1], name, "black"))
+        labels += _at_end(x, np.array(values), name, "black")
     return labels
+
+
+def _at_end(x: NDArray[Any], y: NDArray[Any], name: str, colour: str) -> list[Label]:
+    """A name at the last point there is; a layer without energy has none."""
+    there = np.flatnonzero(np.isfinite(y))
+    return [Label(float(x[i]), float(y[i]), name, colour) for i in there[-1:]]
 
 
 def cluster_means(network: Network) -> Drawing:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -208,10 +209,8 @@ class HeatMap:
     @property
     def bands(self) -> list[float]:
         """Mean errors over low, middle and high frequencies: a third of the mapped radius each."""
-        if not self.error.any():
-            return [0.0, 0.0, 0.0]
-        everywhere = np.ones_like(self.error)
-        return list(spectra.band_shares(self.error) * self.error.mean() / spectra.band_shares(everywhere))
+        shares, everywhere = spectra.band_shares(self.error), spectra.band_shares(np.ones_like(self.error))
+        return list(np.nan_to_num(shares) * self.error.mean() / everywhere)
 
 
 class Found(NamedTuple):
@@ -325,5 +324,10 @@ def perturbation_title(dataset: str, perturbation: dict[str, Any]) -> str:
     return title.replace("Top-1", "clean")
 
 
-def _slug(text: str) -> str:
-    return re.sub(r"[^A-Za-z0-9_.-]+", "_", text).strip("_.-")
+def _slug(label: str) -> str:
+    """A file name; one that had to leave something out has a hash of the label, since others may leave out the same."""
+    plain = re.sub(r"[, ]+", "_", label)
+    name = re.sub(r"[^A-Za-z0-9_.-]+", "_", plain).strip("_.-")
+    if name == plain and len(name) <= 100:
+        return name
+    return f"{name[:80]}_{hashlib.sha256(label.encode()).hexdigest()[:6]}"

@@ -6,6 +6,7 @@ those of its light or dark theme.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from gfnet_bench.catalog import MODELS
 from gfnet_bench.reports import figures
 from gfnet_bench.reports.figures import LOOKS, Look, spread_out
-from gfnet_bench.reports.tables import Table
+from gfnet_bench.reports.tables import Table, printable
 
 if TYPE_CHECKING:
     from bokeh.plotting import figure as Figure
@@ -71,14 +72,19 @@ def look(name: str) -> Look:
     return figures.look(family) if family in LOOKS else Look("#7a7a7a", "o")
 
 
+def plain(text: str) -> str:
+    r"""A name as Bokeh's text, which would take `$$`, `\[` and `\(` for the start of a formula."""
+    return re.sub(r"\$(?=\$)|\\(?=[\[(])", "\\g<0>\u2060", printable(text))  # a joiner, which is not seen
+
+
 def panel(title: str, x: str, y: str, **options: Any) -> Figure:
     """An empty panel with the tools that all have."""
     from bokeh.plotting import figure
 
     drawn = figure(
-        title=title,
-        x_axis_label=x,
-        y_axis_label=y,
+        title=plain(title),
+        x_axis_label=plain(x),
+        y_axis_label=plain(y),
         height=HEIGHT,
         sizing_mode="stretch_width",
         tools="pan,box_zoom,wheel_zoom,reset,save",
@@ -106,7 +112,7 @@ def write_names(panel: Figure, x: Sequence[float], middles: Sequence[float], nam
     from bokeh.models import ColumnDataSource
     from bokeh.models.annotations import LabelSet
 
-    source = ColumnDataSource({"x": list(x), "y": list(middles), "name": list(names)})
+    source = ColumnDataSource({"x": list(x), "y": list(middles), "name": list(map(plain, names))})
     panel.add_layout(
         LabelSet(x="x", y="y", text="name", source=source, x_offset=8, text_font_size="11px", text_baseline="middle")
     )

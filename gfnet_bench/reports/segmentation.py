@@ -59,7 +59,13 @@ def segmentation(
         spec = next(MODELS[name] for name in MODELS if MODELS[name].title == row["backbone"])
         if models is None or spec.name in models:
             lines.append(_row(row, counts.get((spec.name, CROP)), counts.get((spec.name, SIDE))))
-    notes = [*_NOTES, *([f"†: {MARKS['†']}."] if any(FROM_MEMORY in line.values() for line in lines) else [])]
+    ours, why, miou = _NOTES
+    notes = [
+        ours,
+        *([why] if any(line.get("macs") is not None for line in lines) else []),
+        miou,
+        *([f"†: {MARKS['†']}."] if any(FROM_MEMORY in line.values() for line in lines) else []),
+    ]
     if any(line.get(key) is None for line in lines for key in ("params", "macs")):
         notes.append("A dash is not counted yet: gfnet-bench paper table2")
     table = Table("table2", "Table 2. Semantic segmentation on ADE20K, Semantic FPN", _COLUMNS, lines, notes)
