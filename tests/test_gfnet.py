@@ -8,7 +8,8 @@ import torch.nn.functional as F
 
 import gfnet_bench.models  # noqa: F401  (registers with timm)
 from gfnet_bench.models.gfnet import Block, GFNet, GFNetPyramid, GlobalFilter
-from gfnet_bench.models.gfnet_variants import checkpoint_filter_fn, resize_filter, resize_pos_embed
+from gfnet_bench.models.gfnet_variants import checkpoint_filter_fn
+from gfnet_bench.models.resampling import resize_filter, resize_pos_embed
 
 SMALL = {"img_size": 32, "patch_size": 8, "embed_dim": 16, "depth": 2, "num_classes": 5}
 SMALL_PYRAMID = {"img_size": 64, "embed_dim": (8, 8, 16, 16), "depth": (1, 1, 2, 1), "num_classes": 5}

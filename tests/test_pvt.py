@@ -11,7 +11,8 @@ from torch import Tensor
 
 import gfnet_bench.models  # noqa: F401  (registers PVT with timm)
 from gfnet_bench.models.checkpoints import load_weights
-from gfnet_bench.models.pvt import PVT, resize_pos_embed
+from gfnet_bench.models.pvt import PVT
+from gfnet_bench.models.resampling import resize_pos_embed
 
 DEPTHS = {"pvt_tiny": (2, 2, 2, 2), "pvt_small": (3, 4, 6, 3), "pvt_medium": (3, 4, 18, 3), "pvt_large": (3, 8, 27, 3)}
 # Millions, as the authors' model table prints them.
@@ -166,7 +167,7 @@ def test_resizing_keeps_a_linear_ramp_linear() -> None:
     # Bilinear interpolation reproduces a ramp away from the border; the class token stays as it is.
     ramp = torch.arange(8.0).repeat(8, 1).reshape(1, 64, 1)
     pos_embed = torch.cat((torch.full((1, 1, 1), -7.0), ramp), dim=1)
-    resized = resize_pos_embed(pos_embed, (4, 16), cls_tokens=1)
+    resized = resize_pos_embed(pos_embed, (4, 16), "bilinear", prefix=1)
     assert resized[0, 0] == -7.0
     columns = (torch.arange(16) + 0.5) / 2 - 0.5
     torch.testing.assert_close(resized[0, 1:, 0].reshape(4, 16)[:, 1:-1], columns[1:-1].repeat(4, 1))

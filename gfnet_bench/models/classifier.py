@@ -1,14 +1,17 @@
-"""What the classifiers written here share: the check of their input, first weights, head, and how timm builds them."""
+"""What the classifiers written here share: the check of their input, first weights, head, and how timm builds them.
 
-from __future__ import annotations
+Annotations are evaluated here, unlike elsewhere: torch.fx writes those of `forward` into code that TorchScript reads.
+"""
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from timm.layers import to_2tuple, trunc_normal_
-from timm.models import build_model_with_cfg
+from timm.models import build_model_with_cfg, register_notrace_function
 from torch import Tensor, nn
 
 from gfnet_bench.catalog import MODELS
@@ -19,26 +22,52 @@ ImageSize = int | tuple[int, int]
 Grid = tuple[int, int]
 
 
+@register_notrace_function
+def check_size(images: Tensor, height: int, width: int) -> None:
+    """Raise ValueError if images are of another size; in a public function since torch.fx wraps no other."""
+    if torch.jit.is_tracing():
+        return
+    if images.shape[-2] != height or images.shape[-1] != width:
+        raise ValueError(
+            f"this model was built for images of {height} x {width}, found {images.shape[-2]} x {images.shape[-1]}; "
+            "pass img_size when building it"
+        )
+
+
 class Classifier(nn.Module):
-    """Features, pooled to one vector, and a linear head on it.
+    """Features, pooled to one vector, and a linear head on it; what timm asks of any of its models.
+
+    A state dict of another image size is resampled as it is loaded.
 
     Args:
         img_size: side of the image, or (height, width).
         num_classes: k; 0 for pooled features.
         num_features: d of the last feature map.
         drop_rate: dropout before the head.
+        global_pool: how features become one vector, one of `pools`; empty leaves them as they are.
     """
 
-    # timm's word for how features become one vector.
-    global_pool: str
+    pools: tuple[str, ...]
 
-    def __init__(self, img_size: ImageSize, num_classes: int, num_features: int, drop_rate: float) -> None:
+    def __init__(
+        self, img_size: ImageSize, num_classes: int, num_features: int, drop_rate: float, global_pool: str
+    ) -> None:
         super().__init__()
         self.img_size: tuple[int, int] = to_2tuple(img_size)
         self.num_features = self.head_hidden_size = self.embed_dim = num_features
         self.drop_rate = drop_rate
-        self.norm = LayerNorm(num_features)
-        self.reset_classifier(num_classes)
+        self.grad_checkpointing = False
+        self.norm: nn.Module = LayerNorm(num_features)
+        self.reset_classifier(num_classes, global_pool)
+        self.register_load_state_dict_pre_hook(_resample)
+
+    def check(self, images: Tensor) -> None:
+        """Position embeddings fit one size of image.
+
+        Raises:
+            ValueError: if this is another one.
+        """
+        check_size(images, self.img_size[0], self.img_size[1])
 
     def _init_weights(self) -> None:
         for name, parameter in self.named_parameters():
@@ -49,28 +78,58 @@ class Classifier(nn.Module):
                 trunc_normal_(module.weight, std=0.02)
                 nn.init.zeros_(module.bias)
 
+    def no_weight_decay(self) -> set[str]:
+        """Parameters that optimisers leave undecayed."""
+        return {name for name, _ in self.named_parameters() if name.startswith(("pos_embed", "cls_token"))}
+
+    def set_grad_checkpointing(self, enable: bool = True) -> None:
+        """Compute activations again in the backward pass, block by block, rather than keep them."""
+        self.grad_checkpointing = enable
+
     def get_classifier(self) -> nn.Module:
         """The last linear layer."""
         return self.head
 
     def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
-        """A fresh head; 0 classes gives pooled features instead of logits."""
-        if global_pool not in (None, self.global_pool):
-            raise ValueError(f"{type(self).__name__} pools by {self.global_pool!r}, found global_pool={global_pool!r}")
-        self.num_classes = num_classes
-        self.head = nn.Linear(self.num_features, num_classes) if num_classes > 0 else nn.Identity()
+        """A fresh head.
 
-    def check_size(self, images: Tensor) -> None:
-        """Position embeddings fit one size of image.
-
-        Raises:
-            ValueError: if this is another one.
+        Args:
+            num_classes: k; 0 gives features instead of logits.
+            global_pool: one of `pools`; None for the present one. Empty gives features of every token.
         """
-        if tuple(images.shape[-2:]) != self.img_size:
-            raise ValueError(
-                f"this model was built for images of {self.img_size[0]} x {self.img_size[1]}, "
-                f"found {images.shape[-2]} x {images.shape[-1]}; pass img_size when building it"
-            )
+        if global_pool is not None:
+            if global_pool not in self.pools:
+                known = ", ".join(map(repr, self.pools))
+                raise ValueError(f"{type(self).__name__}: expected global_pool {known}, found {global_pool!r}")
+            self.global_pool = global_pool
+        self.num_classes = num_classes
+        own = next(self.parameters())
+        head = nn.Linear(self.num_features, num_classes) if num_classes else nn.Identity()
+        self.head = head.to(own.device, own.dtype)
+
+    def get_intermediate_layers(
+        self, x: Tensor, n: int | list[int] = 1, reshape: bool = False, norm: bool = False, **ignored: Any
+    ) -> Any:
+        """The last `n` feature maps, or those numbered so, as DINO's code asks for them.
+
+        Args:
+            x: (b, 3, H, W) images.
+            n: how many, or which.
+            reshape: (b, d, h, w) maps rather than (b, h * w, d) tokens.
+            norm: apply the final norm to the last map.
+            ignored: options of transformers with prefix tokens or masks.
+        """
+        return self.forward_intermediates(
+            x, n, norm=norm, output_fmt="NCHW" if reshape else "NLC", intermediates_only=True
+        )
+
+    def forward_intermediates(self, x: Tensor, *args: Any, **kwargs: Any) -> Any:
+        """Feature maps along the network, as timm's `features_only` wants them."""
+        raise TypeError("a classifier defines its feature maps")
+
+    def resampled(self, tensors: Mapping[str, Any]) -> dict[str, Any]:
+        """Tensors of a checkpoint, those of another token grid in the shapes of this network."""
+        raise TypeError("a classifier defines how its tensors are resampled")
 
     def pooled(self, x: Tensor) -> Tensor:
         """Features after the final norm to (b, d)."""
@@ -88,6 +147,36 @@ class Classifier(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """(b, 3, H, W) normalised images to (b, k) logits."""
         return self.forward_head(self.forward_features(images))
+
+
+def _resample(model: Classifier, state_dict: dict[str, Any], prefix: str, *_: Any) -> None:
+    own = {name.removeprefix(prefix): value for name, value in state_dict.items() if name.startswith(prefix)}
+    state_dict.update({prefix + name: value for name, value in model.resampled(own).items()})
+
+
+def resampled_checkpoint(state_dict: Mapping[str, Any], model: Classifier) -> dict[str, Tensor]:
+    """A checkpoint in the official form, resampled where `model` was built for another image size.
+
+    Args:
+        state_dict: the tensors, or the tensors under the key `model`.
+        model: the network they are for.
+    """
+    return model.resampled(state_dict.get("model", state_dict))
+
+
+def as_maps(maps: Tensor, output_fmt: str) -> Tensor:
+    """A feature map (b, h, w, d) as `NHWC`, `NCHW`, or as (b, h * w, d) tokens `NLC`.
+
+    Raises:
+        ValueError: if it is another format.
+    """
+    if output_fmt == "NCHW":
+        return maps.permute(0, 3, 1, 2)
+    if output_fmt == "NLC":
+        return maps.flatten(1, 2)
+    if output_fmt != "NHWC":
+        raise ValueError(f"output_fmt must be NCHW, NHWC or NLC, found {output_fmt!r}")
+    return maps
 
 
 def token_grid(img_size: ImageSize, stride: int) -> Grid:
@@ -117,16 +206,21 @@ def pretrained_cfg(**kwargs: Any) -> dict[str, Any]:
     }
 
 
-def build(
-    cls: type[Classifier], variant: str, pretrained: bool, fit: Callable[..., dict[str, Tensor]], **kwargs: Any
-) -> Any:
-    """A model as timm builds it; `fit` makes the tensors of a checkpoint those of the model."""
+def build(cls: type[Classifier], variant: str, pretrained: bool, **kwargs: Any) -> Any:
+    """A model as timm builds it; its weights come through our own download, which leaves a verified file behind."""
     overlay = kwargs.pop("pretrained_cfg_overlay", None) or {}
     weights = MODELS[variant].weights
     if pretrained and weights and not overlay.get("file"):
-        # timm cannot read the official file shares; our download can, and leaves a verified file behind.
         overlay = {**overlay, "file": str(fetch_weights(weights, variant))}
     kwargs.setdefault("feature_cfg", {}).setdefault("feature_cls", "getter")
-    return build_model_with_cfg(
-        cls, variant, pretrained, pretrained_filter_fn=fit, pretrained_cfg_overlay=overlay, **kwargs
-    )
+    device, dtype = kwargs.pop("device", None), kwargs.pop("dtype", None)
+    with torch.device(device) if device is not None else contextlib.nullcontext():
+        net = build_model_with_cfg(
+            cls,
+            variant,
+            pretrained,
+            pretrained_filter_fn=resampled_checkpoint,
+            pretrained_cfg_overlay=overlay,
+            **kwargs,
+        )
+    return net if dtype is None else net.to(dtype)

@@ -6,18 +6,21 @@ the official checkpoints, which therefore load unchanged. Feature maps stay chan
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import torch
 from timm.layers import DropPath, Mlp
+from timm.models import checkpoint_seq, register_notrace_module
 from timm.models._features import feature_take_indices
 from torch import Tensor, nn
 
-from gfnet_bench.models.classifier import Classifier, ImageSize, LayerNorm, token_grid
-from gfnet_bench.models.global_filter import global_filter, way_taken
+from gfnet_bench.models.classifier import Classifier, ImageSize, LayerNorm, as_maps, token_grid
+from gfnet_bench.models.global_filter import global_filter, way_taken, with_torch_fft
+from gfnet_bench.models.resampling import resize_filter, resize_pos_embed
 
 
+@register_notrace_module
 class GlobalFilter(nn.Module):
     """Multiply the 2-D spectrum of every channel by learned complex weights.
 
@@ -34,7 +37,14 @@ class GlobalFilter(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(b, h, w, d) to (b, h, w, d); computed in float32, as the authors do under mixed precision too."""
+        if torch.jit.is_scripting():
+            return with_torch_fft(x.float(), self.complex_weight.float()).to(x.dtype)
         return global_filter(x, self.complex_weight)
+
+    def set_grid(self, grid: tuple[int, int]) -> None:
+        """Take another token grid, the weight resampled."""
+        weight = resize_filter(self.complex_weight.detach(), grid)
+        self.grid, self.complex_weight = grid, nn.Parameter(weight, self.complex_weight.requires_grad)
 
 
 def ways_taken(net: nn.Module, device: torch.device) -> list[str]:
@@ -46,7 +56,8 @@ def ways_taken(net: nn.Module, device: torch.device) -> list[str]:
 class Block(nn.Module):
     """Global filter and feed-forward network under one residual; LayerScale where `init_values` is given."""
 
-    gamma: nn.Parameter | None
+    if TYPE_CHECKING:  # TorchScript reads the annotations of a class, and not these
+        gamma: Tensor | None
 
     def __init__(
         self,
@@ -92,24 +103,27 @@ class DownLayer(PatchEmbed):
 
     def forward(self, x: Tensor) -> Tensor:
         """Merge tokens."""
-        return super().forward(x.permute(0, 3, 1, 2))
+        return self.proj(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
 
 
 class _GlobalFilterClassifier(Classifier):
     """What both variants share: the position embedding, and a network that is a list of stages."""
 
-    global_pool = "avg"
-    pos_embed: nn.Parameter
+    pools = ("avg", "")
+    output_fmt = "NHWC"
+    if TYPE_CHECKING:  # see Block
+        blocks: Any  # a stage each
+        pos_embed: Tensor
+        patch_size: int
+        grids: list[tuple[int, int]]
 
-    @torch.jit.ignore
-    def no_weight_decay(self) -> set[str]:
-        """Parameters that optimisers leave undecayed."""
-        return {"pos_embed"}
+    def _positioned(self, x: Tensor) -> Tensor:
+        """Tokens with their place added, (b, h, w, d)."""
+        return x + self.pos_embed.reshape(1, x.shape[1], x.shape[2], -1)
 
-    def _embed(self, patch_embed: nn.Module, images: Tensor) -> Tensor:
-        self.check_size(images)
-        x = patch_embed(images)
-        return x + self.pos_embed.reshape(1, *x.shape[1:3], -1)
+    def _stage(self, i: int, x: Tensor) -> Tensor:
+        """Stage `i` of what the stage before gave, or of the images."""
+        raise TypeError("a variant defines its stages")
 
     def forward_intermediates(
         self,
@@ -127,38 +141,78 @@ class _GlobalFilterClassifier(Classifier):
             indices: which of `feature_info`; the last n for an int, all for None.
             norm: apply the final norm to the last feature map.
             stop_early: leave out what follows the last one wanted.
-            output_fmt: "NCHW" or "NHWC".
+            output_fmt: "NCHW", "NHWC" or "NLC".
             intermediates_only: return the list alone.
 
         Returns:
             The final features and the list, or the list alone.
         """
-        if output_fmt not in ("NCHW", "NHWC"):
-            raise ValueError(f"output_fmt must be NCHW or NHWC, found {output_fmt!r}")
-        stages = self.stages()
-        wanted, last = feature_take_indices(len(stages), indices)
+        wanted, last = feature_take_indices(len(self.blocks), indices)
         maps = []
-        for i, stage in enumerate(stages[: last + 1] if stop_early else stages):
-            x = stage(x)
+        for i in range(last + 1 if stop_early else len(self.blocks)):
+            x = self._stage(i, x)
             if i in wanted:
-                y = self.norm(x) if norm and i == len(stages) - 1 else x
-                maps.append(y.permute(0, 3, 1, 2) if output_fmt == "NCHW" else y)
+                maps.append(as_maps(self.norm(x) if norm and i == len(self.blocks) - 1 else x, output_fmt))
         return maps if intermediates_only else (self.norm(x), maps)
 
-    def stages(self) -> list[Callable[[Tensor], Tensor]]:
-        """The network up to its final norm, cut where feature maps are taken."""
-        raise TypeError("a variant defines its stages")
+    def prune_intermediate_layers(
+        self, indices: int | list[int] = 1, prune_norm: bool = False, prune_head: bool = True
+    ) -> list[int]:
+        """Drop the stages after the last one wanted; see `forward_intermediates`.
 
-    def forward_features(self, images: Tensor) -> Tensor:
-        """(b, 3, H, W) normalised images to (b, h, w, d) features after the final norm."""
-        x = images
-        for stage in self.stages():
-            x = stage(x)
-        return self.norm(x)
+        Returns:
+            The numbers of those wanted.
+        """
+        wanted, last = feature_take_indices(len(self.blocks), indices)
+        self.blocks = self.blocks[: last + 1]
+        if prune_norm:
+            self.norm = nn.Identity()
+        if prune_head:
+            self.reset_classifier(0, "")
+        return list(wanted)
+
+    def set_input_size(self, img_size: ImageSize | None = None, patch_size: int | None = None) -> None:
+        """Take images of another size from now on: position embedding and filters are resampled.
+
+        Args:
+            img_size: side, or (height, width).
+            patch_size: accepted for timm's sake; it cannot change.
+        """
+        if patch_size not in (None, self.patch_size, (self.patch_size, self.patch_size)):
+            raise ValueError(f"expected patches of {self.patch_size} pixels, found patch_size={patch_size}")
+        if img_size is None:
+            return
+        grids = self._token_grids(img_size)
+        self.img_size = (grids[0][0] * self.patch_size, grids[0][1] * self.patch_size)
+        pos_embed = resize_pos_embed(self.pos_embed.detach(), grids[0], before=self.grids[0])
+        self.pos_embed = nn.Parameter(pos_embed, self.pos_embed.requires_grad)
+        new = dict(zip(self.grids, grids, strict=True))
+        for module in self.modules():
+            if isinstance(module, GlobalFilter):
+                module.set_grid(new[module.grid])
+        self.grids = grids
+
+    def _token_grids(self, img_size: ImageSize) -> list[tuple[int, int]]:
+        """The grid of each stage for images of this size."""
+        raise TypeError("a variant defines its grids")
+
+    def resampled(self, tensors: Mapping[str, Any]) -> dict[str, Any]:
+        """See `Classifier`; a position embedding must have been learned on a square grid."""
+        fitting, own = dict(tensors), self.state_dict()
+        for name, tensor in fitting.items():
+            if name not in own or tensor.shape == own[name].shape:
+                continue
+            if name == "pos_embed":
+                fitting[name] = resize_pos_embed(tensor, self.grids[0])
+            elif name.endswith("filter.complex_weight"):
+                layer = self.get_submodule(name.rpartition(".")[0])
+                assert isinstance(layer, GlobalFilter)
+                fitting[name] = resize_filter(tensor, layer.grid)
+        return fitting
 
     def pooled(self, x: Tensor) -> Tensor:
         """(b, h, w, d) to the mean over tokens."""
-        return x.mean(dim=(1, 2))
+        return x.mean(dim=(1, 2)) if self.global_pool == "avg" else x
 
 
 class GFNet(_GlobalFilterClassifier):
@@ -187,23 +241,44 @@ class GFNet(_GlobalFilterClassifier):
         mlp_ratio: float = 4.0,
         drop_rate: float = 0.0,
         drop_path_rate: float = 0.0,
+        global_pool: str = "avg",
     ) -> None:
-        super().__init__(img_size, num_classes, embed_dim, drop_rate)
-        grid = token_grid(img_size, patch_size)
+        super().__init__(img_size, num_classes, embed_dim, drop_rate, global_pool)
+        self.patch_size = patch_size
+        self.grids = self._token_grids(img_size)
+        (grid,) = self.grids
         rates = torch.linspace(0, drop_path_rate, depth, device="cpu").tolist()
         self.patch_embed = PatchEmbed(in_chans, embed_dim, patch_size)
         self.pos_embed = nn.Parameter(torch.zeros(1, grid[0] * grid[1], embed_dim))
-        self.blocks = nn.ModuleList(Block(embed_dim, grid, mlp_ratio, rate) for rate in rates)
-        self.grids = [grid]
+        self.blocks = nn.Sequential(*(Block(embed_dim, grid, mlp_ratio, rate) for rate in rates))
         self.feature_info = [
             {"num_chs": embed_dim, "reduction": patch_size, "module": f"blocks.{i}"} for i in range(depth)
         ]
         self._init_weights()
 
-    def stages(self) -> list[Callable[[Tensor], Tensor]]:
-        """One stage a block; the first also embeds the patches."""
-        first, *rest = self.blocks
-        return [lambda images: first(self._embed(self.patch_embed, images)), *rest]
+    def _token_grids(self, img_size: ImageSize) -> list[tuple[int, int]]:
+        return [token_grid(img_size, self.patch_size)]
+
+    def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
+        """Parameters by depth, for layer-wise learning rates."""
+        return {"stem": r"^pos_embed|patch_embed", "blocks": [(r"^blocks\.(\d+)", None), (r"^norm", (99999,))]}
+
+    def _embed(self, images: Tensor) -> Tensor:
+        self.check(images)
+        return self._positioned(self.patch_embed(images))
+
+    def _stage(self, i: int, x: Tensor) -> Tensor:
+        x = self._embed(x) if i == 0 else x
+        return checkpoint_seq(self.blocks[i : i + 1], x) if self.grad_checkpointing else self.blocks[i](x)
+
+    def forward_features(self, images: Tensor) -> Tensor:
+        """(b, 3, H, W) normalised images to (b, h, w, d) features after the final norm."""
+        x = self._embed(images)
+        if self.grad_checkpointing and not torch.jit.is_scripting():
+            x = checkpoint_seq(self.blocks, x)
+        else:
+            x = self.blocks(x)
+        return self.norm(x)
 
 
 class GFNetPyramid(_GlobalFilterClassifier):
@@ -234,11 +309,12 @@ class GFNetPyramid(_GlobalFilterClassifier):
         drop_rate: float = 0.0,
         drop_path_rate: float = 0.0,
         init_values: float = 1e-3,
+        global_pool: str = "avg",
     ) -> None:
-        super().__init__(img_size, num_classes, embed_dim[-1], drop_rate)
-        reductions = [patch_size << stage for stage in range(len(depth))]
-        token_grid(img_size, reductions[-1])
-        self.grids = [token_grid(img_size, reduction) for reduction in reductions]
+        super().__init__(img_size, num_classes, embed_dim[-1], drop_rate, global_pool)
+        self.patch_size = patch_size
+        self.reductions = [patch_size << stage for stage in range(len(depth))]
+        self.grids = self._token_grids(img_size)
         rates = iter(torch.linspace(0, drop_path_rate, sum(depth), device="cpu").tolist())
         self.patch_embed = nn.ModuleList(
             PatchEmbed(in_chans, dim, patch_size) if stage == 0 else DownLayer(embed_dim[stage - 1], dim)
@@ -251,12 +327,39 @@ class GFNetPyramid(_GlobalFilterClassifier):
         )
         self.feature_info = [
             {"num_chs": dim, "reduction": reduction, "module": f"blocks.{stage}"}
-            for stage, (dim, reduction) in enumerate(zip(embed_dim, reductions, strict=True))
+            for stage, (dim, reduction) in enumerate(zip(embed_dim, self.reductions, strict=True))
         ]
         self._init_weights()
 
-    def stages(self) -> list[Callable[[Tensor], Tensor]]:
-        """The four stages, each from its patch embedding to its last block."""
-        embed, blocks = list(self.patch_embed), list(self.blocks)
-        first: Callable[[Tensor], Tensor] = lambda images: blocks[0](self._embed(embed[0], images))  # noqa: E731
-        return [first, *(nn.Sequential(down, stage) for down, stage in zip(embed[1:], blocks[1:], strict=True))]
+    def _token_grids(self, img_size: ImageSize) -> list[tuple[int, int]]:
+        token_grid(img_size, self.reductions[-1])
+        return [token_grid(img_size, reduction) for reduction in self.reductions]
+
+    def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
+        """Parameters by depth, for layer-wise learning rates; `coarse` makes a stage one group."""
+        if coarse:
+            blocks: Any = r"^(?:patch_embed|blocks)\.(\d+)"
+            return {"stem": r"^pos_embed|^patch_embed\.0", "blocks": blocks}
+        down, block, norm = r"^patch_embed\.(\d+)", r"^blocks\.(\d+)\.(\d+)", r"^norm"
+        return {"stem": r"^pos_embed|^patch_embed\.0", "blocks": [(block, None), (down, (0,)), (norm, (99999,))]}
+
+    def _stage(self, i: int, x: Tensor) -> Tensor:
+        if i == 0:
+            self.check(x)
+        x = self.patch_embed[i](x)
+        x = self._positioned(x) if i == 0 else x
+        return checkpoint_seq(self.blocks[i], x) if self.grad_checkpointing else self.blocks[i](x)
+
+    def forward_features(self, images: Tensor) -> Tensor:
+        """(b, 3, H, W) normalised images to (b, h, w, d) features after the final norm."""
+        self.check(images)
+        x = images
+        for i, (embed, stage) in enumerate(zip(self.patch_embed, self.blocks)):  # noqa: B905  (scripting knows no strict)
+            x = embed(x)
+            if i == 0:
+                x = self._positioned(x)
+            if self.grad_checkpointing and not torch.jit.is_scripting():
+                x = checkpoint_seq(stage, x)
+            else:
+                x = stage(x)
+        return self.norm(x)

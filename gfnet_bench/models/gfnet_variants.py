@@ -1,77 +1,20 @@
-"""The seven GFNets of the paper for timm, and fitting their weights to another image size."""
+"""The seven GFNets of the paper for timm."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
-import torch.nn.functional as F
 from timm.models import generate_default_cfgs, register_model
-from torch import Tensor, nn
+from torch import nn
 
 from gfnet_bench.models.classifier import Classifier, build, pretrained_cfg
-from gfnet_bench.models.gfnet import GFNet, GFNetPyramid, GlobalFilter
+from gfnet_bench.models.classifier import resampled_checkpoint as checkpoint_filter_fn
+from gfnet_bench.models.gfnet import GFNet, GFNetPyramid
 
+__all__ = ["checkpoint_filter_fn"]
 
-def resize_pos_embed(pos_embed: Tensor, grid: tuple[int, int]) -> Tensor:
-    """Position embedding for another token grid, bicubic as the authors do.
-
-    Args:
-        pos_embed: (1, n, d), learned on a square grid.
-        grid: (h, w) wanted.
-
-    Returns:
-        (1, h * w, d).
-    """
-    side = round(pos_embed.shape[1] ** 0.5)
-    if side * side != pos_embed.shape[1]:
-        raise ValueError(f"a position embedding of {pos_embed.shape[1]} tokens is not of a square grid")
-    maps = pos_embed.float().reshape(1, side, side, -1).permute(0, 3, 1, 2)
-    maps = F.interpolate(maps, size=grid, mode="bicubic", align_corners=False)
-    return maps.permute(0, 2, 3, 1).flatten(1, 2).to(pos_embed.dtype)
-
-
-def resize_filter(weight: Tensor, grid: tuple[int, int]) -> Tensor:
-    """A learned filter for another token grid: bicubic over the half spectrum with aligned corners, as the authors do.
-
-    Args:
-        weight: (h', w' // 2 + 1, d, 2).
-        grid: (h, w) wanted.
-
-    Returns:
-        (h, w // 2 + 1, d, 2).
-    """
-    maps = weight.float().flatten(2).permute(2, 0, 1)[None]
-    maps = F.interpolate(maps, size=(grid[0], grid[1] // 2 + 1), mode="bicubic", align_corners=True)
-    return maps[0].permute(1, 2, 0).reshape(grid[0], grid[1] // 2 + 1, -1, 2).to(weight.dtype)
-
-
-def checkpoint_filter_fn(state_dict: Mapping[str, Any], model: GFNet | GFNetPyramid) -> dict[str, Tensor]:
-    """A checkpoint in the official form, resampled where `model` was built for another image size.
-
-    Args:
-        state_dict: the tensors, or the tensors under the key `model`.
-        model: the GFNet they are for.
-
-    Returns:
-        Tensors of the model's own shapes, where resampling can give them.
-    """
-    tensors = dict(state_dict.get("model", state_dict))
-    own = model.state_dict()
-    for name, tensor in tensors.items():
-        if name not in own or tensor.shape == own[name].shape:
-            continue
-        if name == "pos_embed":
-            tensors[name] = resize_pos_embed(tensor, model.grids[0])
-        elif name.endswith("filter.complex_weight"):
-            layer = model.get_submodule(name.rpartition(".")[0])
-            assert isinstance(layer, GlobalFilter)
-            tensors[name] = resize_filter(tensor, layer.grid)
-    return tensors
-
-
-_FLAT = pretrained_cfg(first_conv="patch_embed.proj", license="mit")
-_PYRAMID = pretrained_cfg(first_conv="patch_embed.0.proj", license="mit")
+_FLAT = pretrained_cfg(first_conv="patch_embed.proj", license="mit", pool_size=(14, 14))
+_PYRAMID = pretrained_cfg(first_conv="patch_embed.0.proj", license="mit", pool_size=(7, 7))
 
 default_cfgs = generate_default_cfgs(
     {
@@ -82,9 +25,9 @@ default_cfgs = generate_default_cfgs(
 
 
 def _create(cls: type[Classifier], variant: str, pretrained: bool, **kwargs: Any) -> nn.Module:
-    if cls is GFNetPyramid:
-        kwargs.setdefault("feature_cfg", {"out_indices": (0, 1, 2, 3)})
-    return build(cls, variant, pretrained, checkpoint_filter_fn, **kwargs)
+    last = 3  # of twelve maps of one size, as of a vision transformer
+    kwargs.setdefault("feature_cfg", {"out_indices": (0, 1, 2, 3) if cls is GFNetPyramid else last})
+    return build(cls, variant, pretrained, **kwargs)
 
 
 @register_model

@@ -33,10 +33,10 @@ def _cfg(first_conv: str, classifier: str, **kwargs: Any) -> dict[str, Any]:
 
 default_cfgs = generate_default_cfgs(
     {
-        "gfnet_mini": _cfg("patch_embed.proj", "head", fixed_input_size=True),
+        "gfnet_mini": _cfg("patch_embed.proj", "head", fixed_input_size=True, pool_size=(16, 16)),
         "vit_mini": _cfg("patch_embed.proj", "head", fixed_input_size=True),
         "resmlp_mini": _cfg("stem.proj", "head", fixed_input_size=True),
-        "resnet_mini": _cfg("conv1", "fc"),
+        "resnet_mini": _cfg("conv1", "fc", pool_size=(1, 1)),
     }
 )
 

@@ -7,17 +7,30 @@ second version only.)
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
 from timm.layers import DropPath, Mlp, use_fused_attn
-from timm.models import generate_default_cfgs, register_model
+from timm.models import checkpoint, generate_default_cfgs, register_model
 from timm.models._features import feature_take_indices
 from torch import Tensor, nn
 
-from gfnet_bench.models.classifier import Classifier, Grid, ImageSize, LayerNorm, build, pretrained_cfg, token_grid
+from gfnet_bench.models.classifier import (
+    Classifier,
+    Grid,
+    ImageSize,
+    LayerNorm,
+    as_maps,
+    build,
+    pretrained_cfg,
+    token_grid,
+)
+from gfnet_bench.models.classifier import resampled_checkpoint as checkpoint_filter_fn
+from gfnet_bench.models.resampling import resize_pos_embed
+
+__all__ = ["PVT", "checkpoint_filter_fn"]
 
 
 class SpatialReductionAttention(nn.Module):
@@ -32,23 +45,21 @@ class SpatialReductionAttention(nn.Module):
     def __init__(self, dim: int, num_heads: int, reduction: int) -> None:
         super().__init__()
         self.num_heads = num_heads
-        self.reduction = reduction
         self.fused_attn = use_fused_attn()
         self.q = nn.Linear(dim, dim)
         self.kv = nn.Linear(dim, 2 * dim)
         self.proj = nn.Linear(dim, dim)
-        if reduction > 1:
-            self.sr = nn.Conv2d(dim, dim, kernel_size=reduction, stride=reduction)
-            self.norm = nn.LayerNorm(dim)
+        self.sr = nn.Conv2d(dim, dim, kernel_size=reduction, stride=reduction) if reduction > 1 else None
+        self.norm = nn.LayerNorm(dim) if reduction > 1 else None
 
     def forward(self, x: Tensor, grid: Grid) -> Tensor:
         """(b, n, d) to (b, n, d); n is the size of `grid` wherever keys are reduced."""
         b, n, d = x.shape
         q = self.q(x).reshape(b, n, self.num_heads, -1).transpose(1, 2)
-        if self.reduction > 1:
-            x = self.sr(x.transpose(1, 2).reshape(b, d, *grid))
+        if self.sr is not None and self.norm is not None:
+            x = self.sr(x.transpose(1, 2).reshape(b, d, grid[0], grid[1]))
             x = self.norm(x.flatten(2).transpose(1, 2))
-        k, v = self.kv(x).reshape(b, x.shape[1], 2, self.num_heads, -1).permute(2, 0, 3, 1, 4)
+        k, v = self.kv(x).reshape(b, x.shape[1], 2, self.num_heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
         if self.fused_attn:
             y = F.scaled_dot_product_attention(q, k, v)
         else:
@@ -73,6 +84,23 @@ class Block(nn.Module):
         return x + self.drop_path(self.mlp(self.norm2(x)))
 
 
+class Blocks(nn.ModuleList):
+    """The blocks of a stage, one after the other; `grad_checkpointing` computes each again in the backward pass."""
+
+    def __init__(self, blocks: Iterable[nn.Module]) -> None:
+        super().__init__(blocks)
+        self.grad_checkpointing = False
+
+    def forward(self, x: Tensor, grid: Grid) -> Tensor:
+        """(b, n, d) to (b, n, d)."""
+        for block in self:
+            if self.grad_checkpointing and not torch.jit.is_scripting():
+                x = checkpoint(block, x, grid)
+            else:
+                x = block(x, grid)
+        return x
+
+
 class PatchEmbed(nn.Module):
     """Non-overlapping patches of a feature map to tokens: (b, c, h, w) to (b, n, d)."""
 
@@ -89,6 +117,8 @@ class PatchEmbed(nn.Module):
 class PVT(Classifier):
     """The four stages, a class token in the last one, and the head on that token.
 
+    The stages are written out one by one, as the release files number them, so that TorchScript can read them.
+
     Args:
         img_size: side of the image, or (height, width); multiples of 8 * `patch_size`.
         patch_size: side of a patch of the first stage in pixels; each later stage halves the grid.
@@ -103,7 +133,21 @@ class PVT(Classifier):
         drop_path_rate: stochastic depth of the last block; it grows linearly from 0.
     """
 
-    global_pool = "token"
+    pools = ("token", "avg", "")
+
+    if TYPE_CHECKING:  # TorchScript reads the annotations of a class, and not these
+        patch_embed1: nn.Module
+        patch_embed2: nn.Module
+        patch_embed3: nn.Module
+        patch_embed4: nn.Module
+        pos_embed1: Tensor
+        pos_embed2: Tensor
+        pos_embed3: Tensor
+        pos_embed4: Tensor
+        block1: nn.Module
+        block2: nn.Module
+        block3: nn.Module
+        block4: nn.Module
 
     def __init__(
         self,
@@ -118,26 +162,44 @@ class PVT(Classifier):
         reduction: Sequence[int] = (8, 4, 2, 1),
         drop_rate: float = 0.0,
         drop_path_rate: float = 0.0,
+        global_pool: str = "token",
     ) -> None:
-        super().__init__(img_size, num_classes, embed_dim[-1], drop_rate)
-        reductions = [patch_size << stage for stage in range(len(depth))]
-        token_grid(img_size, reductions[-1])
-        self.grids: list[Grid] = [token_grid(img_size, reduction) for reduction in reductions]
+        super().__init__(img_size, num_classes, embed_dim[-1], drop_rate, global_pool)
+        reductions = [patch_size << stage for stage in range(4)]
+        self.patch_size, self.reductions = patch_size, reductions
+        self.grids: list[Grid] = self._token_grids(img_size)
         rates = iter(torch.linspace(0, drop_path_rate, sum(depth), device="cpu").tolist())
         for i, (rows, columns) in enumerate(self.grids):
             dim = embed_dim[i]
             before, patch = (in_chans, patch_size) if i == 0 else (embed_dim[i - 1], 2)
-            tokens = rows * columns + (i == len(depth) - 1)
+            tokens = rows * columns + (i == 3)
             blocks = (Block(dim, num_heads[i], mlp_ratio[i], reduction[i], next(rates)) for _ in range(depth[i]))
             setattr(self, f"patch_embed{i + 1}", PatchEmbed(before, dim, patch))
             setattr(self, f"pos_embed{i + 1}", nn.Parameter(torch.zeros(1, tokens, dim)))
-            setattr(self, f"block{i + 1}", nn.ModuleList(blocks))
+            setattr(self, f"block{i + 1}", Blocks(blocks))
         self.feature_info = [
             {"num_chs": dim, "reduction": reduction, "module": f"block{i + 1}"}
             for i, (dim, reduction) in enumerate(zip(embed_dim, reductions, strict=True))
         ]
         self.cls_token = nn.Parameter(torch.zeros(1, 1, self.num_features))
         self._init_weights()
+
+    def _token_grids(self, img_size: ImageSize) -> list[Grid]:
+        token_grid(img_size, self.reductions[-1])
+        return [token_grid(img_size, reduction) for reduction in self.reductions]
+
+    def set_grad_checkpointing(self, enable: bool = True) -> None:
+        """See `Classifier`."""
+        super().set_grad_checkpointing(enable)
+        for i in range(1, 5):
+            getattr(self, f"block{i}").grad_checkpointing = enable
+
+    def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
+        """Parameters by depth, for layer-wise learning rates; `coarse` makes a stage one group."""
+        stage = r"^(?:patch_embed|pos_embed|block)(\d)" if coarse else r"^block(\d)\.(\d+)"
+        down = r"^(?:patch_embed|pos_embed)(\d)"
+        blocks = [(stage, None), (down, (0,)), (r"^cls_token|^norm", (99999,))]
+        return {"stem": r"^(?:patch_embed|pos_embed)1", "blocks": blocks}
 
     def forward_features(self, images: Tensor) -> Tensor:
         """(b, 3, H, W) normalised images to (b, 1 + n, d) tokens of the last stage after the final norm."""
@@ -159,84 +221,94 @@ class PVT(Classifier):
             indices: which of the four stages; the last n for an int, all for None.
             norm: apply the final norm to the last map.
             stop_early: accepted for timm's sake; all stages are computed.
-            output_fmt: "NCHW".
+            output_fmt: "NCHW", "NHWC" or "NLC".
             intermediates_only: return the list alone.
 
         Returns:
             The final tokens and the list, or the list alone.
         """
-        if output_fmt != "NCHW":
-            raise ValueError(f"output_fmt must be NCHW, found {output_fmt!r}")
         wanted, _ = feature_take_indices(len(self.grids), indices)
         *maps, tokens = self._stages(x)
         normed = self.norm(tokens)
-        last = (normed if norm else tokens)[:, 1:]
-        maps.append(last.transpose(1, 2).unflatten(2, self.grids[-1]))
-        taken = [maps[i] for i in wanted]
+        maps.append(_to_map((normed if norm else tokens)[:, 1:], self.grids[-1]))
+        taken = [as_maps(maps[i].permute(0, 2, 3, 1), output_fmt) for i in wanted]
         return taken if intermediates_only else (normed, taken)
 
     def _stages(self, images: Tensor) -> list[Tensor]:
         """The maps (b, d, h, w) of all stages but the last, and that one's tokens (b, 1 + n, d)."""
-        self.check_size(images)
-        x, found = images, []
-        for i, grid in enumerate(self.grids, start=1):
-            last = i == len(self.grids)
-            x = getattr(self, f"patch_embed{i}")(x)
-            if last:
-                x = torch.cat((self.cls_token.expand(len(x), -1, -1), x), dim=1)
-            x = x + getattr(self, f"pos_embed{i}")
-            for block in getattr(self, f"block{i}"):
-                x = block(x, grid)
-            if not last:
-                x = x.transpose(1, 2).unflatten(2, grid)
-            found.append(x)
-        return found
+        self.check(images)
+        g1, g2, g3, g4 = self.grids[0], self.grids[1], self.grids[2], self.grids[3]
+        first = _to_map(self.block1(self.patch_embed1(images) + self.pos_embed1, g1), g1)
+        second = _to_map(self.block2(self.patch_embed2(first) + self.pos_embed2, g2), g2)
+        third = _to_map(self.block3(self.patch_embed3(second) + self.pos_embed3, g3), g3)
+        tokens = self.patch_embed4(third)
+        tokens = torch.cat((self.cls_token.expand(tokens.shape[0], -1, -1), tokens), dim=1)
+        return [first, second, third, self.block4(tokens + self.pos_embed4, g4)]
+
+    def prune_intermediate_layers(
+        self, indices: int | list[int] = 1, prune_norm: bool = False, prune_head: bool = True
+    ) -> list[int]:
+        """Drop the blocks of the stages after the last one wanted; see `forward_intermediates`.
+
+        Returns:
+            The numbers of those wanted.
+        """
+        wanted, last = feature_take_indices(len(self.grids), indices)
+        for i in range(last + 1, len(self.grids)):
+            setattr(self, f"block{i + 1}", Blocks(()))
+        if prune_norm:
+            self.norm = nn.Identity()
+        if prune_head:
+            self.reset_classifier(0, "")
+        return list(wanted)
+
+    def set_input_size(self, img_size: ImageSize | None = None, patch_size: int | None = None) -> None:
+        """Take images of another size from now on: position embeddings are resampled.
+
+        Args:
+            img_size: side, or (height, width).
+            patch_size: accepted for timm's sake; it cannot change.
+        """
+        if patch_size not in (None, self.patch_size, (self.patch_size, self.patch_size)):
+            raise ValueError(f"expected patches of {self.patch_size} pixels, found patch_size={patch_size}")
+        if img_size is None:
+            return
+        grids = self._token_grids(img_size)
+        self.img_size = (grids[0][0] * self.patch_size, grids[0][1] * self.patch_size)
+        for i, (before, grid) in enumerate(zip(self.grids, grids, strict=True), start=1):
+            old: nn.Parameter = getattr(self, f"pos_embed{i}")
+            new = resize_pos_embed(old.detach(), grid, "bilinear", int(i == 4), before)
+            setattr(self, f"pos_embed{i}", nn.Parameter(new, old.requires_grad))
+        self.grids = grids
+
+    def resampled(self, tensors: Mapping[str, Any]) -> dict[str, Any]:
+        """See `Classifier`; a position embedding must have been learned on a square grid."""
+        fitting = dict(tensors)
+        for i, (height, width) in enumerate(self.grids, start=1):
+            name, prefix = f"pos_embed{i}", int(i == 4)
+            if name in fitting and fitting[name].shape[1] != prefix + height * width:
+                fitting[name] = resize_pos_embed(fitting[name], (height, width), "bilinear", prefix)
+        return fitting
 
     def pooled(self, x: Tensor) -> Tensor:
-        """(b, 1 + n, d) to the class token."""
-        return x[:, 0]
+        """(b, 1 + n, d) to the class token, or to the mean over the others."""
+        if self.global_pool == "token":
+            return x[:, 0]
+        return x[:, 1:].mean(dim=1) if self.global_pool == "avg" else x
 
 
-def resize_pos_embed(pos_embed: Tensor, grid: Grid, cls_tokens: int) -> Tensor:
-    """Position embedding for another token grid, bilinear as the authors do.
-
-    Args:
-        pos_embed: (1, cls_tokens + n, d), learned on a square grid.
-        grid: (h, w) wanted.
-        cls_tokens: leading tokens that have no place on the grid, 0 or 1.
-
-    Returns:
-        (1, cls_tokens + h * w, d).
-    """
-    head, maps = pos_embed[:, :cls_tokens], pos_embed[:, cls_tokens:]
-    side = round(maps.shape[1] ** 0.5)
-    maps = maps.float().transpose(1, 2).unflatten(2, (side, side))
-    maps = F.interpolate(maps, size=grid, mode="bilinear", align_corners=False)
-    return torch.cat((head, maps.flatten(2).transpose(1, 2).to(head.dtype)), dim=1)
+def _to_map(tokens: Tensor, grid: Grid) -> Tensor:
+    """(b, h * w, d) to (b, d, h, w)."""
+    return tokens.transpose(1, 2).reshape(tokens.shape[0], -1, grid[0], grid[1])
 
 
-def checkpoint_filter_fn(state_dict: Mapping[str, Any], model: PVT) -> dict[str, Tensor]:
-    """A checkpoint in the official form, resampled where `model` was built for another image size.
-
-    Args:
-        state_dict: the tensors, or the tensors under the key `model`.
-        model: the PVT they are for.
-    """
-    tensors = dict(state_dict.get("model", state_dict))
-    for i, grid in enumerate(model.grids, start=1):
-        name, cls_tokens = f"pos_embed{i}", int(i == len(model.grids))
-        if name in tensors and tensors[name].shape[1] != cls_tokens + grid[0] * grid[1]:
-            tensors[name] = resize_pos_embed(tensors[name], grid, cls_tokens)
-    return tensors
-
-
-_CFG = pretrained_cfg(first_conv="patch_embed1.proj", license="apache-2.0")
+_CFG = pretrained_cfg(first_conv="patch_embed1.proj", license="apache-2.0", pool_size=(7, 7))
 default_cfgs = generate_default_cfgs({f"pvt_{size}": _CFG for size in ("tiny", "small", "medium", "large")})
 
 
 def _create(variant: str, pretrained: bool, depth: Sequence[int], **kwargs: Any) -> PVT:
     kwargs.setdefault("feature_cfg", {"out_indices": (0, 1, 2, 3)})
-    return build(PVT, variant, pretrained, checkpoint_filter_fn, **{"depth": depth, **kwargs})
+    return build(PVT, variant, pretrained, **{"depth": depth, **kwargs})
 
 
 @register_model

@@ -92,6 +92,8 @@ def global_filter(x: Tensor, weight: Tensor, way: str | None = None) -> Tensor:
     way = _setting if way is None else way
     if way not in WAYS:
         raise UsageError(f"global filter: expected one of {', '.join(WAYS)}, found {way!r}.")
+    if _leaves_the_house():
+        return with_torch_fft(x.float(), weight.float()).to(x.dtype)
     h, half, c, parts = weight.shape if weight.ndim == 4 else (0, 0, 0, 0)
     n = math.prod(x.shape[1:-1])
     w = n // h if h else 0
@@ -110,6 +112,20 @@ def global_filter(x: Tensor, weight: Tensor, way: str | None = None) -> Tensor:
     else:
         y = _GlobalFilter.apply(maps, weight, way)
     return y.reshape(x.shape).to(x.dtype)
+
+
+def _leaves_the_house() -> bool:
+    """Whether what is computed now is written down for other programs, or seen by transforms of torch.func.
+
+    Neither knows our operators: traces, exported programs and ONNX files are to run without this package, and
+    vmap, jvp and their like have rules for torch's own operations.
+    """
+    return (
+        torch.jit.is_tracing()
+        or torch.compiler.is_exporting()
+        or torch._C._are_functorch_transforms_active()
+        or torch.autograd.forward_ad._current_level >= 0
+    )
 
 
 def _is_reference(way: str, device: torch.device) -> bool:
