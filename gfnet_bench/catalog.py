@@ -214,23 +214,36 @@ def source_of(name: str) -> tuple[str | None, str]:
     return (source, place) if source in ("hf-hub", "local-dir") and place else (None, name)
 
 
-def expand(patterns: Sequence[str]) -> list[str]:
+def is_pattern(word: str) -> bool:
+    """Whether a word of a command line stands for all names of its shape; the name of a folder never does."""
+    return source_of(word)[0] is None and any(mark in word for mark in "*?[")
+
+
+def suites_of(pattern: str) -> set[str]:
+    """The suites in which a pattern fits short names."""
+    return {MODELS[name].suite for name in MODELS.match(pattern)}
+
+
+def expand(patterns: Sequence[str], suite: str | None = None) -> list[str]:
     """The model names that the words of a command line stand for, each once, in order.
 
     Args:
         patterns: names as `find_spec` takes them, or shell patterns; a pattern that fits short names stands for
             those alone, any other for the models with weights in timm.
+        suite: patterns stand for models of this suite alone; None for all.
 
     Raises:
         UsageError: if a word stands for nothing.
     """
     names: dict[str, None] = {}
     for pattern in patterns:
-        if any(mark in pattern for mark in "*?["):
-            found = MODELS.match(pattern) or _match_timm(pattern)
+        if is_pattern(pattern):
+            found = [name for name in MODELS.match(pattern) if suite in (None, MODELS[name].suite)]
+            found = found or ([] if suite == "mini" else _match_timm(pattern))
             if not found:
+                where = f" of the suite {suite}" if suite else ""
                 raise UsageError(
-                    f"no model is called like {pattern!r}; `gfnet-bench list models` shows the short names."
+                    f"no model{where} is called like {pattern!r}; `gfnet-bench list models` shows the short names."
                 )
             names.update(dict.fromkeys(found))
         else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import fnmatch
+import re
 from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
@@ -46,7 +47,8 @@ class Registry(Generic[T]):
 
     def match(self, pattern: str) -> list[str]:
         """The registered names a shell pattern such as `gfnet_*` stands for, in order of registration."""
-        return fnmatch.filter(self._things, pattern.lower().replace("-", "_"))
+        folded = re.sub(r"\[[^]]*\]|-", lambda part: "_" if part[0] == "-" else part[0], pattern.lower())
+        return fnmatch.filter(self._things, folded)
 
     def __getitem__(self, name: str) -> T:
         """The thing called `name`.

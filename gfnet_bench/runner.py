@@ -139,6 +139,7 @@ def run_together(
     *,
     overwrite: str = "failed",
     progress: bool = True,
+    told: Iterable[str] = (),
 ) -> list[Record]:
     """`run` for cells that share work: neighbours of equal `key` are measured in one call.
 
@@ -149,6 +150,7 @@ def run_together(
         store: see `run`.
         overwrite: see `run`.
         progress: see `run`.
+        told: reasons of failures that are known already, and not told again.
 
     Returns:
         See `run`. Cells that were measured together share their time equally.
@@ -156,7 +158,7 @@ def run_together(
     kept, to_do = plan(cells, store, overwrite)
     store.prepare(to_do)
     records = {record.cell: record for record in kept}
-    told: set[str] = set()
+    known = set(told)
     measured = 0
     with tqdm(total=len(to_do), desc="cells", unit="cell", disable=not progress, position=0) as bar:
         for _, neighbours in itertools.groupby(to_do, key):
@@ -175,9 +177,9 @@ def run_together(
             }
             for cell, outcome in zip(group, outcomes, strict=True):
                 error = f"{type(outcome).__name__}: {outcome}" if isinstance(outcome, Exception) else None
-                if error is not None and error not in told:  # 75 cells that lack the same folder say so once
+                if error is not None and str(outcome) not in known:  # 75 cells that lack a folder say so once
                     tqdm.write(f"failed: {cell}: {error}", file=sys.stderr)
-                    told.add(error)
+                    known.add(str(outcome))
                 records[cell] = _save(store, cell, outcome, error, run_of)
             measured += len(group)
             bar.update(len(group))

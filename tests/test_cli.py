@@ -53,12 +53,48 @@ def test_report_draws_the_same_numbers_from_records(measured, capsys):
     assert (measured[0] / "tables" / "robustness_mini.md").is_file()
 
 
-def test_dry_run_prints_cells_and_measures_nothing(tmp_path, capsys):
+def test_dry_run_prints_what_belongs_together_and_measures_nothing(tmp_path, capsys):
     assert main([*QUICK, "--dry-run", "--format", "json", "--output-dir", str(tmp_path)]) == 0
-    cells = json.loads(capsys.readouterr().out)
-    # Per model: three on mini, one on mini_v2, one on mini_a, two corruptions at two severities.
-    assert len(cells) == 2 * (3 + 1 + 1 + 4) and {cell["state"] for cell in cells} == {"to do"}
+    out, err = capsys.readouterr()
+    rows = {(row["dataset"], row["perturbation"]): row for row in json.loads(out)}
+    assert {key: row["cells"] for key, row in rows.items()} == {
+        ("mini", "clean"): 2,
+        ("mini", "fgsm 4/255"): 2,
+        ("mini", "pgd 4/255 x5"): 2,
+        ("mini_v2", "clean"): 2,
+        ("mini_a", "clean"): 2,
+        ("mini_c", "2 corruptions x 2 severities by cifar_c"): 8,
+    }
+    assert all(row["to_do"] == row["cells"] and row["state"] == "to do" for row in rows.values())
+    assert {row["models"] for row in rows.values()} == {"gfnet_mini, resnet_mini"}
+    assert err == "18 cells, 18 to do\n"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_dry_run_says_what_of_a_row_is_measured(measured, capsys):
+    words = [*QUICK, "--dry-run", "--format", "json", "--output-dir", str(measured[0])]
+    assert main(words) == 0
+    assert {row["state"] for row in json.loads(capsys.readouterr().out)} == {"measured"}
+    assert main([*words, "--severity", "1", "2"]) == 0
+    states = {row["dataset"]: row["state"] for row in json.loads(capsys.readouterr().out)}
+    assert states["mini_c"] == "4 of 8 measured"
+    assert main([*words, "--overwrite", "always"]) == 0
+    assert {row["state"] for row in json.loads(capsys.readouterr().out)} == {"to do"}
+
+
+@pytest.mark.parametrize("command", ["robustness", "filters --surgery", "filters --heatmap", "paper table3"])
+def test_dry_run_says_once_what_is_missing_and_fetches_nothing(command, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("GFNET_BENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("socket.socket.connect", lambda *_: pytest.fail("a dry run needs no network"))
+    model = [] if command.startswith("paper") else ["--model", "gfnet_s", "deit_small"]
+    model = model[:2] if "surgery" in command else model
+    words = [*command.split(), *model, "--data-dir", str(tmp_path / "none"), "--output-dir", str(tmp_path / "out")]
+    assert main([*words, "--dry-run", "--device", "cpu"]) == 1
+    err = capsys.readouterr().err
+    lines = [line for line in err.splitlines() if line.startswith("not ready: ")]
+    assert len(lines) == len(set(lines)) and all(sum(f" {n}: " in line for line in lines) == 1 for n in ["imagenet"])
+    assert sum("gfnet_s: its weights are not on this machine" in line for line in lines) == 1
+    assert not (tmp_path / "out").exists() and not (tmp_path / "cache").exists()
 
 
 def test_killed_runs_continue_to_byte_identical_tables(measured, tmp_path):
@@ -86,7 +122,7 @@ def test_without_data_or_weights_everything_missing_is_named(tmp_path, monkeypat
     out, err = capsys.readouterr()
     assert "gfnet-bench robustness --suite mini" in err
     assert "imagenet_v2" in err and "imagenet_a" in err and "imagenet_c" in err
-    assert "gfnet-s.pth" in err and "cloud.tsinghua.edu.cn" in err
+    assert err.count("gfnet-s.pth") == 1 and "cloud.tsinghua.edu.cn" in err  # and once in the table
     assert "missing" in out and "42.6" in out  # the published value stands beside the gap
     assert all(r.error and r.error.startswith("MissingError") for r in Store(tmp_path / "out"))
 

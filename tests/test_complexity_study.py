@@ -263,10 +263,14 @@ def test_count_only_times_nothing_and_draws_nothing(tmp_path, capsys, monkeypatc
 
 
 def test_dry_run_measures_nothing(tmp_path, capsys):
-    assert cli.main(["complexity", *TINY, "--device", "cpu", "--output-dir", str(tmp_path), "--dry-run"]) == 0
+    words = ["complexity", *TINY, "--device", "cpu", "--output-dir", str(tmp_path), "--dry-run", "--format", "json"]
+    assert cli.main(words) == 0
     out, err = capsys.readouterr()
     assert err == "40 cells, 40 to do\n"
-    assert out.count("to do") == 40
+    assert {row["measure"]: row["to_do"] for row in json.loads(out)} == {
+        "count": 12, "table1": 4, "memory": 12, "latency": 12,
+    }  # fmt: skip
+    assert {row["sizes"] for row in json.loads(out)} == {"16 tokens, 64 tokens", "196 tokens"}
     assert not list(tmp_path.iterdir())
 
 

@@ -1,5 +1,7 @@
 """Surgery on filters and Fourier noise on images, where the right answers are known beforehand."""
 
+import csv
+
 import numpy as np
 import pytest
 import torch
@@ -280,11 +282,14 @@ def test_the_command_draws_figure_5_and_measures_once(tmp_path, capsys, monkeypa
 
 def test_the_mini_suite_is_measured_whole(capsys, tmp_path):
     assert main(["filters", "--suite", "mini", "--dry-run", "--output-dir", str(tmp_path), "--format", "csv"]) == 0
-    rows = [line.split(",")[:2] for line in capsys.readouterr().out.splitlines()[1:]]
-    models = ["gfnet_mini", "vit_mini", "resmlp_mini", "resnet_mini"]
-    assert [model for model, measure in rows if measure == "heatmap"] == models
-    assert {model for model, measure in rows if measure != "heatmap"} == {"gfnet_mini"}
-    assert sum(measure == "surgery" for _, measure in rows) == 4 * (1 + 2 * 7 + 4 * 2 * 3)
+    rows = list(csv.DictReader(capsys.readouterr().out.splitlines()))
+    models = "gfnet_mini, vit_mini, resmlp_mini, resnet_mini"
+    assert [(row["models"], row["cells"]) for row in rows if row["measure"] == "heatmap"] == [(models, "4")]
+    assert {row["models"] for row in rows if row["measure"] != "heatmap"} == {"gfnet_mini"}
+    surgery = [row for row in rows if row["measure"] == "surgery"]
+    assert [row["cells"] for row in surgery] == [str(1 + 2 * 7 + 4 * 2 * 3)] * 4
+    seen = ["clean", "pgd 4/255 x5", "gaussian_noise 3 by cifar_c", "fog 3 by cifar_c"]
+    assert [row["perturbation"] for row in surgery] == seen
 
 
 def test_a_command_without_weights_says_what_is_missing(tmp_path, capsys, monkeypatch):
@@ -301,6 +306,18 @@ def test_a_command_without_weights_says_what_is_missing(tmp_path, capsys, monkey
     ("words", "text"),
     [
         (["--model", "vit_mini"], "no global filters to draw; --heatmap works for any model"),
+        (["--model", "gfnet_mini", "vit_mini"], "vit_mini: no global filters to draw"),
+        (["--model", "vit_mini", "--heatmap", "--surgery"], "--surgery: no model here has global filters"),
+        (["--model", "vit_mini", "--heatmap", "--layers", "0"], "--layers: no model here has global filters"),
+        (["--model", "gfnet_mini", "--layers", "0..4"], "--layers: expected numbers below 4, the layers of gfnet_mini"),
+        (["--model", "gfnet_mini", "--surgery", "--kind", "band_stop", "--cutoff", ".1"], "expected two --cutoff"),
+        (["--model", "gfnet_mini", "--surgery", "--attack", "clean", "--eps", "1/255"], "--eps: expected an attack"),
+        (
+            ["--model", "gfnet_mini", "--surgery", "--dataset", "mini_v2", "--severity", "4"],
+            "--severity: expected one of imagenet, mini",
+        ),
+        (["--model", "gfnet_mini", "--heatmap", "--frequencies", "4"], "--frequencies: expected an odd number"),
+        (["--model", "gfnet_mini", "--heatmap", "--dataset", "imagenet"], "do not go together"),
         (["--model", "gfnet_mini", "--layers", "4..1"], "--layers: expected numbers such as 1 5 7"),
         (["--model", "gfnet_mini", "--surgery", "--dataset", "mini_c"], "is corrupted already"),
         (
@@ -327,6 +344,6 @@ def test_the_mini_suite_takes_the_options_of_all_it_measures(words, capsys, tmp_
 
 def test_numbers():
     assert numbers(["0..3", "2", "9"], "--channels") == [0, 1, 2, 3, 9]
-    for word in ("x", "3..", "..3", "5..2", "-1"):
+    for word in ("x", "3..", "..3", "5..2", "-1", "0..999999999", "9" * 5000, "٣", "1..2..3", ""):
         with pytest.raises(UsageError):
             numbers([word], "--channels")

@@ -14,7 +14,7 @@ def rows(capsys):
 
 def test_a_dry_run_plans_everything_and_measures_nothing(tmp_path, capsys):
     words = ["--data-dir", str(tmp_path), "--output-dir", str(tmp_path / "out")]
-    assert main(["paper", "--dry-run", "--device", "cpu", "--format", "json", *words]) == 0
+    assert main(["paper", "--dry-run", "--device", "cpu", "--format", "json", *words]) == 1
     found = rows(capsys)
     assert set(found) == {
         "table1", "table2", "table3", "figure2", "figure3", "figure4", "figure5", "ablation", "transfer",

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from gfnet_bench.commands import options
+from gfnet_bench.commands import options, plan
 from gfnet_bench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ examples:
 """
 
 DEFAULT_TOKENS = "196..4096"
-MOST_PIXELS = 16384
 BATCH = {"cuda": 32, "mps": 32, "cpu": 8}
 """Images at a time: the paper's 32, less where that would take minutes a point."""
 
@@ -85,10 +84,11 @@ def run(arguments: argparse.Namespace) -> int:
 
     blocks, tokens = _blocks(arguments)
     models = _models(arguments, tokens)
+    options.refuse(arguments, _unheeded(arguments, blocks))
     cells = _cells(arguments, blocks, tokens, models)
     store = Store(arguments.output_dir)
     if arguments.dry_run:
-        return options.dry_run(cells, store, arguments, _describe)
+        return plan.show(cells, store, arguments, kind=_kind, describe=_describe)
     return _measure(cells, store, arguments)
 
 
@@ -126,8 +126,8 @@ def _models(arguments: argparse.Namespace, tokens: Sequence[int]) -> list[Size]:
     if arguments.tokens and not arguments.img_size:
         sizes = [(study.PATCH * math.isqrt(n),) * 2 for n in tokens]
     largest = max((max(size) for size in sizes if size), default=0)
-    if largest > MOST_PIXELS:
-        raise UsageError(f"--img-size: expected at most {MOST_PIXELS} pixels a side, found {largest}.")
+    if largest > options.MOST_PIXELS:
+        raise UsageError(f"--img-size: expected at most {options.MOST_PIXELS} pixels a side, found {largest}.")
     return study.sizes(expand(arguments.model), sizes)
 
 
@@ -181,7 +181,29 @@ def _report(records: Sequence[Record], arguments: argparse.Namespace) -> None:
             options.note(f"wrote {path}")
 
 
-def _describe(cell: Cell) -> dict[str, Any]:
+def _unheeded(arguments: argparse.Namespace, blocks: Sequence[str]) -> dict[str, str]:
+    """The options that decide nothing here, each with the reason."""
+    reasons: dict[str, str] = {}
+    if arguments.count_only:
+        timing = ("backward", "cuda_graphs", "dtype", "time_budget", "batch_size", "published")
+        reasons |= dict.fromkeys(timing, "with --count-only nothing is timed or drawn")
+    if not blocks:
+        reasons |= dict.fromkeys(("width", "published"), "expected blocks (--mixer) with it, found models alone")
+    return reasons
+
+
+def _kind(cell: Cell) -> tuple[str, str, str | None]:
+    """What stands in one row of the plan."""
     s = cell.settings
-    size = "x".join(map(str, s.get("img_size", []))) or None
-    return {"measure": s["measure"], "name": cell.model, "tokens": s["tokens"], "img_size": size, "mode": s.get("mode")}
+    return s["measure"], s["subject"], s.get("mode")
+
+
+def _describe(cells: Sequence[Cell]) -> dict[str, Any]:
+    measure, subject, mode = _kind(cells[0])
+    sizes = dict.fromkeys(_size(cell) for cell in cells)
+    return {"measure": measure, "subject": subject, "mode": mode, "sizes": ", ".join(sizes)}
+
+
+def _size(cell: Cell) -> str:
+    pixels = cell.settings.get("img_size")
+    return "x".join(map(str, pixels)) + " px" if pixels else f"{cell.settings['tokens']} tokens"

@@ -56,17 +56,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Write the files or the sheet; exit status 1 if an image was bad."""
     from gfnet_bench.corruptions import RECIPES
-    from gfnet_bench.studies.corrupted_folder import Folder, corrupt_folder
+    from gfnet_bench.studies.corrupted_folder import TRANSFORMS, Folder, corrupt_folder
 
     recipe = RECIPES[arguments.recipe].name
     if arguments.preview:
         from gfnet_bench.studies.contact_sheet import draw
 
-        if arguments.corruption or arguments.severity or arguments.no_resize or arguments.dry_run:
-            raise UsageError(
-                "--preview draws all 19 corruptions at 5 severities, on the CPU; of the options it heeds "
-                "--recipe and --seed alone"
-            )
+        chosen = ("corruption", "severity", "no_resize", "dry_run", "batch_size", "workers", "device")
+        options.refuse(arguments, dict.fromkeys(chosen, "--preview draws all 19 corruptions at 5 severities, here"))
         file = arguments.target or Path("preview.png")
         draw(arguments.source, file, recipe=recipe, seed=arguments.seed)
         options.note(f"wrote {file}")
@@ -74,6 +71,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.target is None:
         raise UsageError("corrupt needs SRC and DST, `gfnet-bench corrupt val imagenet-c`; or --preview and one image")
 
+    if recipe not in TRANSFORMS:
+        options.refuse(arguments, {"no_resize": f"{recipe} keeps the size of images as it is"})
     folder = Folder(arguments.source, arguments.target, recipe, arguments.seed, not arguments.no_resize)
     names = options.corruptions(arguments)
     levels = options.levels(arguments)

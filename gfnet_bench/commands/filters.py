@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from gfnet_bench.commands import options
+from gfnet_bench.commands import options, plan
 from gfnet_bench.errors import UsageError
+from gfnet_bench.terminal import shortened
 
 if TYPE_CHECKING:
     from gfnet_bench.records import Cell
@@ -27,7 +30,7 @@ examples:
 _ONLY_FOR = {
     ("surgery",): ("kind", "cutoff", "attack", "eps", "corruption", "severity"),
     ("heatmap",): ("norm", "frequencies"),
-    ("surgery", "heatmap"): ("dataset", "limit", "transform"),
+    ("surgery", "heatmap"): ("dataset", "limit", "transform", "seed", "dtype"),
 }
 """Measures to the options that nothing else heeds."""
 
@@ -94,7 +97,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     options.add_result_options(out)
     out.add_argument("--details", action="store_true", help="also the long tables: every operation, layer by layer")
     options.add_config_option(out)
-    out.add_argument("--dry-run", action="store_true", help="print the cells and whether they are measured, and stop")
+    out.add_argument("--dry-run", action="store_true", help="print what would be measured and what is missing for it")
     out.add_argument("--overwrite", choices=("never", "failed", "always"), default="failed", help="default: failed")
     out.add_argument("--no-progress", action="store_true", help="no bars on stderr")
 
@@ -105,13 +108,21 @@ def run(arguments: argparse.Namespace) -> int:
     from gfnet_bench.records import Store
     from gfnet_bench.reports.filters import CHANNELS, filters
     from gfnet_bench.studies import filters as study
+    from gfnet_bench.studies.robustness import absent
 
     layers = numbers(arguments.layers, "--layers") if arguments.layers else None
     channels = numbers(arguments.channels, "--channels") if arguments.channels else CHANNELS
     cells = _cells(arguments)
     store = Store(arguments.output_dir)
     if arguments.dry_run:
-        return options.dry_run(cells, store, arguments, _describe)
+        return plan.show(
+            cells,
+            store,
+            arguments,
+            kind=lambda cell: tuple(_describe([cell]).values()),
+            describe=_describe,
+            lacking=partial(absent, data_dirs=options.data_dirs(arguments)),
+        )
     store.prepare((), ("tables", "figures"))
     device = options.device(arguments)
     options.check_dtype(arguments.dtype, device)
@@ -140,24 +151,28 @@ def _cells(arguments: argparse.Namespace) -> list[Cell]:
     Raises:
         UsageError: if it asks for filters of a model that has none, or for things that do not go together.
     """
-    from gfnet_bench.catalog import expand
     from gfnet_bench.studies import filters as study
     from gfnet_bench.studies.robustness import SUITES, Options
 
-    named = expand(arguments.model) if arguments.model else []
-    suite = options.suite(arguments, named)
+    suite, named = options.suite_and_models(arguments, [arguments.dataset] if arguments.dataset else ())
     everything = arguments.suite == "mini" and not (arguments.surgery or arguments.heatmap)
+    measured = {"surgery": arguments.surgery or everything, "heatmap": arguments.heatmap or everything}
     for measures, names in _ONLY_FOR.items():
-        given = [f"--{name}" for name in names if getattr(arguments, name) is not None]
-        if given and not (everything or any(getattr(arguments, measure) for measure in measures)):
+        if not any(measured[measure] for measure in measures):
             wanted = " or ".join(f"--{measure}" for measure in measures)
-            raise UsageError(f"{', '.join(given)}: expected {wanted} with it, found none; add that.")
+            options.refuse(arguments, dict.fromkeys(names, f"expected {wanted} with it, found none"))
     models = named or (list(SUITES["mini"].models) if suite == "mini" else ["gfnet_xs"])  # the paper's Figure 5
     if arguments.checkpoint and len(models) > 1:
         raise UsageError(f"--checkpoint is one model's weights, but there are {len(models)}: {', '.join(models)}")
     depths = {model: depth for model in models if (depth := study.depth(model))}
-    if not depths and not (arguments.heatmap or everything):
-        raise UsageError(f"{', '.join(models)}: no global filters to draw; --heatmap works for any model")
+    idle = [] if measured["heatmap"] else [model for model in models if model not in depths]
+    if idle:
+        raise UsageError(f"{', '.join(idle)}: no global filters to draw; --heatmap works for any model")
+    if not depths:
+        options.refuse(arguments, dict.fromkeys(("surgery", "layers", "channels"), "no model here has global filters"))
+    if arguments.layers and max(numbers(arguments.layers, "--layers")) >= min(depths.values()):
+        shallow = min(depths, key=depths.__getitem__)
+        raise UsageError(f"--layers: expected numbers below {depths[shallow]}, the layers of {shallow}")
     usual = study.DEFAULTS[suite]
 
     def settings(limit: int) -> Options:
@@ -172,7 +187,9 @@ def _cells(arguments: argparse.Namespace) -> list[Cell]:
         )
 
     cells = study.spectra_cells(depths, settings(usual.surgery_limit))
-    if arguments.surgery or everything:
+    if measured["surgery"]:
+        if arguments.cutoff and set(arguments.kind or ()) == {"band_stop"} and len(set(arguments.cutoff)) < 2:
+            raise UsageError("--kind band_stop: expected two --cutoff at least, the ends of a band, found one")
         own = {"cutoffs": arguments.cutoff, "layer_cutoffs": arguments.cutoff} if arguments.cutoff else {}
         cells += study.surgery_cells(
             depths,
@@ -181,7 +198,9 @@ def _cells(arguments: argparse.Namespace) -> list[Cell]:
             options=settings(usual.surgery_limit),
             **own,
         )
-    if arguments.heatmap or everything:
+    if measured["heatmap"]:
+        if arguments.frequencies and arguments.frequencies % 2 == 0:
+            raise UsageError(f"--frequencies: expected an odd number, found {arguments.frequencies}")
         cells += study.heatmap_cells(
             models,
             dataset=_dataset(arguments, suite),
@@ -212,8 +231,11 @@ def _perturbations(arguments: argparse.Namespace, suite: str) -> list[tuple[str,
     from gfnet_bench.studies.robustness import SUITES
 
     dataset = _dataset(arguments, suite)
-    if arguments.corruption and dataset not in study.GENERATED_OF:
-        raise UsageError(f"--corruption: expected one of {', '.join(study.GENERATED_OF)} as data set, found {dataset}")
+    if dataset not in study.GENERATED_OF:
+        why = f"expected one of {', '.join(study.GENERATED_OF)} as data set, found {dataset}"
+        options.refuse(arguments, dict.fromkeys(("corruption", "severity"), why))
+    if not any(name != "clean" for name in arguments.attack or ("pgd",)):
+        options.refuse(arguments, {"eps": "expected an attack that has it, found clean"})
     epsilon = parse_epsilon(arguments.eps) if arguments.eps else SUITES[suite].epsilon
     names = [name for name in dict.fromkeys(arguments.attack or ("pgd",)) if name != "clean"]
     attacks = [settings(make_attack(name, epsilon=epsilon)) for name in names]
@@ -229,21 +251,26 @@ def numbers(words: Sequence[str], option: str) -> list[int]:
     """
     found: dict[int, None] = {}
     for word in words:
-        first, dots, last = word.partition("..")
-        if not first.isdecimal() or (dots and not last.isdecimal()) or (dots and int(last) < int(first)):
-            raise UsageError(f"{option}: expected numbers such as 1 5 7, or a range such as 0..23, found {word!r}")
-        found.update(dict.fromkeys(range(int(first), int(last or first) + 1)))
+        ends = re.fullmatch(r"([0-9]{1,4})(?:\.\.([0-9]{1,4}))?", word)  # no network has ten thousand of anything
+        first, last = (int(ends[1]), int(ends[2] or ends[1])) if ends else (0, -1)
+        if last < first:
+            raise UsageError(
+                f"{option}: expected numbers such as 1 5 7, or a range such as 0..23, up to 9999, "
+                f"found {shortened(word)!r}"
+            )
+        found.update(dict.fromkeys(range(first, last + 1)))
     return list(found)
 
 
-def _describe(cell: Cell) -> dict[str, Any]:
-    keys = ("measure", "dataset", "perturbation", "kind", "cutoff", "layer", "part")
-    return {"model": cell.model, **{key: _word(cell.settings.get(key)) for key in keys}}
+def _describe(cells: Sequence[Cell]) -> dict[str, Any]:
+    """A row of the plan: what is measured, on which images."""
+    from gfnet_bench.reports.scores import perturbation_words
 
-
-def _word(setting: Any) -> str | None:
-    if isinstance(setting, dict):
-        return ", ".join(f"{v:g}" if isinstance(v, float) else str(v) for v in setting.values())
-    if isinstance(setting, list):
-        return "-".join(str(part) for part in setting)
-    return None if setting is None else str(setting)
+    settings = cells[0].settings
+    perturbation: dict[str, Any] = settings.get("perturbation", {})
+    words = perturbation_words(perturbation) if settings["measure"] == "surgery" else None
+    if settings["measure"] == "heatmap":
+        lowest = perturbation["frequencies"]
+        words = f"Fourier noise of norm {perturbation['norm']:g}"
+        words += f", the lowest {lowest} x {lowest} frequencies" if lowest else ", all frequencies"
+    return {"measure": settings["measure"], "dataset": settings.get("dataset"), "perturbation": words}

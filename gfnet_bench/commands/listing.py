@@ -6,7 +6,7 @@ import argparse
 import textwrap
 from typing import Any
 
-from gfnet_bench.commands.options import FORMATS
+from gfnet_bench.commands import options
 
 NAME = "list"
 HELP = "the names the other commands take: models, data sets, attacks, corruptions, reports"
@@ -24,13 +24,15 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Which names."""
     parser.add_argument("noun", nargs="?", choices=NOUNS, help="default: all of them")
     parser.add_argument("--timm", metavar="PATTERN", help="timm models with weights whose name fits the pattern")
-    parser.add_argument("--format", default="text", choices=FORMATS)
+    parser.add_argument("--format", default="text", choices=options.FORMATS)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print names."""
     from gfnet_bench.reports.tables import Column, render
 
+    if arguments.noun not in (None, "models"):
+        options.refuse(arguments, {"timm": f"expected models, found {arguments.noun}"})
     rows = _timm(arguments.timm) if arguments.timm else _rows(arguments.noun)
     columns = [Column(key, key) for key in ("kind", "name", "title", "suite")]
     print(render(rows, columns, arguments.format), end="")

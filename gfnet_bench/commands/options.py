@@ -8,15 +8,12 @@ import os
 import re
 import sys
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gfnet_bench.errors import GfnetBenchError, UsageError, about
 from gfnet_bench.terminal import shortened
-
-if TYPE_CHECKING:
-    from gfnet_bench.records import Cell, Store
 
 MOST_PIXELS = 16384
 """A side of an image; beyond that even the sizes of tensors overflow."""
@@ -118,20 +115,50 @@ def workers(arguments: argparse.Namespace) -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def suite(arguments: argparse.Namespace, models: Sequence[str]) -> str:
-    """The suite that was named, or the one the models belong to.
+def suite_and_models(arguments: argparse.Namespace, datasets: Sequence[str] = ()) -> tuple[str, list[str]]:
+    """The suite that was named, or the one of the data sets and models that were; and those models.
+
+    A wildcard stands for models of that suite. Where nothing tells, it is `mini` if that alone has short names like
+    all wildcards, and `imagenet` otherwise.
 
     Raises:
-        UsageError: if they belong to different ones.
+        UsageError: if they do not go together.
     """
-    from gfnet_bench.catalog import MODELS
+    from gfnet_bench.catalog import expand, find_spec, is_pattern, suites_of
+    from gfnet_bench.datasets.base import DATASETS
 
-    of = {name: MODELS[name].suite if name in MODELS else "imagenet" for name in models}
-    suites = set(of.values()) | ({arguments.suite} if arguments.suite else set())
+    words: list[str] = arguments.model or []
+    told = {f"--suite {arguments.suite}": arguments.suite} if arguments.suite else {}
+    told |= {name: DATASETS[name].suite for name in datasets}
+    told |= {word: find_spec(word).suite for word in words if not is_pattern(word)}
+    suites = set(told.values())
     if len(suites) > 1:
-        listed = ", ".join(f"{name} ({suite})" for name, suite in of.items())
-        raise UsageError(f"models and suite do not go together: {listed}; --suite {arguments.suite or '(not given)'}")
-    return suites.pop() if suites else "imagenet"
+        listed = ", ".join(name if name.startswith("--") else f"{name} ({suite})" for name, suite in told.items())
+        raise UsageError(f"models, data sets and suite do not go together: {listed}")
+    if not suites:
+        fitting = set().union(*(suites_of(word) for word in words))
+        suites = fitting if len(fitting) == 1 else {"imagenet"}
+    (suite,) = suites
+    return suite, expand(words, suite)
+
+
+def refuse(arguments: argparse.Namespace, unheeded: Mapping[str, str]) -> None:
+    """Refuse options that would do nothing.
+
+    Args:
+        arguments: as `parser.parse` gives them.
+        unheeded: destinations of options that the command would not heed, each with the reason.
+
+    Raises:
+        UsageError: if one of them was named; the text has the reason.
+    """
+    reasons: dict[str, list[str]] = {}
+    for option, why in unheeded.items():
+        if option in arguments.named:
+            reasons.setdefault(why, []).append(f"--{option.replace('_', '-')}")
+    if reasons:
+        told = "; ".join(f"{', '.join(those)}: {why}" for why, those in reasons.items())
+        raise UsageError(f"{told}; leave out what would do nothing")
 
 
 def add_checkpoint_options(parser: argparse._ActionsContainer) -> None:
@@ -179,8 +206,9 @@ def corruptions(arguments: argparse.Namespace) -> list[str]:
     """The names that were given, those of mCE otherwise."""
     from gfnet_bench.catalog import CORRUPTIONS, MCE_NAMES
 
-    names = arguments.corruption or MCE_NAMES
-    return list(CORRUPTIONS) if "all" in names else [CORRUPTIONS[name].name for name in dict.fromkeys(names)]
+    words = arguments.corruption or MCE_NAMES
+    names = [CORRUPTIONS[word].name for word in words if word != "all"]
+    return list(CORRUPTIONS) if "all" in words else list(dict.fromkeys(names))
 
 
 def levels(arguments: argparse.Namespace) -> list[int]:
@@ -259,7 +287,7 @@ def image_size(text: str) -> tuple[int, int]:
         raise argparse.ArgumentTypeError(f"expected 224 or 224x320 (height first), found {shortened(text)!r}")
     height, width = int(sides[0]), int(sides[-1])
     if max(height, width) > MOST_PIXELS:
-        raise argparse.ArgumentTypeError(f"expected at most {MOST_PIXELS} pixels a side, found {max(height, width)}")
+        raise UsageError(f"--img-size: expected at most {MOST_PIXELS} pixels a side, found {max(height, width)}.")
     return height, width
 
 
@@ -268,20 +296,6 @@ def path(text: str) -> Path:
     if not text or "\0" in text:
         raise argparse.ArgumentTypeError(f"expected the name of a file or folder, found {text!r}")
     return Path(text)
-
-
-def dry_run(
-    cells: Sequence[Cell], store: Store, arguments: argparse.Namespace, describe: Callable[[Cell], dict[str, Any]]
-) -> int:
-    """Print what `describe` says of each cell and whether it is measured; the exit status."""
-    from gfnet_bench import runner
-    from gfnet_bench.reports.tables import Column, render
-
-    to_do = set(runner.plan(cells, store, arguments.overwrite).to_do)
-    rows = [{**describe(cell), "state": "to do" if cell in to_do else "measured"} for cell in cells]
-    print(render(rows, [Column(key, key) for key in rows[0]], arguments.format), end="")
-    note(f"{len(cells)} cells, {len(to_do)} to do")
-    return 0
 
 
 def paragraph(head: str, text: str) -> str:

@@ -62,15 +62,21 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure what is missing, then write and summarise the report."""
+    from gfnet_bench import runner
     from gfnet_bench.records import Store
-    from gfnet_bench.studies import paper
+    from gfnet_bench.studies import paper, robustness
 
-    items = {name: paper.ITEMS[name] for name in arguments.item or paper.ITEMS}
+    names = [str(paper.ITEMS.canonical(name) or name) for name in arguments.item or paper.ITEMS]
+    items = {name: paper.ITEMS[name] for name in names}
     wish = _wish(arguments)
     plans = {name: item.plan(wish) for name, item in items.items()}
+    options.refuse(arguments, _unheeded(plans))
     store = Store(arguments.output_dir)
-    lacking = paper.absent([cell for cells in plans.values() for cell in cells], options.data_dirs(arguments))
-    for sentence in dict.fromkeys(lacking.values()):
+    cells = [cell for plan in plans.values() for cell in plan]
+    lacking = paper.absent(cells, options.data_dirs(arguments))
+    to_do = runner.plan(cells, store, arguments.overwrite).to_do
+    missing = robustness.absent(to_do, options.data_dirs(arguments))
+    for sentence in missing if arguments.dry_run else dict.fromkeys(lacking.values()):
         options.note(f"not ready: {sentence}")
     if not arguments.dry_run:
         store.prepare((), ("tables", "figures"))
@@ -80,7 +86,29 @@ def run(arguments: argparse.Namespace) -> int:
     if not arguments.dry_run:
         _write(items, evidence, store, arguments)
     print(evidence.render(arguments.format), end="")
-    return 1 if any(row["failed"] or row["missing"] for row in summary) and not arguments.dry_run else 0
+    if arguments.dry_run:
+        return 1 if missing else 0
+    return 1 if any(row["failed"] or row["missing"] for row in summary) else 0
+
+
+def _unheeded(plans: Plans) -> dict[str, str]:
+    """The options that decide nothing about these cells, each with the reason."""
+    settings = [cell.settings for plan in plans.values() for cell in plan]
+    scored = any("dataset" in s for s in settings)
+    timed = any(s["measure"] in ("memory", "latency") for s in settings if "measure" in s)
+    items = ", ".join(plans)
+    reasons: dict[str, str] = {}
+    if not scored:
+        reasons |= dict.fromkeys(("limit", "seed", "dtype"), f"expected something scored on images, found {items}")
+    if not timed:
+        reasons["time_budget"] = f"expected Figure 2 with its latencies, found {items}"
+    if not (scored or timed):
+        reasons["batch_size"] = f"expected something scored on images or timed, found {items}"
+    if "figure2" not in plans:
+        reasons["tokens"] = f"expected figure2 with it, found {items}"
+    if not {"table3", "figure3", "figure4", "figure5"}.intersection(plans):
+        reasons["suite"] = f"{items} is the same in every suite"
+    return reasons
 
 
 def _wish(arguments: argparse.Namespace) -> Wish:

@@ -67,6 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Print or write the reports."""
     from gfnet_bench.records import Store
 
+    options.refuse(arguments, _unheeded(arguments))
     if arguments.compare:
         return _compare(arguments)
     store = Store(arguments.output_dir)
@@ -88,6 +89,29 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _unheeded(arguments: argparse.Namespace) -> dict[str, str]:
+    """The options that change nothing of what is asked for, each with the reason."""
+    reasons: dict[str, str] = {}
+    alone = "--compare" if arguments.compare else "--bibtex" if arguments.bibtex else ""
+    if alone and arguments.report:
+        raise UsageError(f"{', '.join(arguments.report)}: {alone} takes no names of reports; leave them out")
+    if alone:
+        reasons |= dict.fromkeys(("model", "suite", "details", "write", "metric"), f"{alone} has no use for it")
+    if arguments.compare:
+        reasons |= dict.fromkeys(("output_dir", "bibtex"), "--compare has no use for it")
+    if arguments.bibtex:
+        reasons |= dict.fromkeys(("html", "format"), "--bibtex has no use for it")
+    if arguments.html:
+        reasons |= dict.fromkeys(("format", "details"), "--html writes a page, which has all of it")
+    if arguments.format in ("csv", "json"):
+        reasons["details"] = f"--format {arguments.format} has a row for every number as it is"
+    if arguments.report and not {"all", "robustness", "filters"}.intersection(arguments.report):
+        reasons["suite"] = f"{', '.join(arguments.report)} is the same in every suite"
+    if arguments.report and set(arguments.report) <= {"ablation", "transfer"}:
+        reasons["model"] = f"{', '.join(arguments.report)} is shown as published"
+    return reasons
+
+
 def _draw(arguments: argparse.Namespace, store: Store) -> dict[str, Report]:
     """The reports that were asked for; of all of them those that have records.
 
@@ -97,8 +121,9 @@ def _draw(arguments: argparse.Namespace, store: Store) -> dict[str, Report]:
     from gfnet_bench.reports import REPORTS
 
     named = arguments.report or (["all"] if arguments.html else ["robustness"])
-    everything = named == ["all"]
-    names = sorted(REPORTS, key=_place) if everything else [str(REPORTS.canonical(n) or n) for n in named]
+    everything = "all" in named
+    names = [str(REPORTS.canonical(name) or name) for name in named if name != "all"]
+    names += sorted(REPORTS, key=_place) if everything else []
     if arguments.metric and "robustness" not in names:
         raise UsageError(f"--metric adds columns to the report robustness, but {', '.join(names)} was asked for")
     found = {}

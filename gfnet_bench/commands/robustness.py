@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from gfnet_bench.commands import options
+from gfnet_bench.commands import options, plan
 from gfnet_bench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -69,8 +70,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--img-size", type=options.image_size, metavar="N", help="224, or 224x320 (height first)")
     how.add_argument("--limit", type=options.positive, metavar="N", help="a seeded, stratified sample of N images")
     how.add_argument("--seed", type=options.seed, default=0)
-    how.add_argument("--dtype", choices=("float32", "tf32", "bfloat16", "float16"), default="float32")
-    how.add_argument("--amp", dest="dtype", action="store_const", const="float16", help="same as --dtype float16")
+    dtype = how.add_mutually_exclusive_group()
+    dtype.add_argument("--dtype", choices=("float32", "tf32", "bfloat16", "float16"), default="float32")
+    dtype.add_argument("--amp", dest="dtype", action="store_const", const="float16", help="same as --dtype float16")
     how.add_argument("--channels-last", action="store_true", help="memory layout; the cell is the same")
     how.add_argument("--torchcompile", action="store_true", help="compile the networks; the cell is the same")
     options.add_data_options(how)
@@ -79,7 +81,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     out = parser.add_argument_group("results")
     options.add_result_options(out)
     options.add_config_option(out)
-    out.add_argument("--dry-run", action="store_true", help="print the cells and whether they are measured, and stop")
+    out.add_argument("--dry-run", action="store_true", help="print what would be measured and what is missing for it")
     out.add_argument(
         "--overwrite",
         choices=("never", "failed", "always"),
@@ -91,14 +93,15 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure what is missing and print the table."""
-    from gfnet_bench.catalog import expand
+    from gfnet_bench.datasets.base import DATASETS
     from gfnet_bench.records import Store
     from gfnet_bench.studies import robustness as study
 
-    models = expand(arguments.model) if arguments.model else []
-    suite = study.SUITES[options.suite(arguments, models)]
+    named = [DATASETS[name].name for name in arguments.dataset or ()]
+    of_suite, models = options.suite_and_models(arguments, named)
+    suite = study.SUITES[of_suite]
     models = models or list(suite.models)
-    datasets = _datasets(arguments, suite)
+    datasets = _datasets(arguments, suite, named)
     if arguments.checkpoint and len(models) > 1:
         raise UsageError(f"--checkpoint is one model's weights, but there are {len(models)}: {', '.join(models)}")
     settings = study.Options(
@@ -118,9 +121,17 @@ def run(arguments: argparse.Namespace) -> int:
         recipe=_recipe(arguments),
         options=settings,
     )
+    options.refuse(arguments, _unheeded(cells))
     store = Store(arguments.output_dir)
     if arguments.dry_run:
-        return options.dry_run(cells, store, arguments, _describe)
+        return plan.show(
+            cells,
+            store,
+            arguments,
+            kind=_kind,
+            describe=_describe,
+            lacking=partial(study.absent, data_dirs=options.data_dirs(arguments)),
+        )
 
     device = options.device(arguments)
     options.check_dtype(arguments.dtype, device)
@@ -153,24 +164,31 @@ def _measure(
     if lacking:
         options.note("The rest is measured. A result that needs none of these: gfnet-bench robustness --suite mini")
     records = runner.run_together(
-        cells, bench.measure, together, store, overwrite=arguments.overwrite, progress=bench.progress
+        cells,
+        bench.measure,
+        together,
+        store,
+        overwrite=arguments.overwrite,
+        progress=bench.progress,
+        told=lacking,
     )
     print(table3(records, store=store, models=models).render(arguments.format), end="")
     return 1 if any(record.error is not None for record in records) else 0
 
 
-def _datasets(arguments: argparse.Namespace, suite: Any) -> list[tuple[str, list[dict[str, Any]]]]:
+def _datasets(
+    arguments: argparse.Namespace, suite: Any, named: Sequence[str]
+) -> list[tuple[str, list[dict[str, Any]]]]:
     """Data sets, each with the attacks on it.
 
     Unless told otherwise only the main set is attacked, as in the paper; attacks that are named go to every set named.
     """
-    from gfnet_bench.datasets.base import DATASETS
     from gfnet_bench.studies.robustness import CLEAN
 
     attacks = _attacks(arguments, suite.epsilon)
-    everywhere = bool(arguments.dataset and arguments.attack)
-    names = [DATASETS[name].name for name in arguments.dataset or (suite.main, *suite.others)]
-    return [(name, attacks if everywhere or name == suite.main else [CLEAN]) for name in dict.fromkeys(names)]
+    everywhere = bool(named and arguments.attack)
+    names = dict.fromkeys(named or (suite.main, *suite.others))
+    return [(name, attacks if everywhere or name == suite.main else [CLEAN]) for name in names]
 
 
 def _attacks(arguments: argparse.Namespace, epsilon: float) -> list[dict[str, Any]]:
@@ -204,6 +222,55 @@ def _recipe(arguments: argparse.Namespace) -> str | None:
     return RECIPES[arguments.recipe].name
 
 
-def _describe(cell: Cell) -> dict[str, Any]:
-    perturbation = ", ".join(str(v) for v in cell.settings["perturbation"].values())
-    return {"model": cell.model, "dataset": cell.settings["dataset"], "perturbation": perturbation}
+def _unheeded(cells: Sequence[Cell]) -> dict[str, str]:
+    """The options that decide nothing about these cells, each with the reason."""
+    from gfnet_bench.studies.robustness import CORRUPTED, GENERATED
+
+    datasets = dict.fromkeys(cell.settings["dataset"] for cell in cells)
+    clean, corrupted = ([name for name in datasets if (name in CORRUPTED) == is_so] for is_so in (False, True))
+    attacks = [cell.settings["perturbation"] for cell in cells if cell.settings["dataset"] in clean]
+    stated = {key for attack in attacks for key in attack}
+    reasons: dict[str, str] = {}
+    if not clean:
+        reasons["attack"] = f"expected a clean data set to attack, found {', '.join(corrupted)}"
+    for option, keys in _STATED_AS.items():
+        if not stated.intersection(keys):
+            names = ", ".join(dict.fromkeys(attack["name"] for attack in attacks)) or "none"
+            reasons[option] = f"expected an attack that has it, found {names}"
+    if not corrupted:
+        why = f"expected a corrupted data set ({', '.join(CORRUPTED)}), found {', '.join(clean)}"
+        reasons |= dict.fromkeys(("corruption", "severity"), why)
+    if not any(name in GENERATED for name in corrupted):
+        found = ", ".join(datasets)
+        reasons["recipe"] = f"expected a data set that is generated ({', '.join(GENERATED)}), found {found}"
+    return reasons
+
+
+_STATED_AS = {
+    "eps": ("epsilon", "eps"),
+    "steps": ("steps",),
+    "relative_step": ("relative_step", "alpha"),
+    "no_random_start": ("random_start",),
+}
+"""Options of attacks to the settings, one of which an attack has that heeds them."""
+
+
+def _kind(cell: Cell) -> tuple[str, str]:
+    """What stands in one row of the plan: a data set under an attack, or under all corruptions."""
+    from gfnet_bench.records import canonical_json
+
+    perturbation = cell.settings["perturbation"]
+    return cell.settings["dataset"], "corrupted" if "severity" in perturbation else canonical_json(perturbation)
+
+
+def _describe(cells: Sequence[Cell]) -> dict[str, Any]:
+    from gfnet_bench.reports.scores import perturbation_words
+
+    settings = cells[0].settings["perturbation"]
+    if "severity" not in settings:
+        words = perturbation_words(settings)
+    else:
+        names, severities = ({cell.settings["perturbation"][key] for cell in cells} for key in ("name", "severity"))
+        words = f"{plan.numbered(len(names), 'corruption')} x {plan.numbered(len(severities), 'severity')}"
+        words += f" by {settings['recipe']}" if "recipe" in settings else ""
+    return {"dataset": cells[0].settings["dataset"], "perturbation": words}

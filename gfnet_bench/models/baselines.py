@@ -33,7 +33,7 @@ def hosted_weights(name: str, cfg: PretrainedCfg) -> Path:
     """
     if not cfg.hf_hub_id and not cfg.url:
         raise MissingError(f"{name}: timm has no weights for it; pass your own with --checkpoint PATH.")
-    return _cached(cfg) or _download(name, cfg)
+    return cached_weights(cfg) or _download(name, cfg)
 
 
 def folder_weights(name: str, folder: Path) -> Path:
@@ -48,7 +48,8 @@ def folder_weights(name: str, folder: Path) -> Path:
     raise MissingError(f"{name}: expected {' or '.join(_FILES)} in {folder}, found neither.")
 
 
-def _cached(cfg: PretrainedCfg) -> Path | None:
+def cached_weights(cfg: PretrainedCfg) -> Path | None:
+    """The weight file of a timm configuration in one of the caches, if it is there."""
     if cfg.hf_hub_id:
         repo, revision = _repo(cfg.hf_hub_id)
         for file in _files(cfg):

@@ -294,11 +294,22 @@ def _attack_title(settings: dict[str, Any]) -> str:
     """The name alone for the paper's threat model; otherwise what it is about, and what differs from the paper's."""
     name, usual = settings["name"], _PAPER.get(settings["name"], {})
     shown = name if ":" in name else name.upper()
-    if settings == usual:
-        return shown
+    return shown if settings == usual else f"{shown} {threat(settings)}".rstrip()
+
+
+def perturbation_words(settings: dict[str, Any]) -> str:
+    """A perturbation in words: `clean`, `pgd 4/255 x5`, `fog 3 by cifar_c`."""
+    if "severity" in settings:
+        recipe = f" by {settings['recipe']}" if "recipe" in settings else ""
+        return f"{settings['name']} {settings['severity']}{recipe}"
+    return f"{settings['name']} {threat(settings)}".rstrip()
+
+
+def threat(settings: dict[str, Any]) -> str:
+    """The threat model of an attack in words: `4/255 x5`, and whatever else differs from the paper's."""
+    usual = {"norm": "linf", "random_start": True, **_PAPER.get(settings["name"], {})}
     radius, steps = settings.get("epsilon", settings.get("eps")), settings.get("steps")
-    parts = [shown, "" if radius is None else _epsilon(radius), "" if steps is None else f"x{steps}"]
-    usual = {"norm": "linf", "random_start": True, **usual}
+    parts = ["" if radius is None else _epsilon(radius), "" if steps is None else f"x{steps}"]
     for key, value in settings.items():
         if (key, value) == ("random_start", False):
             parts.append("no random start")

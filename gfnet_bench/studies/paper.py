@@ -8,11 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import NamedTuple
 
 from gfnet_bench.catalog import MCE_NAMES, MODELS
-from gfnet_bench.errors import GfnetBenchError
 from gfnet_bench.published import rows
 from gfnet_bench.records import Cell
 from gfnet_bench.registry import Registry
@@ -159,14 +157,4 @@ for _name, _item in {
     ITEMS.add(_name, _item)
 
 
-def absent(cells: Sequence[Cell], data_dirs: Sequence[Path]) -> dict[str, str]:
-    """The data sets of these cells that are not on this machine, each with the sentence that says how to get it."""
-    from gfnet_bench.datasets import DATASETS
-
-    found = {}
-    for name in dict.fromkeys(cell.settings["dataset"] for cell in cells if "dataset" in cell.settings):
-        try:
-            DATASETS[name].locate(data_dirs)
-        except GfnetBenchError as error:
-            found[name] = str(error)
-    return found
+absent = robustness.absent_sets

@@ -438,6 +438,28 @@ def device_name(device: str) -> str:
     return device
 
 
+def absent_sets(cells: Sequence[Cell], data_dirs: Sequence[Path]) -> dict[str, str]:
+    """The data sets of these cells that are not on this machine, each with the sentence that says how to get it."""
+    from gfnet_bench.datasets import DATASETS
+
+    found = {}
+    for name in dict.fromkeys(cell.settings["dataset"] for cell in cells if "dataset" in cell.settings):
+        try:
+            DATASETS[name].locate(data_dirs)
+        except GfnetBenchError as error:
+            found[name] = str(error)
+    return found
+
+
+def absent(cells: Sequence[Cell], data_dirs: Sequence[Path]) -> list[str]:
+    """What of data and weights these cells lack here, a sentence each; nothing is loaded, and nothing is fetched."""
+    from gfnet_bench.models.weights import absent_weights
+
+    models = dict.fromkeys(cell.model for cell in cells if cell.settings.get("checkpoint", "") is None)
+    sentences = [*absent_sets(cells, data_dirs).values(), *map(absent_weights, models)]
+    return list(dict.fromkeys(sentence for sentence in sentences if sentence))
+
+
 def missing(cells: Sequence[Cell], bench: Bench) -> list[str]:
     """What keeps these cells from being measured here, a sentence each, found before any model runs.
 
@@ -446,14 +468,7 @@ def missing(cells: Sequence[Cell], bench: Bench) -> list[str]:
     Raises:
         UsageError: if a model cannot be built as asked.
     """
-    from gfnet_bench.datasets import DATASETS
-
-    sentences: dict[str, None] = {}  # three data sets that lack the same folder say so once
-    for name in dict.fromkeys(cell.settings["dataset"] for cell in cells):
-        try:
-            DATASETS[name].locate(bench.data_dirs)
-        except GfnetBenchError as error:
-            sentences[str(error)] = None
+    sentences = dict.fromkeys(absent_sets(cells, bench.data_dirs).values())
     for cell in {cell.model: cell for cell in cells}.values():
         try:
             bench.fitting_model(cell)
