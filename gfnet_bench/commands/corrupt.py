@@ -63,7 +63,9 @@ def run(arguments: argparse.Namespace) -> int:
         from gfnet_bench.studies.contact_sheet import draw
 
         chosen = ("corruption", "severity", "no_resize", "dry_run", "batch_size", "workers", "device")
-        options.refuse(arguments, dict.fromkeys(chosen, "--preview draws all 19 corruptions at 5 severities, here"))
+        options.refuse(
+            arguments, dict.fromkeys(chosen, "--preview draws all 19 corruptions at 5 severities, on the CPU")
+        )
         file = arguments.target or Path("preview.png")
         draw(arguments.source, file, recipe=recipe, seed=arguments.seed)
         options.note(f"wrote {file}")
