@@ -31,6 +31,7 @@ NOTHING = [
     ([*MINI, "--dataset", "mini"], ["--severity", "1"]),
     ([*MINI, "--dataset", "mini", "mini_v2"], ["--recipe", "cifar_c"]),
     (["robustness"], ["--recipe", "imagenet_c"]),
+    *(([command], ["--weights-key", "ema"]) for command in ("robustness", "filters", "attack-check")),
     (["robustness", "--dataset", "imagenet_c"], ["--recipe", "imagenet_c"]),
     *((FIGURE5, words) for words in (["--seed", "3"], ["--dtype", "bfloat16"], ["--limit", "9"], ["--norm", "4"])),
     *((FIGURE5, words) for words in (["--kind", "low_pass"], ["--cutoff", "0.1"], ["--transform", "paper"])),
@@ -133,7 +134,7 @@ ALWAYS = {
     "paper": {"--count-only", "--html"},
     "report": {"--compare"},
     "corrupt": {"--preview", "--recipe"},
-    "attack-check": {"--model", "--attack", "--dataset", "--limit"},
+    "attack-check": {"--model", "--attack", "--dataset", "--limit", "--eps"},
     "list": set(),
 }
 
