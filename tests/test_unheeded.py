@@ -67,6 +67,7 @@ NOTHING = [
     (["report", "--html", "x.html"], ["--format", "text"]),
     (["report", "--format", "json"], ["--details"]),
     (["report", "complexity"], ["--suite", "mini"]),
+    *((words, ["--metric", "ece"]) for words in (["report", "complexity"], ["report", "--bibtex"], COMPARE)),
     (["report", "ablation"], ["--model", "gfnet_s"]),
     (["list", "datasets"], ["--timm", "x*"]),
     *((SHEET, words) for words in (["--dry-run"], ["--severity", "1"], ["--corruption", "fog"], ["--no-resize"])),
