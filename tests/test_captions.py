@@ -13,10 +13,12 @@ from matplotlib.colors import to_rgb
 from matplotlib.text import Text
 from test_report_complexity import NO_MEMORY, SIDES, cell, count, point, sweep
 from test_report_filters import clustered, heatmap_record, spectra_record, surgery_records
+from test_report_paper import counted, scored
 from test_tables import HOSTILE
 
 from gfnet_bench.errors import MissingError
 from gfnet_bench.records import Cell, Record, Store
+from gfnet_bench.reports.accuracy import accuracy
 from gfnet_bench.reports.complexity import complexity
 from gfnet_bench.reports.figures import new_figure, plain, short
 from gfnet_bench.reports.filters import filters
@@ -41,6 +43,7 @@ def seen(axes) -> set[str]:
             found.add(style)
         if drawn and len(points) == 5 and (points[0] == points[-1]).all():
             found.add("frames")
+        assert len({*line.get_xdata()}) > 1 or line.get_linestyle() == "None" or len(points) < 2  # a bar is no curve
         if line.get_marker() == "_":
             found.add("dash")
         elif line.get_marker() not in ("None", "", None):
@@ -214,6 +217,36 @@ def test_a_frame_is_as_large_as_the_grid_of_tokens(tmp_path):
     (drawing,) = (f for f in filters(store, channels=[0]).figures if "heatmap" in f.name)
     (frame,) = drawing.figure.axes[0].lines
     assert (set(frame.get_xdata()), set(frame.get_ydata())) == ({-2.5, 2.5}, {-1.5, 1.5})
+
+
+WEIGHTS = ("gfnet_s", "deit_small", "resmlp_24", "resnet50", "swin_tiny")
+
+ACCURACIES = {
+    "nothing measured": ([], set()),
+    "counted alone": ([counted(name) for name in WEIGHTS], set()),
+    "one": ([scored("gfnet_s"), counted("gfnet_s")], {"filled", "bars"}),
+    "many": ([r for name in WEIGHTS for r in (scored(name), counted(name))], {"filled", "bars"}),
+    "scored, not counted": ([scored("gfnet_s")], {"filled", "bars"}),
+    "a part of the set": ([scored("gfnet_s", images=500)], set()),
+    "a failure": ([Record(scored("gfnet_s").cell, error="OSError: no")], set()),
+}
+
+
+@pytest.mark.parametrize("name", ACCURACIES)
+def test_captions_of_figures_3_and_4(name):
+    records, expected = ACCURACIES[name]
+    (transformers, pyramids) = accuracy(records).figures
+    assert set(check(transformers)) == {"hollow", "dashed"} | expected  # dashed: GFNet at 384 pixels
+    assert set(check(pyramids)) == {"hollow"} | (expected if name == "many" else set())
+    assert ("At the published multiply-adds" in transformers.caption) == (name == "scored, not counted")
+
+
+@pytest.mark.parametrize("model", ["gfnet_b", "deit_tiny", "swin_tiny"])
+def test_a_figure_of_one_model_has_ticks_and_promises_no_line(model):
+    (drawing,) = accuracy([], models=[model]).figures
+    (axes,) = drawing.figure.axes
+    low, high = axes.get_xlim()
+    assert set(check(drawing)) <= {"hollow"} and len([t for t in axes.get_xticks() if low <= t <= high]) >= 3
 
 
 # Names are text

@@ -193,9 +193,10 @@ def test_figures_have_a_hollow_curve_for_each_family_and_filled_marks_for_ours(d
     assert curves["DeiT"].get_xydata().tolist() == [[1.2, 72.2], [4.6, 79.8], [17.5, 81.8]]
     assert {text.get_text() for text in axes.get_legend().get_texts()} == set(curves)
     assert len({(c.get_color(), c.get_marker(), c.get_linestyle()) for c in curves.values()}) == len(curves)
-    interval, ours = (line for line in axes.lines if line not in curves.values())
+    (ours,) = (line for line in axes.lines if line not in curves.values())
+    ((interval,),) = (bars.get_segments() for bars in axes.collections)
     assert ours.get_xydata().tolist() == [pytest.approx([4.483, 79.9], rel=1e-6)]
-    assert interval.get_ydata() == pytest.approx([100 * end for end in metrics.wilson_interval(39_950, 50_000)])
+    assert interval[:, 1] == pytest.approx([100 * end for end in metrics.wilson_interval(39_950, 50_000)])
     (other,) = drawn["figure4"].axes
     names = {line.get_label() for line in other.lines if line.get_markerfacecolor() == "white"}
     assert names == {"GFNet", "Swin", "PVT", "RegNetY", "ResNet"}
@@ -209,11 +210,13 @@ def test_the_data_of_a_figure_is_titled_for_readers():
     assert titles[0] == (
         "Figure 3. Accuracy against complexity, transformer-style models: ImageNet top-1 accuracy against multiply-adds"
     )
-    assert [figure.caption for figure in report.figures] == [f"{title}. Hollow: published." for title in titles]
+    assert [figure.caption for figure in report.figures] == [
+        f"{titles[0]}. Hollow: published. Dashed: of 384 px images.", f"{titles[1]}. Hollow: published.",
+    ]  # fmt: skip
     caption = accuracy([scored("gfnet_s")]).figures[0].caption
     assert caption.endswith(
         "At the published multiply-adds, since ours are not counted: GFNet-S. Hollow: published. "
-        "Filled: measured here, with its 95 % interval."
+        "Dashed: of 384 px images. Bars: 95 % intervals over the images. Filled: measured here."
     )
     assert [table.title for table in report.tables] == [title.partition(":")[0] for title in titles]
 

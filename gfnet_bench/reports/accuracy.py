@@ -12,7 +12,7 @@ from gfnet_bench.records import Record, Store
 from gfnet_bench.reports import intervals
 from gfnet_bench.reports.base import REPORTS, Report
 from gfnet_bench.reports.beside import FROM_MEMORY, beside, entries
-from gfnet_bench.reports.figures import COLUMN, Drawing, explain, look, new_figure
+from gfnet_bench.reports.figures import COLUMN, Drawing, explain, log_ticks, look, new_figure
 from gfnet_bench.reports.outcomes import MARKS, PARTIAL, Outcome, Results
 from gfnet_bench.reports.scores import CLEAN, Score
 from gfnet_bench.reports.tables import GAP, RECORDS, Column, Row, Table, decimals
@@ -206,8 +206,8 @@ def _draw(rows: Sequence[Row]) -> Figure:
     axes.set_xlabel("multiply-adds of one image (G, log scale)")
     axes.set_ylabel("ImageNet top-1 (%)")
     low, high = (f(row["macs_published"] / 1e9 for row in rows) for f in (min, max))
-    ticks = [tick for tick in (1, 2, 5, 10, 20) if tick < 1.15 * high]
-    axes.set_xticks(ticks, [str(tick) for tick in ticks])
+    ticks = log_ticks(low / 1.15, high * 1.15)
+    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     axes.minorticks_off()
     axes.set_xlim(low / 1.15, high * 1.15)
     axes.legend(loc="lower right")  # curves cross and end anywhere: names at their ends would be guesswork
@@ -222,8 +222,11 @@ def _curve(axes: Axes, family: str, side: int, points: Sequence[Row]) -> None:
     hollow: dict[str, Any] = {"markerfacecolor": "white", "markeredgewidth": 0.8, "markersize": 4}
     (drawn,) = axes.plot(x, y, line, color=colour, marker=marker, linewidth=0.8, label=name, **hollow)
     explain(drawn, "Hollow", "published")
+    if line == "--" and len(points) > 1:
+        explain(drawn, "Dashed", f"of {side} px images")
     for p in filter(_is_drawn, points):
         at = p.get("macs", p["macs_published"]) / 1e9
-        axes.plot([at, at], [p["top1_percent_low"], p["top1_percent_high"]], color=colour, linewidth=0.8)
+        bar = axes.vlines([at], p["top1_percent_low"], p["top1_percent_high"], colour, linewidth=0.8)
+        explain(bar, "Bars", "95 % intervals over the images")
         (ours,) = axes.plot([at], [p["top1_percent"]], color=colour, marker=marker, linestyle="")
-        explain(ours, "Filled", "measured here, with its 95 % interval")
+        explain(ours, "Filled", "measured here")

@@ -179,10 +179,10 @@ def explain(artist: Artist, kind: str, meaning: str) -> None:
 
     Args:
         artist: the line, marks or area.
-        kind: what people see: `Dashed`, `Hollow`, `Bands`.
+        kind: what people see: `Dashed`, `Hollow`, `Bands`. A line may be two of them.
         meaning: what it is.
     """
-    artist.set_gid(f"{kind}: {meaning}")
+    artist.set_gid("\n".join([*filter(None, [artist.get_gid()]), f"{kind}: {meaning}"]))
 
 
 def explained(figure: Figure) -> list[str]:
@@ -190,8 +190,8 @@ def explained(figure: Figure) -> list[str]:
     lettered = [axes.get_title("left")[:3] for axes in figure.axes if re.match(r"\([a-z]\) ", axes.get_title("left"))]
     found: dict[str, dict[str, dict[str, None]]] = {}  # kind, meaning, letters of the panels
     for axes in figure.axes:
-        for artist in axes.get_children():
-            kind, colon, meaning = (artist.get_gid() or "").partition(": ")
+        for line in (line for artist in axes.get_children() for line in (artist.get_gid() or "").splitlines()):
+            kind, colon, meaning = line.partition(": ")
             if colon:
                 found.setdefault(kind, {}).setdefault(meaning, {})[axes.get_title("left")[:3]] = None
 

@@ -10,7 +10,7 @@ import numpy as np
 from gfnet_bench import metrics, spectra
 from gfnet_bench.errors import UsageError
 from gfnet_bench.records import Record, Store
-from gfnet_bench.reports import filter_figures, surgery_figures
+from gfnet_bench.reports import filter_figures, intervals, surgery_figures
 from gfnet_bench.reports.base import REPORTS, Figure, Report, absent, choose
 from gfnet_bench.reports.filter_results import NO_STRUCTURE, HeatMap, Layer, Network, Surgery, read
 from gfnet_bench.reports.tables import RECORDS, Column, Row, Table, names_of
@@ -180,7 +180,7 @@ def _together(surgery: Surgery) -> Table:
     notes = [
         "Cutoffs are radii in cycles per token: 0.5 is the Nyquist frequency, 0.71 its corners. All layers together; "
         "nothing is retrained, and attacks see the network as operated on.",
-        "± is half of the 95 % interval over the images; differences to the filters as learned are in the details.",
+        f"{intervals.NOTE} Differences to the filters as learned are in the details.",
     ]
     title = f"Filter surgery, {surgery.label}, top-1, %"
     return Table(f"filters_surgery_{surgery.name}", title, columns, rows, notes)
@@ -193,7 +193,7 @@ def _accuracy_of(title: str, name: str) -> Column:
     def shown(row: Row) -> str | None:
         if row.get(key) is None:
             return None
-        return f"{row[key]:.1f} ±{(row[ends[1]] - row[ends[0]]) / 2:.1f}"
+        return intervals.with_interval(row[key], metrics.Interval(*(row[end] for end in ends)))
 
     return Column(key, title, align="right", show=shown, fields=(key, *ends))
 
