@@ -22,6 +22,11 @@ class FileType(NamedTuple):
     name: str
     advice: str = _AGAIN
 
+    @property
+    def packed(self) -> bool:
+        """Whether there are files in it that can be unpacked."""
+        return self.advice == _UNPACK
+
 
 _BEGINNINGS = (
     (0, b"version https://git-lfs.github.com/spec/", FileType("a Git-LFS pointer", "`git lfs pull` fetches the file")),
