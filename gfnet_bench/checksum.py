@@ -5,9 +5,12 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import re
 import time
 from pathlib import Path
 from typing import NamedTuple
+
+from gfnet_bench.errors import GfnetBenchError
 
 TICK = 2 * 10**9  # nanoseconds that file systems may lump together: a file this young can change and look unchanged
 
@@ -59,11 +62,18 @@ def pin_path(path: Path) -> Path:
 
 
 def pinned(path: Path) -> Checksum | None:
-    """The checksum noted when `path` was first seen, or None if it never was."""
+    """The checksum noted when `path` was first seen, or None if it never was.
+
+    Raises:
+        GfnetBenchError: if the note is damaged.
+    """
     note = pin_path(path)
     if not note.is_file():
         return None
-    return Checksum("sha256", note.read_text().partition(" ")[0].strip(), note)
+    found = re.match(rb"[0-9a-fA-F]{64}\b", note.read_bytes())
+    if found is None:
+        raise GfnetBenchError(f"{note}: expected the sha256 of {path.name}, found none; delete it to note it again.")
+    return Checksum("sha256", found[0].decode(), note)
 
 
 def pin(path: Path) -> None:

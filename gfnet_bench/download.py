@@ -15,7 +15,8 @@ from pathlib import Path
 from tqdm import tqdm
 
 from gfnet_bench.checksum import Checksum, pin, pinned
-from gfnet_bench.errors import GfnetBenchError, MissingError
+from gfnet_bench.errors import GfnetBenchError, MissingError, remedy
+from gfnet_bench.filetypes import HEAD, file_type
 from gfnet_bench.remote import BrokenError, RefusedError, RemoteFile
 from gfnet_bench.webpage import looks_like_page, read_page
 
@@ -26,6 +27,9 @@ except ImportError:  # Windows, where two processes must not fetch the same file
 
 PAUSES = (1.0, 4.0, 15.0)  # seconds before each further attempt at a broken transfer
 NOUNS = {"checkpoint": "weights", "archive": "archive", "json": "JSON file", "image": "picture"}
+
+# Bytes that no file of a kind has; where its size is published, twice that, which may be rounded, and a megabyte.
+LARGEST = {"checkpoint": 32 << 30, "archive": 64 << 30, "json": 1 << 28, "image": 1 << 26}
 
 
 def cache_dir() -> Path:
@@ -43,6 +47,7 @@ def fetch(
     label: str | None = None,
     sha256: str | None = None,
     md5: str | None = None,
+    size: int | None = None,
     expect: str = "checkpoint",
     progress: bool = True,
     timeout: float = 30.0,
@@ -58,9 +63,10 @@ def fetch(
         label: what messages call it; the file's name by default.
         sha256: the published checksum, if there is one.
         md5: likewise; it counts only where there is no sha256.
+        size: the published size in bytes, perhaps rounded; a server that sends much more is not listened to.
         expect: "checkpoint", "archive" or "json": a file that does not begin like one is not kept.
         progress: show a bar on stderr.
-        timeout: seconds of silence after which a connection counts as broken.
+        timeout: seconds of silence, or of next to nothing, after which a connection counts as broken.
 
     Returns:
         `target`.
@@ -70,7 +76,8 @@ def fetch(
         GfnetBenchError: the file is not the one expected, or the disk cannot take it.
     """
     published = Checksum("sha256", sha256) if sha256 else Checksum("md5", md5) if md5 else None
-    job = _Job(label or target.name, target, expect, published or pinned(target), progress, timeout)
+    most = LARGEST[expect] if size is None else 2 * size + (1 << 20)
+    job = _Job(label or target.name, target, expect, published or pinned(target), most, progress, timeout)
     try:
         if not target.is_file():
             make_room(target.parent, 0, job.label)
@@ -80,8 +87,8 @@ def fetch(
                     return target
     except OSError as error:
         raise GfnetBenchError(
-            f"{job.label}: cannot write {target} ({error.strerror or error}); free some space or choose another "
-            "folder, then run again: what has arrived is kept."
+            f"{job.label}: cannot write {target} ({error.strerror or error}); {remedy(error)}, "
+            "what has arrived is kept."
         ) from error
     job.verify()
     return target
@@ -125,7 +132,7 @@ def alone(path: Path) -> Iterator[None]:
             try:
                 yield
             finally:
-                lock.unlink()
+                lock.unlink(missing_ok=True)
             return
     yield
 
@@ -152,12 +159,17 @@ def _problem(head: bytes, expect: str) -> str | None:
     if looks_like_page(head):
         return str(read_page("", head))
     begins = {
-        "checkpoint": head.startswith((b"PK", b"\x80")) or head[8:9] == b"{",  # torch, older torch, safetensors
+        "checkpoint": head.startswith((b"PK", b"\x80")) or head[5:9] == b"\0\0\0{",  # torch, older torch, safetensors
         "archive": head.startswith((b"PK", b"\x1f\x8b")) or head[257:262] == b"ustar",
         "json": head.lstrip().startswith((b"{", b"[")),
         "image": head.startswith((b"\x89PNG", b"\xff\xd8")),
     }
-    return None if begins[expect] else f"received a file that begins {head[:24]!r}, which no {NOUNS[expect]} does"
+    if begins[expect]:
+        return None
+    kind = file_type(head[:HEAD])
+    if kind is not None:
+        return f"received {kind.name} instead of the file"
+    return f"received a file that begins {head[:24]!r}, which no {NOUNS[expect]} does"
 
 
 @dataclass(frozen=True)
@@ -177,6 +189,7 @@ class _Job:
     target: Path
     expect: str
     checksum: Checksum | None
+    most: int
     progress: bool
     timeout: float
 
@@ -260,15 +273,25 @@ class _Job:
         cut_short = len(remote.head) < min(512, arrival.length or 0)  # too early to judge, and reported below
         if remote.start == 0 and not cut_short and (problem := _problem(remote.head, self.expect)):
             raise RefusedError(problem)
+        most = self.most if arrival.length is None else arrival.length
+        if most > self.most:
+            raise RefusedError(f"announces {readable(most)}, expected at most {readable(self.most)}")
         if arrival.length is not None:
             make_room(self.target.parent, arrival.length - remote.start, self.label)
+        too_much = False
         with self.part.open("ab" if remote.start else "wb") as file:
             self.note.write_text(json.dumps(asdict(arrival)))
             with self._bar(remote.start, arrival.length) as bar:
                 for block in remote.blocks():
+                    if file.tell() + len(block) > most:
+                        too_much = True
+                        break
                     file.write(block)
                     bar.update(len(block))
             arrived = file.tell()
+        if too_much:
+            self._discard()
+            raise RefusedError(f"sends more than {readable(most)}{'' if arrival.length is None else ', as announced'}")
         if arrival.length is not None and arrived < arrival.length:
             raise BrokenError(f"the connection ended after {arrived} of {arrival.length} bytes")
 
@@ -287,7 +310,7 @@ class _Job:
         """What the part on disk is a part of, or None if there is none worth keeping."""
         try:
             return _Arrival(**json.loads(self.note.read_text())) if self.part.stat().st_size else None
-        except (OSError, ValueError, TypeError):
+        except (OSError, ValueError, TypeError, RecursionError):
             return None
 
     def _discard(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from dataclasses import dataclass
 from html.parser import HTMLParser
@@ -9,6 +10,8 @@ from http.cookiejar import CookieJar
 from urllib.parse import parse_qs, urlencode, urljoin, urlsplit
 
 _DRIVE_ID = re.compile(r"https?://drive\.google\.com/(?:file/d/|(?:open|uc)\?(?:[^#]*&)?id=)([\w-]+)")
+_LARGEST = 1 << 18  # bytes of a page that are looked at; those of file shares are smaller
+_TITLE = 120  # characters
 _STARTS = (b"<!doctype html", b"<html", b"<head", b"<body", b"<!--", b"<script", b"<title")
 
 
@@ -38,30 +41,38 @@ class WebPage:
     def __str__(self) -> str:
         if self.quota_exceeded:
             return "the share's download quota for this file is used up for today"
-        return f"received the web page {self.title!r} instead of the file"
+        return f"received the web page {self.title[:_TITLE]!r} instead of the file"
 
     def confirmation(self, cookies: CookieJar) -> str | None:
-        """The address that the page's "download anyway" leads to, or None if it offers none.
+        """The address that the page's "download anyway" leads to, wherever that is, or None if it offers none.
 
         Google Drive has asked in three ways so far: a form with a field `confirm`, a link with it, a cookie holding it.
         """
         for action, fields in self.forms:
-            if "confirm" in fields:
-                return urljoin(self.url, action).partition("?")[0] + "?" + urlencode(fields)
+            if "confirm" in fields and (address := self._address(action)):
+                return address.partition("?")[0] + "?" + urlencode(fields)
         for link in self.links:
-            if "confirm" in parse_qs(urlsplit(link).query):
-                return urljoin(self.url, link)
+            if (address := self._address(link)) and "confirm" in parse_qs(urlsplit(address).query):
+                return address
         for cookie in cookies:
             if cookie.name.startswith("download_warning") and "confirm=" not in self.url:
                 return f"{self.url}{'&' if '?' in self.url else '?'}{urlencode({'confirm': cookie.value})}"
         return None
 
+    def _address(self, link: str) -> str | None:
+        """Where a link of the page leads; None where that cannot be understood."""
+        try:
+            return urljoin(self.url, link)
+        except ValueError:
+            return None
+
 
 def read_page(url: str, content: bytes) -> WebPage:
     """The page at `url`."""
-    text = content.decode("utf-8", errors="replace")
+    text = content[:_LARGEST].decode("utf-8", errors="replace")
     reader = _Reader()
-    reader.feed(text)
+    with contextlib.suppress(AssertionError):  # HTMLParser's word for a declaration that is none
+        reader.feed(text)
     title = " ".join("".join(reader.title).split()) or "(without a title)"
     quota = "quota exceeded" in title.lower() or "too many users have viewed or downloaded" in text.lower()
     return WebPage(url, title, tuple(reader.links), tuple(reader.forms), quota)

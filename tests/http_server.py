@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import NamedTuple
@@ -25,6 +25,8 @@ class Reply:
     says_length: bool = True
     cut: int | None = None  # end after so many bytes although more were promised
     stall: bool = False  # go silent there instead
+    raw: Iterable[bytes] | None = None  # send these instead of all the above, and nothing else
+    pause: float = 0.0  # seconds between them
 
 
 def page(title: str, body: str = "") -> bytes:
@@ -64,6 +66,9 @@ class _Handler(BaseHTTPRequestHandler):
         owner.requests.append(Request(self.command, self.path, headers))
         replies = owner.replies.get(self.path) or owner.replies.get(self.path.partition("?")[0]) or [Reply(status=404)]
         reply = replies.pop(0) if len(replies) > 1 else replies[0]
+        if reply.raw is not None:
+            self._send_raw(reply)
+            return
         status, body, more = reply.status, reply.body, {}
         wanted = re.fullmatch(r"bytes=(\d+)-", headers.get("range", ""))
         if wanted and reply.ranges and status == 200:
@@ -84,6 +89,14 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.flush()
             if reply.stall:
                 owner.closing.wait(5)
+
+    def _send_raw(self, reply: Reply) -> None:
+        with contextlib.suppress(OSError):
+            for piece in reply.raw or ():
+                self.wfile.write(piece)
+                self.wfile.flush()
+                if self.owner.closing.wait(reply.pause):
+                    return
 
     do_HEAD = do_GET
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import random
 import shutil
 import socket
@@ -355,3 +356,85 @@ def test_where_downloads_live(monkeypatch: pytest.MonkeyPatch, environment: dict
 
 def test_readable_sizes() -> None:
     assert [readable(n) for n in (999, 1000, 2_500_000, 21e9)] == ["999 bytes", "1.0 kB", "2.5 MB", "21.0 GB"]
+
+
+def test_a_server_that_announces_too_much_is_not_listened_to(server: Server, target: Path) -> None:
+    url = server.put("/f", Reply(FILE, headers=ETAG))
+    assert get(url, target, size=300_000) == FILE  # published sizes are rounded
+    large = Reply(raw=[b"HTTP/1.1 200 OK\r\nContent-Length: 9000000000000\r\n\r\n", FILE])
+    with pytest.raises(MissingError, match=r"announces 9000\.0 GB, expected at most 1\.6 MB"):
+        get(server.put("/g", large), target.with_name("b"), size=300_000)
+    with pytest.raises(MissingError, match=r"announces 9000\.0 GB, expected at most 34\.4 GB"):
+        get(server.put("/g", large), target.with_name("b"))
+    assert not target.with_name("b.part").exists()
+
+
+@pytest.mark.parametrize("header", [b"", b"Transfer-Encoding: chunked\r\n"])
+def test_a_server_that_never_ends_is_stopped(server: Server, target: Path, header: bytes) -> None:
+    block = FILE[:60_000]
+    blocks = [b"%x\r\n%s\r\n" % (len(block), block)] if header else [block]
+    answer = itertools.chain([b"HTTP/1.1 200 OK\r\n" + header + b"\r\n"], itertools.repeat(*blocks))
+    with pytest.raises(MissingError, match=r"sends more than 2\.0 MB"):
+        get(server.put("/f", Reply(raw=answer)), target, size=500_000)
+    assert names(target.parent) == []
+
+
+def test_a_part_never_becomes_longer_than_the_whole(server: Server, target: Path) -> None:
+    begun = Reply(FILE, headers=ETAG, cut=400_000)
+    head = b'HTTP/1.1 206 Partial Content\r\nETag: "one"\r\nContent-Range: bytes 400000-600003/600004\r\n\r\n'
+    url = server.put("/f", begun, Reply(raw=[head, FILE[400_000:] + b"more"]))
+    with pytest.raises(MissingError, match=r"sends more than 600\.0 kB, as announced"):
+        get(url, target)
+    assert names(target.parent) == []
+
+
+def test_bytes_that_drop_in_are_given_up_and_continued(server: Server, target: Path) -> None:
+    head = b'HTTP/1.1 200 OK\r\nETag: "one"\r\nContent-Length: 600004\r\n\r\n' + FILE[:300_000]
+    drops = itertools.chain([head], (FILE[i : i + 1] for i in range(300_000, 600_004)))
+    url = server.put("/f", Reply(raw=drops, pause=0.01), Reply(FILE, headers=ETAG))
+    assert get(url, target, timeout=0.3) == FILE
+    assert server.ranges()[1] is not None
+
+
+def test_local_and_other_addresses_are_no_addresses(target: Path, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_bytes(FILE)
+    urls = [(tmp_path / "secret").as_uri(), "ftp://127.0.0.1/f", str(tmp_path / "secret"), "", "http://["]
+    with pytest.raises(MissingError) as caught:
+        fetch(urls, target, progress=False)
+    assert str(caught.value).count("it leads to") == len(urls)
+
+
+@pytest.mark.parametrize(
+    ("body", "found"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 1\n", "a Git-LFS pointer"),
+        (b'{"error": "Repository not found"}', 'JSON that begins \'{"error": "Repository not found"}\''),
+        (b"<?xml version='1.0'?><Error><Code>AccessDenied</Code></Error>", "XML that begins"),
+        (b"\x1f\x8b\x08" + bytes(99), "a gzip file"),
+        (bytes(999), "nothing but zeros"),
+        (b"", "an empty file"),
+    ],
+)
+def test_what_came_instead_of_a_file_is_named(server: Server, target: Path, body: bytes, found: str) -> None:
+    with pytest.raises(MissingError, match=f"received {found}.* instead of the file"):
+        get(server.put("/f", body), target)
+    assert names(target.parent) == []
+
+
+@pytest.mark.parametrize("note", [b"", b"\xff\xfe", b"abc  gfnet-s.pth\n", b"0" * 63])
+def test_a_damaged_note_of_a_checksum_is_named(target: Path, note: bytes) -> None:
+    target.parent.mkdir()
+    target.write_bytes(FILE)
+    target.with_name("gfnet-s.pth.sha256").write_bytes(note)
+    with pytest.raises(GfnetBenchError, match=r"gfnet-s\.pth\.sha256: expected the sha256 of gfnet-s\.pth, found none"):
+        get(closed_port(), target)
+
+
+@pytest.mark.parametrize(
+    "note", [b"[" * 100_000, b"3", b'{"url": 3}', b'{"a": 1}', b"\xff", b'{"url": "x", "length": "y"}']
+)
+def test_a_damaged_note_of_a_part_makes_it_start_again(server: Server, target: Path, note: bytes) -> None:
+    target.parent.mkdir()
+    target.with_name("gfnet-s.pth.part").write_bytes(OTHER)
+    target.with_name("gfnet-s.pth.part.json").write_bytes(note)
+    assert get(server.put("/f", FILE), target) == FILE

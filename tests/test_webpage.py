@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import random
 from http.cookiejar import CookieJar
 
 import pytest
@@ -59,3 +60,39 @@ def test_a_form_that_asks_something_else_is_no_confirmation() -> None:
     )
     assert page.confirmation(CookieJar()) is None
     assert str(page) == "received the web page '(without a title)' instead of the file"
+
+
+def test_no_page_is_too_broken_to_be_read() -> None:
+    rng = random.Random(0)
+    pieces = [
+        "<",
+        "!",
+        "--",
+        ">",
+        "a",
+        "[",
+        "CDATA[",
+        "/",
+        "title",
+        "form",
+        "input",
+        " ",
+        "=",
+        "'",
+        '"',
+        "&",
+        "#",
+        "]]",
+    ]
+    pieces += ["?", "script", "<a href='http://[?confirm=1'>", "<form action='http://[x'><input name=confirm>", "\0"]
+    for _ in range(3000):
+        content = "".join(rng.choice(pieces) for _ in range(rng.randrange(1, 25)))
+        page = read_page("https://h.org/page", content.encode())
+        address = page.confirmation(CookieJar())
+        assert address is None or "confirm" in address
+        assert len(str(page)) < 200
+
+
+def test_a_broken_link_does_not_hide_the_one_that_confirms() -> None:
+    page = read_page("https://h.org/page", b"<a href='http://[?confirm=1'>x</a><a href='/get?confirm=2'>Download</a>")
+    assert page.confirmation(CookieJar()) == "https://h.org/get?confirm=2"

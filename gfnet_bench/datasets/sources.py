@@ -245,6 +245,7 @@ def _fetched(name: str, source: Source, data_dir: Path, progress: bool) -> None:
         label=name,
         sha256=source.sha256,
         md5=source.md5,
+        size=source.size,
         expect="archive" if source.is_archive else "json",
         progress=progress,
     )

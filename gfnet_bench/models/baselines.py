@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import urllib.error
-import urllib.request
 from pathlib import Path
 from urllib.parse import urlparse
 
@@ -13,6 +11,7 @@ from timm.models import PretrainedCfg
 
 from gfnet_bench.download import fetch
 from gfnet_bench.errors import MissingError
+from gfnet_bench.remote import answers
 
 _FILES = ("model.safetensors", "pytorch_model.bin")
 _TIMEOUT_S = 5.0
@@ -101,10 +100,4 @@ def _download(name: str, cfg: PretrainedCfg) -> Path:
 
 def _answers(address: str) -> bool:
     # huggingface_hub tries again for most of a minute when there is no network at all.
-    try:
-        urllib.request.urlopen(urllib.request.Request(address, method="HEAD"), timeout=_TIMEOUT_S).close()
-    except urllib.error.HTTPError:
-        return True
-    except OSError:
-        return False
-    return True
+    return answers(address, _TIMEOUT_S)
