@@ -51,15 +51,18 @@ def test_differences_by_hand(runs):
     )
     # A has the 33 images 0, 7, 14, ... right, B the 30 images 1, 8, 15, ...
     a, b = ({(shift + 7 * i) % 40 for i in range(n)} for shift, n in ((0, 33), (1, 30)))
-    assert (top1["first"], top1["second"]) == ("82.50", "75.00")
-    assert top1["difference"] == pytest.approx(-7.5)
-    assert top1["low"] < -7.5 < top1["high"]
-    assert (top1["images"], top1["changed"]) == (40, len(a ^ b))
+    assert (top1["top1_percent_first"], top1["top1_percent_second"]) == (82.5, 75.0)
+    assert top1["difference_points"] == pytest.approx(-7.5)
+    assert top1["low_points"] < -7.5 < top1["high_points"]
+    assert (top1["images"], top1["changed_images"]) == (40, len(a ^ b))
     assert top1["p"] == metrics.mcnemar_p(len(b - a), len(a - b))
     assert top1["provenance"] == "device, torch"
     assert "nll" not in (top1["others"] or "")
-    assert (latency["difference"], latency["unit"]) == (pytest.approx(50), "%")
-    assert (broken["first"], broken["second"]) == ("failed", "7.50")
+    assert (latency["change_percent"], latency.get("difference_points")) == (pytest.approx(50), None)
+    assert (latency["latency_s_first"], latency["latency_s_second"]) == (0.010, 0.015)
+    assert (broken["status_first"], broken["top1_percent_second"], broken.get("unpaired")) == ("failed", 7.5, None)
+    text = found.report.render("text")
+    assert "failed" in text and "50.00 %" in text and "-7.50 points" in text
 
 
 def test_what_is_in_one_alone_and_what_the_runs_differ_in(runs):
@@ -78,8 +81,29 @@ def test_same_values_of_other_images_are_no_pair(tmp_path):
     one = cell("gfnet_s", "imagenet", CLEAN)
     a, b = fill(tmp_path / "a", [record(one, 30)]), fill(tmp_path / "b", [record(one, 31, ids="other images")])
     (row,) = rows("compare_differences", compare(a, b))
-    assert row["difference"] == pytest.approx(2.5)
+    assert row["difference_points"] == pytest.approx(2.5)
     assert "p" not in row and "ids_sha256" in row["provenance"]
+    assert row["unpaired"] == "different images, or another order"
+
+
+def test_equal_values_of_other_images_or_labels_are_not_the_same(tmp_path):
+    """Each is refused by name, in whatever way the two runs are no pair."""
+    one = cell("gfnet_s", "imagenet", CLEAN)
+    r, arrays = record(one, 30)
+    unknown = Record(r.cell, r.values, provenance={k: v for k, v in r.provenance.items() if k != "ids_sha256"})
+    # Every label and every prediction one further: as many are right, of other labels.
+    relabelled = {**arrays, "labels": (arrays["labels"] + 1) % 10, "top5": (arrays["top5"] + 1) % 10}
+    cases = {
+        "different images, or another order": record(one, 30, ids="another order"),
+        "the same images with other labels": (r, relabelled),
+        "which images were seen is not recorded": (unknown, arrays),
+    }
+    a = fill(tmp_path / "a", [(r, arrays)])
+    for number, (reason, item) in enumerate(cases.items()):
+        found = compare(a, fill(tmp_path / str(number), [item]))
+        (row,) = found.report.data.rows
+        assert (row["unpaired"], row.get("p")) == (reason, None)
+        assert found.same == (reason == "which images were seen is not recorded")
 
 
 def test_other_predictions_with_the_same_accuracy_differ(tmp_path):

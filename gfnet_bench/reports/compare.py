@@ -14,34 +14,61 @@ from gfnet_bench.errors import MissingError
 from gfnet_bench.records import Record, Store
 from gfnet_bench.reports.base import Report
 from gfnet_bench.reports.page.provenance import describe
-from gfnet_bench.reports.tables import RECORDS, Column, Row, Table
+from gfnet_bench.reports.tables import GAP, RECORDS, Column, Row, Table, decimals
 
-_SHARES = ("real", "top1", "clean_error", "mean_error")
-_HEADLINES = (*_SHARES, "macs", "latency_s", "peak_bytes")
-"""Values that have a row of their own; of the others only the names are told where they differ."""
+_SHARES = {
+    "real": "real_percent",
+    "top1": "top1_percent",
+    "clean_error": "clean_error_percent",
+    "mean_error": "mean_error_percent",
+}
+_HEADLINES = {**_SHARES, "macs": "macs", "latency_s": "latency_s", "peak_bytes": "peak_bytes"}
+"""Values that have a row of their own, and what they are called there; of the others only the names are told where
+they differ."""
 
 _OF_THE_MOMENT = ("started", "seconds", "before", "after")
 """Provenance that differs between any two runs and explains nothing."""
 
+
+def _side(side: str, title: str) -> Column:
+    """The value in one of the runs, which has a column of its own for programs."""
+    fields = [*(f"{quantity}_{side}" for quantity in _HEADLINES.values()), f"status_{side}"]
+
+    def shown(row: Row) -> str | None:
+        value = row.get(side)
+        if value is None:
+            return row[f"status_{side}"]
+        return f"{value:.2f}" if row["value"] in _SHARES else f"{value:.5g}"
+
+    return Column(side, title, show=shown, fields=fields, align="right")
+
+
+def _difference(row: Row) -> str | None:
+    for key, unit in (("difference_points", "points"), ("change_percent", "%")):
+        if row.get(key) is not None:
+            return f"{decimals(row[key], 2)} {unit}"
+    return None
+
+
 _ROWS = [
     Column("cell", "Cell"),
     Column("value", "Value"),
-    Column("first", "A", align="right"),
-    Column("second", "B", align="right"),
-    Column("difference", "B - A", digits=2, align="right"),
-    Column("unit", "Unit"),
-    Column("low", "Low", digits=2, align="right"),
-    Column("high", "High", digits=2, align="right"),
+    _side("first", "A"),
+    _side("second", "B"),
+    Column("difference", "B - A", show=_difference, fields=("difference_points", "change_percent"), align="right"),
+    Column("low_points", "Low", digits=2, align="right"),
+    Column("high_points", "High", digits=2, align="right"),
     Column("p", "p", digits=4, align="right"),
     Column("images", "Images", align="right"),
-    Column("changed", "Changed", align="right"),
+    Column("changed_images", "Changed", align="right"),
+    Column("unpaired", "Not paired"),
     Column("others", "Other values"),
     Column("provenance", "Differs in"),
 ]
 _LONG = [Column("study", "study"), Column("model", "model"), *_ROWS]
 _NOTES = [
     "B - A: of accuracies in points, with its 95 % interval and McNemar mid-p test where both runs kept predictions of "
-    "the same images; of costs in percent of A. Changed: images that only one of the two has right.",
+    "the same images in the same order; of costs in percent of A. Changed: images that only one of the two has right.",
     "Other values: of the same cell that differ. Differs in: fields of the provenance.",
 ]
 
@@ -105,7 +132,9 @@ def _pair(a: Record, b: Record, first: Store, second: Store) -> _Pair:
     names = [name for name in _HEADLINES if name in a.values or name in b.values]
     differing = sorted(k for k in {*a.values, *b.values} if a.values.get(k) != b.values.get(k))
     right = _right(a, b, first, second)
-    same = a.error == b.error and not differing and (right is None or bool((right[0] == right[1]).all()))
+    alike = (
+        right not in (_OTHER_IMAGES, _OTHER_LABELS) if isinstance(right, str) else bool((right[0] == right[1]).all())
+    )
     about: dict[str, Any] = {
         "study": cell.study,
         "model": cell.model,
@@ -116,45 +145,62 @@ def _pair(a: Record, b: Record, first: Store, second: Store) -> _Pair:
     }
     rows: list[Row] = []
     for name in names or [""]:
-        row = {**about, "value": name or None, "first": _text(a, name), "second": _text(b, name)}
-        x, y = (r.values.get(name) for r in (a, b))
-        if isinstance(x, (int, float)) and isinstance(y, (int, float)):
-            if name in _SHARES:
-                row |= {"difference": 100 * (y - x), "unit": "points"}
-            elif x:
-                row |= {"difference": 100 * (y / x - 1), "unit": "%"}
-        if right is not None and name == names[0]:
-            d = metrics.compare(right[1], right[0])
-            low, high = (100 * end for end in d.interval)
-            counts = {"images": len(right[0]), "changed": d.only_first + d.only_second}
-            row |= {"low": low, "high": high, "p": d.p, **counts}
+        row = {**about, "value": name or None, **_values(a, b, name)}
+        if name in _SHARES and name == names[0] and a.error is None and b.error is None:
+            row |= {"unpaired": right} if isinstance(right, str) else _paired(*right)
         rows.append(row)
-    return _Pair(a, b, rows, same)
+    return _Pair(a, b, rows, a.error == b.error and not differing and alike)
 
 
-def _right(a: Record, b: Record, first: Store, second: Store) -> tuple[NDArray[np.bool_], NDArray[np.bool_]] | None:
-    """(n,) which images are right in each run; None where that was not kept, or they saw different images."""
-    if a.provenance.get("ids_sha256") != b.provenance.get("ids_sha256"):
-        return None
+def _values(a: Record, b: Record, name: str) -> dict[str, Any]:
+    """Entries of a row: one value in both runs, and what it differs by."""
+    row: dict[str, Any] = {}
+    for side, record in (("first", a), ("second", b)):
+        value = record.values.get(name) if record.error is None else None
+        row[f"status_{side}"] = "failed" if record.error is not None else "other" if not name else "measured"
+        if value is not None:
+            row[side] = row[f"{_HEADLINES[name]}_{side}"] = 100 * value if name in _SHARES else value
+    x, y = row.get("first"), row.get("second")
+    if x is not None and y is not None:
+        if name in _SHARES:
+            row |= {"difference": y - x, "difference_points": y - x}
+        elif x:
+            row |= dict.fromkeys(("difference", "change_percent"), 100 * (y / x - 1))
+    return row
+
+
+def _paired(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> dict[str, Any]:
+    d = metrics.compare(second, first)
+    low, high = (100 * end for end in d.interval)
+    counts = {"images": len(first), "changed_images": d.only_first + d.only_second}
+    return {"low_points": low, "high_points": high, "p": d.p, **counts}
+
+
+_OTHER_IMAGES = "different images, or another order"
+_OTHER_LABELS = "the same images with other labels"
+
+
+def _right(a: Record, b: Record, first: Store, second: Store) -> tuple[NDArray[np.bool_], NDArray[np.bool_]] | str:
+    """(n,) which images are right in each run, or why they cannot be compared one by one."""
+    ids = a.provenance.get("ids_sha256"), b.provenance.get("ids_sha256")
+    if None in ids:
+        return "which images were seen is not recorded"
+    if ids[0] != ids[1]:
+        return _OTHER_IMAGES
     try:
-        return _of_arrays(first.arrays(a)), _of_arrays(second.arrays(b))
+        x, y = first.arrays(a), second.arrays(b)
+        if not np.array_equal(x["labels"], y["labels"]):
+            return _OTHER_LABELS
+        right = _of_arrays(x), _of_arrays(y)
     except (MissingError, KeyError):
-        return None
+        return "no per-image predictions"
+    return right if len(right[0]) == len(right[1]) else _OTHER_LABELS
 
 
 def _of_arrays(arrays: Mapping[str, NDArray[Any]]) -> NDArray[np.bool_]:
     if "real" in arrays:
         return np.asarray(arrays["real"][arrays["real"] >= 0] == 1)
     return metrics.is_correct(arrays["top5"], arrays["labels"])
-
-
-def _text(record: Record, name: str) -> str | None:
-    if record.error is not None:
-        return "failed"
-    value = record.values.get(name)
-    if value is None:
-        return None if name else "other"
-    return f"{100 * value:.2f}" if name in _SHARES else f"{value:.5g}"
 
 
 def _differing(a: Record, b: Record) -> list[str]:
@@ -165,7 +211,7 @@ def _differing(a: Record, b: Record) -> list[str]:
 def _shown(rows: Iterable[Row]) -> list[Column]:
     """The columns that say anything."""
     rows = list(rows)
-    return [c for c in _ROWS if any(row.get(c.key) not in (None, "") for row in rows)]
+    return [c for c in _ROWS if any(c.text(row) != GAP for row in rows)]
 
 
 def _summary(
