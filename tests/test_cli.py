@@ -34,8 +34,8 @@ def test_json_is_one_list_of_rows_and_nothing_else(measured):
     rows = json.loads(measured[1])
     by_column = {(row["model"], row["column"]): row for row in rows}
     clean = by_column["gfnet_mini", "Top-1"]
-    assert clean["limit"] == 40 and clean["images"] == 40 and 70 <= clean["ours_percent"] <= 100
-    assert clean["low_percent"] < clean["ours_percent"] < clean["high_percent"]
+    assert clean["limit_images"] == 40 and clean["images"] == 40 and 70 <= clean["ours_percent"] <= 100
+    assert clean["ours_percent_low"] < clean["ours_percent"] < clean["ours_percent_high"]
     assert by_column["gfnet_mini", "PGD 4/255 x5"]["ours_percent"] < clean["ours_percent"]
 
 

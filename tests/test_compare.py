@@ -53,7 +53,7 @@ def test_differences_by_hand(runs):
     a, b = ({(shift + 7 * i) % 40 for i in range(n)} for shift, n in ((0, 33), (1, 30)))
     assert (top1["top1_percent_first"], top1["top1_percent_second"]) == (82.5, 75.0)
     assert top1["difference_points"] == pytest.approx(-7.5)
-    assert top1["low_points"] < -7.5 < top1["high_points"]
+    assert top1["difference_points_low"] < -7.5 < top1["difference_points_high"]
     assert (top1["images"], top1["changed_images"]) == (40, len(a ^ b))
     assert top1["p"] == metrics.mcnemar_p(len(b - a), len(a - b))
     assert top1["provenance"] == "device, torch"

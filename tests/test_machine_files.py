@@ -12,10 +12,12 @@ from test_captions import FILTERS, blocks, models
 from test_report_complexity import sweep
 from test_report_paper import counted, pyramid, scored
 from test_report_robustness import fill, imagenet, mini
+from whole_records import every_kind
 
 from gfnet_bench.records import Record, Store
 from gfnet_bench.reports.accuracy import accuracy
 from gfnet_bench.reports.base import Report
+from gfnet_bench.reports.compare import compare
 from gfnet_bench.reports.complexity import complexity
 from gfnet_bench.reports.filters import filters
 from gfnet_bench.reports.quoted import ablation, transfer
@@ -29,7 +31,7 @@ UNITS = {
 }  # fmt: skip
 COUNTS = {
     "layer", "channel", "row", "column", "cluster", "clusters", "width", "threads", "batch", "severity", "limit",
-    "vertical_frequencies", "horizontal_frequencies",
+    "vertical_frequencies", "horizontal_frequencies", "count", "cells",
 }  # fmt: skip
 WITHOUT_UNIT = {
     "coherence", "silhouette", "energy", "magnitude", "kernel", "log_magnitude", "filter_magnitude", "norm", "p",
@@ -51,7 +53,16 @@ def of_filters(folder) -> Report:
     return filters(store, channels=[0, 1])
 
 
+def of_two_runs(folder) -> Report:
+    items = [whole for _, whole in every_kind().items()]
+    changed = [(Record(r.cell, r.values, provenance={**r.provenance, "device": "cuda"}), arrays) for r, arrays in items]
+    return compare(fill(folder / "a", items), fill(folder / "b", changed)).report
+
+
 REPORTS = {
+    "robustness": lambda folder: robustness(fill(folder, [*imagenet(), *mini()]), metrics=["ece", "nll"]),
+    "accuracy": lambda _: accuracy([scored("gfnet_s"), scored("deit_small", images=500), counted("gfnet_s")]),
+    "comparison": of_two_runs,
     "costs": lambda _: complexity([*models(), *sweep()]),
     "costs with failures": lambda _: complexity(
         [*failed(), *(r for r in blocks() if r.cell.settings["tokens"] != 784)]

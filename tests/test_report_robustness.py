@@ -152,7 +152,7 @@ def test_published_stands_beside_ours_with_difference_and_interval(drawn):
     (table,) = [t for t in drawn.tables if t.name == "robustness_imagenet_published"]
     (row,) = [r for r in table.rows if (r["model"], r["column"]) == ("gfnet_s", "FGSM")]
     assert (row["ours_percent"], row["published_percent"], row["mark"]) == (42.5, 42.6, "†")
-    assert row["difference_points"] == pytest.approx(-0.1) and row["low_percent"] < 42.5 < row["high_percent"]
+    assert row["difference_points"] == pytest.approx(-0.1) and row["ours_percent_low"] < 42.5 < row["ours_percent_high"]
     assert "quoted from memory" in table.notes[0]
 
 
@@ -162,10 +162,10 @@ def test_a_row_of_data_by_hand(drawn):
     assert {key: value for key, value in row.items() if not key.startswith("_")} == {
         "suite": "imagenet", "model": "gfnet_s", "row": "gfnet_s", "column": "PGD", "dataset": "imagenet",
         "perturbation": "pgd epsilon=0.00392157 norm=linf random_start=True relative_step=0.5 steps=5",
-        "metric": "top1", "transform": "paper", "limit": None,
+        "metric": "top1", "transform": "paper", "limit_images": None,
         "images": 40, "expected_images": 40, "unreadable_images": 0,
-        "ours_percent": 20.0, "low_percent": 100 * low, "high_percent": 100 * high, "published_percent": 21.0,
-        "mark": "†", "verified": False, "difference_points": -1.0,
+        "ours_percent": 20.0, "ours_percent_low": 100 * low, "ours_percent_high": 100 * high, "published_percent": 21.0,
+        "published_mark": "†", "verified": False, "difference_points": -1.0,
         "source": row["source"], "status": "measured", "reason": None,
     }  # fmt: skip
     assert "2107.00645" in row["source"]
@@ -177,7 +177,7 @@ def test_mce_by_hand(drawn):
     reference = {name: float(np.mean(alexnet().errors[name])) for name in corruptions()}
     assert row["ours_percent"] == pytest.approx(100 * np.mean([0.525 / r for r in reference.values()]))
     assert row["published_percent"] == 53.8
-    assert row["low_percent"] < row["ours_percent"] < row["high_percent"]
+    assert row["ours_percent_low"] < row["ours_percent"] < row["ours_percent_high"]
     relative = long_row(drawn, "gfnet_s", "IN-C relative mCE")["ours_percent"]
     clean = 7 / 40
     expected = 100 * np.mean([(0.525 - clean) / (r - 0.43478) for r in reference.values()])
@@ -186,7 +186,7 @@ def test_mce_by_hand(drawn):
 
 def test_mini_mce_is_relative_to_its_resnet(drawn):
     resnet = long_row(drawn, "resnet_mini", "mini-C mCE")
-    assert (resnet["ours_percent"], resnet["low_percent"], resnet["high_percent"]) == (100.0, None, None)
+    assert (resnet["ours_percent"], resnet["ours_percent_low"], resnet["ours_percent_high"]) == (100.0, None, None)
     # Errors: 40 - (28 - 6) = 18 of 40 on average against 40 - (29 - 6) = 17.
     gfnet = long_row(drawn, "gfnet_mini", "mini-C mCE")
     assert gfnet["ours_percent"] == pytest.approx(100 * 18 / 17)
@@ -208,8 +208,8 @@ def test_interval_of_mce_is_wider_when_the_arrays_are_gone(both, drawn):
     exact = long_row(drawn, "gfnet_s", "IN-C mCE")
     bound = long_row(robustness(list(both)), "gfnet_s", "IN-C mCE")
     assert bound["ours_percent"] == exact["ours_percent"]
-    assert bound["low_percent"] < exact["low_percent"]
-    assert bound["high_percent"] > exact["high_percent"]
+    assert bound["ours_percent_low"] < exact["ours_percent_low"]
+    assert bound["ours_percent_high"] > exact["ours_percent_high"]
 
 
 def test_gaps_have_a_reason(drawn):
@@ -318,8 +318,8 @@ def test_paired_difference_of_mce(drawn):
     (table,) = [t for t in drawn.details if t.name == "robustness_mini_paired"]
     (row,) = [row for row in table.rows if row["column"] == "mini-C mCE"]
     assert row["difference_points"] == pytest.approx(100 * 18 / 17 - 100)
-    assert row["low_points"] < row["difference_points"] < row["high_points"]
-    assert (row["p"] < 0.05) == (row["low_points"] > 0)
+    assert row["difference_points_low"] < row["difference_points"] < row["difference_points_high"]
+    assert (row["p"] < 0.05) == (row["difference_points_low"] > 0)
 
 
 def test_without_arrays_pairs_say_so(both):

@@ -56,8 +56,8 @@ _ROWS = [
     _side("first", "A"),
     _side("second", "B"),
     Column("difference", "B - A", show=_difference, fields=("difference_points", "change_percent"), align="right"),
-    Column("low_points", "Low", digits=2, align="right"),
-    Column("high_points", "High", digits=2, align="right"),
+    Column("difference_points_low", "Low", digits=2, align="right"),
+    Column("difference_points_high", "High", digits=2, align="right"),
     Column("p", "p", digits=4, align="right"),
     Column("images", "Images", align="right"),
     Column("changed_images", "Changed", align="right"),
@@ -173,7 +173,7 @@ def _paired(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> dict[str, An
     d = metrics.compare(second, first)
     low, high = (100 * end for end in d.interval)
     counts = {"images": len(first), "changed_images": d.only_first + d.only_second}
-    return {"low_points": low, "high_points": high, "p": d.p, **counts}
+    return {"difference_points_low": low, "difference_points_high": high, "p": d.p, **counts}
 
 
 _OTHER_IMAGES = "different images, or another order"

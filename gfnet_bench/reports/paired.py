@@ -21,8 +21,8 @@ _COLUMNS = [
     Column("second", "Second"),
     Column("images", "Images", align="right"),
     Column("difference_points", "Difference", "points", align="right"),
-    Column("low_points", "Low", align="right"),
-    Column("high_points", "High", align="right"),
+    Column("difference_points_low", "Low", align="right"),
+    Column("difference_points_high", "High", align="right"),
     Column("only_first_images", "Only first", align="right"),
     Column("only_second_images", "Only second", align="right"),
     Column("p", "p", digits=4, align="right"),
@@ -76,7 +76,7 @@ def _difference(first: NDArray, second: NDArray, scale: float) -> dict[str, floa
     """Entries of a row; `scale` makes points of what images add."""
     if first.dtype == bool:
         d = metrics.compare(first, second)
-        ends = {"low_points": scale * d.interval.low, "high_points": scale * d.interval.high}
+        ends = {"difference_points_low": scale * d.interval.low, "difference_points_high": scale * d.interval.high}
         counts = {"only_first_images": d.only_first, "only_second_images": d.only_second, "p": d.p}
         return {"difference_points": scale * d.difference, **ends, **counts}
     difference = scale * (first - second)
@@ -85,4 +85,9 @@ def _difference(first: NDArray, second: NDArray, scale: float) -> dict[str, floa
         return {"difference_points": mean}
     error = (interval.high - interval.low) / (2 * metrics.Z)
     p = math.erfc(abs(mean) / error / math.sqrt(2)) if error > 0 else 1.0
-    return {"difference_points": mean, "low_points": interval.low, "high_points": interval.high, "p": p}
+    return {
+        "difference_points": mean,
+        "difference_points_low": interval.low,
+        "difference_points_high": interval.high,
+        "p": p,
+    }

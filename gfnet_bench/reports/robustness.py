@@ -226,8 +226,8 @@ _BESIDE = [
         align="right",
     ),
     Column("ours_percent", "Ours", align="right"),
-    Column("low_percent", "Low", align="right"),
-    Column("high_percent", "High", align="right"),
+    Column("ours_percent_low", "Low", align="right"),
+    Column("ours_percent_high", "High", align="right"),
     Column("published_percent", "Published", align="right"),
     Column("difference_points", "Difference", "points", align="right"),
     Column("mark", "", show=lambda row: row["mark"] or ""),
@@ -251,8 +251,8 @@ def _beside(suite: str, results: Results, columns: Mapping[Score, str], outcomes
                 **dict(zip(("images", "expected_images", "unreadable_images"), o.coverage[:3], strict=True)),
                 _TEXT: f"{o.coverage.images} of {o.coverage.expected}" if o.is_partial else str(o.coverage.images),
                 "ours_percent": o.value,
-                "low_percent": low,
-                "high_percent": high,
+                "ours_percent_low": low,
+                "ours_percent_high": high,
                 "published_percent": o.published.value,
                 "difference_points": difference,
                 "mark": o.mark or None,
@@ -315,12 +315,18 @@ def _grouped(columns: Mapping[Score, str], outcomes: Iterable[Outcome], text_of:
 _LONG = [
     Column(key, key)
     for key in (
-        "suite", "model", "row", "column", "dataset", "perturbation", "metric", "transform", "limit",
-        "images", "expected_images", "unreadable_images", "ours_percent", "low_percent", "high_percent",
-        "ours_nats", "low_nats", "high_nats", "published_percent", "mark", "verified", "difference_points", "source",
-        "status", "reason",
+        "suite", "model", "row", "column", "dataset", "perturbation", "metric", "transform", "limit_images",
+        "images", "expected_images", "unreadable_images", "ours_percent", "ours_percent_low", "ours_percent_high",
+        "nll_nats", "nll_nats_low", "nll_nats_high", "published_percent", "published_mark", "verified",
+        "difference_points", "source", "status", "reason",
     )
 ]  # fmt: skip
+
+
+_VALUE = {
+    "percent": ("ours_percent", "ours_percent_low", "ours_percent_high"),
+    "nats": ("nll_nats", "nll_nats_low", "nll_nats_high"),
+}
 
 
 def _line(o: Outcome, title: str) -> Row:
@@ -338,15 +344,13 @@ def _line(o: Outcome, title: str) -> Row:
         "perturbation": o.score.description,
         "metric": o.score.metric,
         "transform": o.setup.settings.get("transform"),
-        "limit": o.setup.settings.get("limit"),
+        "limit_images": o.setup.settings.get("limit"),
         "images": images,
         "expected_images": expected,
         "unreadable_images": unreadable,
-        f"ours_{o.score.unit}": o.value,
-        f"low_{o.score.unit}": low,
-        f"high_{o.score.unit}": high,
+        **dict(zip(_VALUE[o.score.unit], (o.value, low, high), strict=True)),
         "published_percent": quoted and quoted.value,
-        "mark": o.mark or None,
+        "published_mark": o.mark or None,
         "verified": quoted and quoted.verified,
         "difference_points": o.value - quoted.value if quoted and o.value is not None else None,
         "source": quoted and quoted.source,

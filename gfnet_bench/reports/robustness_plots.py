@@ -31,8 +31,8 @@ _POINTS = [
     Column("column", "Column"),
     Column("top1_percent", "Top-1", "%", align="right"),
     Column("value_percent", "Value", "%", align="right"),
-    Column("low_percent", "Low", align="right"),
-    Column("high_percent", "High", align="right"),
+    Column("value_percent_low", "Low", align="right"),
+    Column("value_percent_high", "High", align="right"),
     Column("images", "Images", align="right"),
     Column("expected_images", "Of", align="right"),
 ]
@@ -82,8 +82,8 @@ def _point(row: Row, clean: float) -> dict[str, Any]:
         "column": row["column"],
         "top1_percent": clean,
         "value_percent": value,
-        "low_percent": value if row["low_percent"] is None else row["low_percent"],
-        "high_percent": value if row["high_percent"] is None else row["high_percent"],
+        "value_percent_low": value if row["ours_percent_low"] is None else row["ours_percent_low"],
+        "value_percent_high": value if row["ours_percent_high"] is None else row["ours_percent_high"],
         "images": row["images"],
         "expected_images": row["expected_images"],
         "metric": row["metric"],
@@ -96,18 +96,23 @@ def _scatter(column: str, points: Sequence[Row]) -> Figure:
     is_error = points[0]["metric"] == "mce"
     x = [p["top1_percent"] for p in points]
     x_range = plots.limits(x, x, 0.45)
-    y_range = plots.limits([p["low_percent"] for p in points], [p["high_percent"] for p in points])
+    y_range = plots.limits([p["value_percent_low"] for p in points], [p["value_percent_high"] for p in points])
     unit = "lower is better" if is_error else "%"
     panel = plots.panel(column, "clean top-1, %", f"{column}, {unit}", x_range=x_range, y_range=y_range)
     drawn = []
     for p in points:
         style = plots.look(p["name"])
         source = ColumnDataSource({key: [value] for key, value in p.items()})
-        ends: dict[str, Any] = {"x0": "top1_percent", "y0": "low_percent", "x1": "top1_percent", "y1": "high_percent"}
+        ends: dict[str, Any] = {
+            "x0": "top1_percent",
+            "y0": "value_percent_low",
+            "x1": "top1_percent",
+            "y1": "value_percent_high",
+        }
         panel.segment(**ends, source=source, line_color=style.colour, line_width=1.5)
         look: dict[str, Any] = {"marker": plots.MARKERS[style.marker], "size": 9, "color": style.colour}
         drawn.append(panel.scatter("top1_percent", "value_percent", source=source, **look))
-    interval = "@value_percent{0.0} (@low_percent{0.0} to @high_percent{0.0})"
+    interval = "@value_percent{0.0} (@value_percent_low{0.0} to @value_percent_high{0.0})"
     tips = [("", "@model"), ("clean top-1", "@top1_percent{0.0} %"), (column, interval)]
     plots.hover(panel, drawn, tips)
     if len(points) <= plots.MOST_NAMES:
@@ -123,11 +128,11 @@ _ERRORS = [
     Column("corruption", "Corruption"),
     Column("severity", "Severity", align="right"),
     Column("error_percent", "Error", "%", align="right"),
-    Column("low_percent", "Low", align="right"),
-    Column("high_percent", "High", align="right"),
+    Column("error_percent_low", "Low", align="right"),
+    Column("error_percent_high", "High", align="right"),
 ]
 _MEAN = "mean of all"
-_KEYS = ("error_percent", "low_percent", "high_percent")
+_KEYS = ("error_percent", "error_percent_low", "error_percent_high")
 
 
 def _by_corruption(records: Sequence[Record]) -> list[plots.Plot]:
@@ -167,7 +172,7 @@ def _error(record: Record, label: str) -> dict[str, Any]:
     p, error, n = record.cell.settings["perturbation"], 1 - record.values["top1"], int(record.values["images"])
     low, high = metrics.wilson_interval(round(error * n), n)
     about = {"model": label, "name": record.cell.model, "corruption": p["name"], "severity": p["severity"]}
-    return {**about, "error_percent": 100 * error, "low_percent": 100 * low, "high_percent": 100 * high}
+    return {**about, "error_percent": 100 * error, "error_percent_low": 100 * low, "error_percent_high": 100 * high}
 
 
 def _mean(rows: Sequence[Row]) -> dict[str, float]:
@@ -195,9 +200,9 @@ def _severities(rows: Sequence[Row]) -> Figure:
         panel.line("severity", "error_percent", source=source, line_color=style.colour, line_width=2)
         panel.segment(
             "severity",
-            "low_percent",
+            "error_percent_low",
             "severity",
-            "high_percent",
+            "error_percent_high",
             source=source,
             line_color=style.colour,
             line_width=1.5,
@@ -219,7 +224,7 @@ def _severities(rows: Sequence[Row]) -> Figure:
         [
             ("", "@model"),
             ("severity", "@severity"),
-            ("error", "@error_percent{0.0} % (@low_percent{0.0} to @high_percent{0.0})"),
+            ("error", "@error_percent{0.0} % (@error_percent_low{0.0} to @error_percent_high{0.0})"),
         ],
     )
     _legend(panel, drawn, names)
@@ -243,7 +248,9 @@ def _corruptions(rows: Sequence[Row]) -> Figure:
         columns = {key: [round(mean[key], 3) for mean in means] for key in _KEYS}
         source = ColumnDataSource({"corruption": shown, "model": [model] * len(shown), **columns})
         at = dodge("corruption", 0.7 * ((i + 0.5) / len(models) - 0.5), range=panel.x_range)
-        panel.segment(at, "low_percent", at, "high_percent", source=source, line_color=style.colour, line_width=1.5)
+        panel.segment(
+            at, "error_percent_low", at, "error_percent_high", source=source, line_color=style.colour, line_width=1.5
+        )
         drawn.append(
             panel.scatter(
                 at, "error_percent", source=source, marker=plots.MARKERS[style.marker], size=5, color=style.colour
@@ -255,7 +262,7 @@ def _corruptions(rows: Sequence[Row]) -> Figure:
         [
             ("", "@model"),
             ("", "@corruption"),
-            ("error", "@error_percent{0.0} % (@low_percent{0.0} to @high_percent{0.0})"),
+            ("error", "@error_percent{0.0} % (@error_percent_low{0.0} to @error_percent_high{0.0})"),
         ],
     )
     return panel
