@@ -60,17 +60,15 @@ def of_two_runs(folder) -> Report:
 
 
 REPORTS = {
-    "robustness": lambda folder: robustness(fill(folder, [*imagenet(), *mini()]), metrics=["ece", "nll"]),
-    "accuracy": lambda _: accuracy([scored("gfnet_s"), scored("deit_small", images=500), counted("gfnet_s")]),
     "comparison": of_two_runs,
     "costs": lambda _: complexity([*models(), *sweep()]),
     "costs with failures": lambda _: complexity(
         [*failed(), *(r for r in blocks() if r.cell.settings["tokens"] != 784)]
     ),
     "filters": of_filters,
-    "robustness": lambda folder: robustness(fill(folder, [*imagenet(), *mini()])),
+    "robustness": lambda folder: robustness(fill(folder, [*imagenet(), *mini()]), metrics=["ece", "nll"]),
     "robustness, nothing measured": lambda _: robustness([], planned=["gfnet_s", "deit_small"]),
-    "figures 3 and 4": lambda _: accuracy([counted("gfnet_s"), scored("gfnet_s"), scored("resnet50")]),
+    "figures 3 and 4": lambda _: accuracy([counted("gfnet_s"), scored("gfnet_s"), scored("resnet50", images=500)]),
     "table 2": lambda _: segmentation([pyramid("gfnet_h_ti", 512), pyramid("gfnet_h_ti", 1024), counted("gfnet_s")]),
     "ablation": lambda _: ablation(),
     "transfer": lambda _: transfer(),
