@@ -1,4 +1,4 @@
-"""Run the cells that have no record yet; a failure becomes a record too, and nothing measured is ever lost."""
+"""Run the cells that have no record which holds; a failure becomes a record too, and nothing measured is ever lost."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from gfnet_bench.errors import GfnetBenchError, sentence
+from gfnet_bench.inputs import NOTED, Inputs, differing, same
 from gfnet_bench.interrupts import doing
 from gfnet_bench.records import Cell, Record, Store
 
@@ -48,28 +49,90 @@ class Outcome:
 
 
 class Plan(NamedTuple):
-    """The cells of a command, split by what is already on disk."""
+    """The cells of a command, split by what is already on disk.
+
+    Attributes:
+        done: records that hold.
+        to_do: cells without one.
+        notes: sentences about records whose images or weights changed, or may have.
+    """
 
     done: list[Record]
     to_do: list[Cell]
+    notes: list[str]
 
 
-def plan(cells: Iterable[Cell], store: Store, overwrite: str = "failed") -> Plan:
+def plan(
+    cells: Iterable[Cell],
+    store: Store,
+    overwrite: str = "failed",
+    inputs: Callable[[Record], Inputs] | None = None,
+) -> Plan:
     """Decide which cells still want measuring.
 
     Args:
         cells: what the command asks for; the order is kept.
         store: the records on disk.
         overwrite: `never` keeps failures too, `failed` measures those again, `always` measures everything again.
+        inputs: what a record's cell would be measured on now, where it rests on images or weights: a record that was
+            measured on others is measured again. What cannot be told is kept, with a note.
+
+    Raises:
+        GfnetBenchError: if records were measured on other images or weights and none may be measured again.
     """
     done, to_do = [], []
+    found = _Compared(inputs)
     for cell in cells:
         record = None if overwrite == "always" else store.find(cell)
-        if record is None or (record.error is not None and overwrite == "failed"):
+        again = record is None or (overwrite == "failed" and record.error is not None)
+        if record is None or again or (record.error is None and not found.holds(record)):
             to_do.append(cell)
         else:
             done.append(record)
-    return Plan(done, to_do)
+    if overwrite == "never" and found.changed:
+        raise GfnetBenchError(
+            f"{_named(found.changed)}: measured on other images or weights than there are now, and --overwrite never "
+            "keeps them; name another --output-dir, or measure them again with --overwrite failed"
+        )
+    return Plan(done, to_do, found.notes())
+
+
+class _Compared:
+    """Records held against what is there now."""
+
+    def __init__(self, inputs: Callable[[Record], Inputs] | None) -> None:
+        self._inputs = inputs
+        self.changed: list[Record] = []
+        self._notes: dict[str, list[Record]] = {}
+
+    def holds(self, record: Record) -> bool:
+        """Whether nothing is known to have changed."""
+        if self._inputs is None:
+            return True
+        now = self._inputs(record)
+        if changed := differing(record.provenance, now.noted):
+            self.changed.append(record)
+            self._note(f"measured again, on other {' and '.join(changed)}", record)
+            return False
+        for kind, names in NOTED.items():
+            there = any(now.noted.get(name) is not None for name in names)
+            if kind in now.unknown or (there and same(kind, record.provenance, now.noted) is None):
+                reason = now.unknown.get(kind, "it was not noted when it was measured")
+                self._note(f"kept, though whether other {kind} are there now cannot be told ({reason})", record)
+        return True
+
+    def _note(self, text: str, record: Record) -> None:
+        self._notes.setdefault(text, []).append(record)
+
+    def notes(self) -> list[str]:
+        """A sentence for each thing to say."""
+        return [f"{_named(records)}: {text}" for text, records in self._notes.items()]
+
+
+def _named(records: Sequence[Record]) -> str:
+    """How many, and the first of them."""
+    more = f" and {len(records) - 1} more" if len(records) > 1 else ""
+    return f"{records[0].cell}{more}"
 
 
 @functools.cache
@@ -108,6 +171,7 @@ def run(
     store: Store,
     *,
     overwrite: str = "failed",
+    inputs: Callable[[Record], Inputs] | None = None,
     progress: bool = True,
 ) -> list[Record]:
     """Measure what is missing, cell after cell, saving each before the next begins.
@@ -117,6 +181,7 @@ def run(
         measure: one cell to its outcome; what it raises becomes the record's error.
         store: where records are looked for and kept.
         overwrite: see `plan`.
+        inputs: see `plan`.
         progress: a bar over the cells, with the time that is left, on stderr; failures are told either way.
 
     Returns:
@@ -126,9 +191,8 @@ def run(
         GfnetBenchError: if a record cannot be written (a full disk, say); all earlier ones are on disk. Where none
             can be, it is found out before anything is measured.
     """
-    return run_together(
-        cells, lambda group: [measure(group[0])], lambda cell: cell, store, overwrite=overwrite, progress=progress
-    )
+    how: dict[str, Any] = {"overwrite": overwrite, "inputs": inputs, "progress": progress}
+    return run_together(cells, lambda group: [measure(group[0])], lambda cell: cell, store, **how)
 
 
 def run_together(
@@ -138,6 +202,7 @@ def run_together(
     store: Store,
     *,
     overwrite: str = "failed",
+    inputs: Callable[[Record], Inputs] | None = None,
     progress: bool = True,
     told: Iterable[str] = (),
 ) -> list[Record]:
@@ -148,14 +213,17 @@ def run_together(
         measure: such cells to one outcome each, or the exception that one of them met; what it raises is met by all.
         key: what cells that are measured together have in common.
         store: see `run`.
-        overwrite: see `run`.
+        overwrite: see `plan`.
+        inputs: see `plan`.
         progress: see `run`.
         told: reasons of failures that are known already, and not told again.
 
     Returns:
         See `run`. Cells that were measured together share their time equally.
     """
-    kept, to_do = plan(cells, store, overwrite)
+    kept, to_do, notes = plan(cells, store, overwrite, inputs)
+    for note in notes:
+        tqdm.write(note, file=sys.stderr)
     store.prepare(to_do)
     records = {record.cell: record for record in kept}
     known = set(told)
@@ -178,7 +246,8 @@ def run_together(
             for cell, outcome in zip(group, outcomes, strict=True):
                 error = f"{type(outcome).__name__}: {outcome}" if isinstance(outcome, Exception) else None
                 if error is not None and str(outcome) not in known:  # 75 cells that lack a folder say so once
-                    tqdm.write(f"failed: {cell}: {error}", file=sys.stderr)
+                    before = "; what was measured before is kept" if _is_measured(store, cell) else ""
+                    tqdm.write(f"failed: {cell}: {error}{before}", file=sys.stderr)
                     known.add(str(outcome))
                 records[cell] = _save(store, cell, outcome, error, run_of)
             measured += len(group)
@@ -190,9 +259,16 @@ def _save(store: Store, cell: Cell, outcome: Outcome | Exception, error: str | N
     found = Outcome({}) if isinstance(outcome, Exception) else outcome
     provenance = {**run_of, **found.provenance}
     record = Record(cell=cell, values=found.values, error=error, artifacts=(), provenance=provenance)
+    if error is not None and _is_measured(store, cell):
+        return record  # not on disk: a failure takes no number away
     try:
         return store.save(record, found.arrays)
     except OSError as problem:
         raise GfnetBenchError(
             f"the record of {cell} is not written, what was measured before is kept: {sentence(problem)}"
         ) from problem
+
+
+def _is_measured(store: Store, cell: Cell) -> bool:
+    record = store.find(cell)
+    return record is not None and record.error is None

@@ -10,7 +10,18 @@ import gfnet_bench
 PACKAGE = Path(gfnet_bench.__file__).parent
 
 BOTTOM = {"errors", "registry", "randomness", "records", "metrics", "checksum", "remote", "webpage", "download"}
-BOTTOM |= {"archives", "catalog", "clustering", "files", "interrupts", "mini", "processes", "published", "schemas"}
+BOTTOM |= {
+    "archives",
+    "catalog",
+    "clustering",
+    "files",
+    "inputs",
+    "interrupts",
+    "mini",
+    "processes",
+    "published",
+    "schemas",
+}
 BOTTOM |= {"spectra", "terminal"}
 BOTTOM |= {"filetypes", "weightfile"}
 NOUNS = {"models", "datasets", "attacks", "corruptions", "profiling"}

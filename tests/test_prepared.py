@@ -283,7 +283,7 @@ INDEXES: dict[str, Callable[[dict[str, Any]], object]] = {
     "images are a list": lambda index: {**index, "images": list(index["images"])},
     "stamps are null": lambda index: {**index, "images": dict.fromkeys(index["images"])},
     "stamps are text": lambda index: {**index, "images": dict.fromkeys(index["images"], "ab")},
-    "stamps are too long": lambda index: {**index, "images": {image: [1, 2, 3] for image in index["images"]}},
+    "stamps are too long": lambda index: {**index, "images": {image: [1, 2, 3, 4] for image in index["images"]}},
     "one image less": lambda index: {**index, "images": dict(list(index["images"].items())[:-1])},
     "one image more": lambda index: {**index, "images": {"other": [1, 2], **index["images"]}},
     "images in another order": _swapped,

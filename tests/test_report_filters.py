@@ -35,7 +35,8 @@ def spectra_record(model, grids, image):
         weight[0, (i % 2) * (w // 2), :, 0] = 1
         arrays[f"layer_{i:02d}"] = weight
     values = {"layers": len(grids), "grids": [list(grid) for grid in grids], "image": list(image)}
-    return Record(cell(model, "spectra", img_size=None, checkpoint=None), values), arrays
+    seen = {"weights_sha256": model}
+    return Record(cell(model, "spectra", img_size=None, checkpoint=None), values, provenance=seen), arrays
 
 
 def surgery_record(model, dataset, perturbation, kind, cutoff, layer, right):
@@ -45,7 +46,7 @@ def surgery_record(model, dataset, perturbation, kind, cutoff, layer, right):
     top5[:right, 0] = 0
     half = np.full(IMAGES, 0.5, dtype=np.float32)
     p = metrics.Predictions(top5, half, half, labels, ())
-    seen = {"ids_sha256": "the same"}
+    seen = {"ids_sha256": "the same", "weights_sha256": model}
     record = Record(cell(model, "surgery", layer=layer, **settings), metrics.scores(p), provenance=seen)
     return record, metrics.to_arrays(p)
 
@@ -57,7 +58,8 @@ def heatmap_record(model, error, part=(0, 1)):
     settings = {**USUAL, "dataset": "mini", "perturbation": {"name": "fourier", "norm": 4.0, "frequencies": None}}
     values = {"images": 20, "frequencies": len(chosen), "image": [8, 8], "clean_error": 0.1}
     values |= {"mean_error": float(wrong.mean() / 20)}
-    record = Record(cell(model, "heatmap", part=list(part), **settings), values)
+    seen = {"ids_sha256": "the same", "weights_sha256": model}
+    record = Record(cell(model, "heatmap", part=list(part), **settings), values, provenance=seen)
     return record, {"frequencies": frequencies[chosen].astype(np.int16), "wrong": wrong.astype(np.int32)}
 
 

@@ -12,6 +12,7 @@ import whole_records
 from gfnet_bench import metrics
 from gfnet_bench.cli import main
 from gfnet_bench.errors import MissingError
+from gfnet_bench.inputs import files_of
 from gfnet_bench.published import alexnet, corruptions
 from gfnet_bench.records import PROTOCOLS, Cell, Record, Store
 from gfnet_bench.reports import scores
@@ -49,8 +50,9 @@ def record(c: Cell, right: int, *, shift: int = 0, ids: str = "") -> tuple[Recor
     if c.settings["dataset"] == "imagenet_real":
         answers = [(int(label),) for label in labels]
     values = {**metrics.scores(p, answers), "excluded": 0, "expected": IMAGES}
-    seen = ids or metrics.ids_sha256([f"{c.settings['dataset']}/{i}" for i in range(IMAGES)])
+    seen = ids or metrics.ids_sha256([f"{files_of(c.settings['dataset'])}/{i}" for i in range(IMAGES)])
     provenance = {"params": 24869608, "ids_sha256": seen, "started": "2026-01-31T12:00:00Z", "seconds": 41.2}
+    provenance |= {"data_fingerprint": seen, "weights_sha256": c.model}
     return Record(c, values, provenance=provenance), metrics.to_arrays(p, answers)
 
 

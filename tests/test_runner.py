@@ -5,6 +5,7 @@ import pytest
 
 from gfnet_bench import runner
 from gfnet_bench.errors import GfnetBenchError
+from gfnet_bench.inputs import Inputs
 from gfnet_bench.records import Cell, Store
 
 
@@ -47,6 +48,75 @@ def test_overwrite_decides_what_is_measured_again(tmp_path, overwrite, measured)
 
     runner.run(cells(4), second, store, overwrite=overwrite, progress=False)
     assert again == measured
+
+
+def seen(**hashes):
+    """What measuring a cell notes of its images and weights."""
+    return lambda cell: runner.Outcome({"top1": 0.5}, {}, hashes)
+
+
+NOTED = {"data_fingerprint": "f", "ids_sha256": "i", "data_sha256": "d", "weights_sha256": "w"}
+
+
+def planned(store, overwrite="failed", unknown=None, **now):
+    noted = {name: value for name, value in now.items() if value is not None}
+    return runner.plan(cells(2), store, overwrite, lambda record: Inputs(noted, unknown or {}))
+
+
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [("data_fingerprint", "images"), ("data_sha256", "contents of images"), ("weights_sha256", "weights")],
+)
+def test_what_was_measured_on_other_inputs_is_measured_again(tmp_path, name, what):
+    store = Store(tmp_path)
+    runner.run(cells(2), seen(**NOTED), store, progress=False)
+    same = planned(store, **NOTED)
+    assert (len(same.done), same.to_do, same.notes) == (2, [], [])
+    changed = planned(store, **{**NOTED, name: "another"})
+    assert changed.to_do == cells(2)
+    assert changed.notes == [f"{cells(2)[0]} and 1 more: measured again, on other {what}"]
+    with pytest.raises(GfnetBenchError, match="and 1 more: measured on other images or weights than there are now"):
+        planned(store, "never", **{**NOTED, name: "another"})
+    assert planned(store, "always", **NOTED).to_do == cells(2)
+
+
+def test_what_cannot_be_told_is_kept_with_a_note(tmp_path):
+    store = Store(tmp_path)
+    runner.run(cells(2), seen(**{**NOTED, "data_sha256": None}), store, progress=False)
+    for overwrite in ("never", "failed"):
+        gone = planned(store, overwrite, {"images": "mini is not on this machine"}, weights_sha256="w")
+        assert (len(gone.done), gone.to_do) == (2, [])
+        (note,) = gone.notes
+        assert note.endswith("whether other images are there now cannot be told (mini is not on this machine)")
+        older = planned(store, overwrite, **NOTED)
+        assert (len(older.done), older.to_do) == (2, [])
+        (note,) = older.notes
+        assert "other contents of images are there now cannot be told (it was not noted when it was" in note
+
+
+def test_a_run_says_what_it_measures_again(tmp_path, capsys):
+    store = Store(tmp_path)
+    runner.run(cells(1), seen(**NOTED), store, progress=False)
+    now = {**NOTED, "weights_sha256": "others"}
+    (record,) = runner.run(cells(1), seen(**now), store, inputs=lambda r: Inputs(now, {}), progress=False)
+    assert record.provenance["weights_sha256"] == "others" == store.find(record.cell).provenance["weights_sha256"]
+    assert "measured again, on other weights" in capsys.readouterr().err
+    again = []
+    runner.run(cells(1), again.append, store, inputs=lambda r: Inputs(now, {}), progress=False)
+    assert again == [] and capsys.readouterr().err == ""
+
+
+def test_a_failure_takes_no_number_away(tmp_path, capsys):
+    store = Store(tmp_path)
+    (before,) = runner.run(cells(1), seen(**NOTED), store, progress=False)
+
+    def broken(cell):
+        raise GfnetBenchError("the weights are damaged")
+
+    (record,) = runner.run(cells(1), broken, store, overwrite="always", progress=False)
+    assert record.error == "GfnetBenchError: the weights are damaged"
+    assert "what was measured before is kept" in capsys.readouterr().err
+    assert store.find(before.cell) == before
 
 
 def test_one_reason_is_told_once(tmp_path, capsys):

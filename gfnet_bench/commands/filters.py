@@ -108,6 +108,7 @@ def run(arguments: argparse.Namespace) -> int:
     from gfnet_bench.records import Store
     from gfnet_bench.reports.filters import CHANNELS, filters
     from gfnet_bench.studies import filters as study
+    from gfnet_bench.studies.present import Present
     from gfnet_bench.studies.robustness import absent
 
     layers = numbers(arguments.layers, "--layers") if arguments.layers else None
@@ -122,6 +123,7 @@ def run(arguments: argparse.Namespace) -> int:
             kind=lambda cell: tuple(_describe([cell]).values()),
             describe=_describe,
             lacking=partial(absent, data_dirs=options.data_dirs(arguments)),
+            inputs=Present(options.data_dirs(arguments), not arguments.no_progress).inputs,
         )
     store.prepare((), ("tables", "figures"))
     device = options.device(arguments)
@@ -135,9 +137,8 @@ def run(arguments: argparse.Namespace) -> int:
         weights_key=arguments.weights_key,
         progress=not arguments.no_progress,
     )
-    records = runner.run_together(
-        cells, bench.measure, study.together, store, overwrite=arguments.overwrite, progress=bench.progress
-    )
+    how: dict[str, Any] = {"overwrite": arguments.overwrite, "inputs": bench.inputs, "progress": bench.progress}
+    records = runner.run_together(cells, bench.measure, study.together, store, **how)
     report = filters(records, store=store, layers=layers, channels=channels)
     print(report.render(arguments.format, details=arguments.details), end="")
     for path in report.write(arguments.output_dir):

@@ -65,6 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
     from gfnet_bench import runner
     from gfnet_bench.records import Store
     from gfnet_bench.studies import paper, robustness
+    from gfnet_bench.studies.present import Present
 
     names = [str(paper.ITEMS.canonical(name) or name) for name in arguments.item or paper.ITEMS]
     items = {name: paper.ITEMS[name] for name in names}
@@ -74,7 +75,8 @@ def run(arguments: argparse.Namespace) -> int:
     store = Store(arguments.output_dir)
     cells = [cell for plan in plans.values() for cell in plan]
     lacking = paper.absent(cells, options.data_dirs(arguments))
-    to_do = runner.plan(cells, store, arguments.overwrite).to_do
+    present = Present(options.data_dirs(arguments), not arguments.no_progress)
+    to_do = runner.plan(cells, store, arguments.overwrite, present.inputs).to_do
     missing = robustness.absent(to_do, options.data_dirs(arguments))
     for sentence in missing if arguments.dry_run else dict.fromkeys(lacking.values()):
         options.note(f"not ready: {sentence}")
@@ -149,7 +151,7 @@ def _measure(
     how = {"overwrite": arguments.overwrite, "progress": not arguments.no_progress}
     for study, bench in ((robustness, robustness.Bench(**here)), (filters, filters.Bench(**here))):
         of_study = [cell for cell in ready if cell.study == study.STUDY]
-        runner.run_together(of_study, bench.measure, study.together, store, **how)
+        runner.run_together(of_study, bench.measure, study.together, store, inputs=bench.inputs, **how)
     # Costs come last, when no worker process is left that could disturb them.
     costs = [cell for cell in ready if cell.study == complexity.STUDY]
     runner.run(costs, complexity.Bench(device, arguments.time_budget).measure, store, **how)

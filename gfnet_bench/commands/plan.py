@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from gfnet_bench.commands import options
 
 if TYPE_CHECKING:
-    from gfnet_bench.records import Cell, Store
+    from gfnet_bench.inputs import Inputs
+    from gfnet_bench.records import Cell, Record, Store
 
 Describe = Callable[[Sequence["Cell"]], dict[str, Any]]
 
@@ -23,6 +24,7 @@ def show(
     kind: Callable[[Cell], Hashable],
     describe: Describe,
     lacking: Callable[[Sequence[Cell]], Sequence[str]] = lambda cells: (),
+    inputs: Callable[[Record], Inputs] | None = None,
 ) -> int:
     """Print the plan of a command and what is missing for it.
 
@@ -33,6 +35,7 @@ def show(
         kind: cells of equal kind share a row.
         describe: the columns of a row, made from its cells.
         lacking: sentences about data and weights that these cells need and this machine lacks.
+        inputs: see `runner.plan`.
 
     Returns:
         The exit status: 1 if something is missing.
@@ -40,7 +43,8 @@ def show(
     from gfnet_bench import runner
     from gfnet_bench.reports.tables import Column, render
 
-    to_do = set(runner.plan(cells, store, arguments.overwrite).to_do)
+    planned = runner.plan(cells, store, arguments.overwrite, inputs)
+    to_do = set(planned.to_do)
     together: dict[Hashable, list[Cell]] = {}
     for cell in cells:
         together.setdefault(kind(cell), []).append(cell)
@@ -54,6 +58,8 @@ def show(
     columns.append(Column("models", "models", show=lambda row: _few(row["models"]), fields=["models"]))
     print(render(rows, columns, arguments.format), end="")
     missing = list(dict.fromkeys(lacking([cell for cell in cells if cell in to_do])))
+    for sentence in planned.notes:
+        options.note(sentence)
     for sentence in missing:
         options.note(f"not ready: {sentence}")
     options.note(f"{len(cells)} cells, {len(to_do)} to do")

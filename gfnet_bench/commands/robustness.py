@@ -96,6 +96,7 @@ def run(arguments: argparse.Namespace) -> int:
     from gfnet_bench.datasets.base import DATASETS
     from gfnet_bench.records import Store
     from gfnet_bench.studies import robustness as study
+    from gfnet_bench.studies.present import Present
 
     named = [DATASETS[name].name for name in arguments.dataset or ()]
     of_suite, models = options.suite_and_models(arguments, named)
@@ -131,6 +132,7 @@ def run(arguments: argparse.Namespace) -> int:
             kind=_kind,
             describe=_describe,
             lacking=partial(study.absent, data_dirs=options.data_dirs(arguments)),
+            inputs=Present(options.data_dirs(arguments), not arguments.no_progress).inputs,
         )
 
     device = options.device(arguments)
@@ -156,22 +158,15 @@ def _measure(
     from gfnet_bench.reports.robustness import robustness as table3
     from gfnet_bench.studies.robustness import missing, together
 
-    to_do = runner.plan(cells, store, arguments.overwrite).to_do
+    to_do = runner.plan(cells, store, arguments.overwrite, bench.inputs).to_do
     store.prepare(to_do)  # before weights are loaded
     lacking = missing(to_do, bench)
     for sentence in lacking:
         options.note(f"not ready: {sentence}")
     if lacking:
         options.note("The rest is measured. A result that needs none of these: gfnet-bench robustness --suite mini")
-    records = runner.run_together(
-        cells,
-        bench.measure,
-        together,
-        store,
-        overwrite=arguments.overwrite,
-        progress=bench.progress,
-        told=lacking,
-    )
+    how: dict[str, Any] = {"overwrite": arguments.overwrite, "inputs": bench.inputs, "progress": bench.progress}
+    records = runner.run_together(cells, bench.measure, together, store, told=lacking, **how)
     print(table3(records, store=store, models=models).render(arguments.format), end="")
     return 1 if any(record.error is not None for record in records) else 0
 

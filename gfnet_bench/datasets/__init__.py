@@ -5,12 +5,13 @@ from __future__ import annotations
 import importlib
 import pkgutil
 
-from gfnet_bench.datasets.base import DATASETS, DatasetSpec, load_images
+from gfnet_bench.datasets.base import DATASETS, DatasetSpec, chosen_files, load_images
 from gfnet_bench.datasets.images import Images
 
-__all__ = ["DATASETS", "DatasetSpec", "Images", "load_images"]
+__all__ = ["DATASETS", "DatasetSpec", "Images", "chosen_files", "load_images"]
 
 _TOOLS = (
+    "contents",
     "decode",
     "decoding",
     "doctor",

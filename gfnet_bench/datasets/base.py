@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
@@ -130,6 +130,65 @@ class DatasetSpec:
 DATASETS: Registry[DatasetSpec] = Registry("dataset")
 
 
+@dataclass(frozen=True, eq=False)
+class Chosen:
+    """The files that a run takes of a data set.
+
+    Attributes:
+        spec: the data set.
+        name: what the files are called together, `imagenet_c_fog_3`.
+        items: the files.
+    """
+
+    spec: DatasetSpec
+    name: str
+    items: Items
+
+    def data_sha256(self, most_bytes: int | None = None, progress: bool = False) -> str | None:
+        """What decides the right answers, contents of the files included; None if too much would have to be read."""
+        from gfnet_bench.datasets.contents import data_sha256, hashes
+
+        contents = hashes(self.name, self.items.paths, most_bytes=most_bytes, progress=progress)
+        classes = self.spec.classes() if self.spec.classes else None
+        return data_sha256(self.items, contents, classes, self.spec.answers) if contents else None
+
+    def fingerprint(self, left_out: Collection[str]) -> str:
+        """`Images.fingerprint` of these files, those left out that could not be read."""
+        from gfnet_bench.datasets.images import fingerprint
+        from gfnet_bench.datasets.prepared import sizes
+
+        inside = self.spec.source.pixels
+        size = (
+            list(sizes(self.items.paths))
+            if inside is None
+            else [inside(self.items.ids[:1]).nbytes] * len(self.items.ids)
+        )
+        rows = zip(self.items.ids, self.items.labels.tolist(), size, strict=True)
+        return fingerprint(row for row in rows if row[0] not in left_out)
+
+
+def chosen_files(
+    spec: DatasetSpec,
+    data_dirs: Sequence[Path],
+    *,
+    limit: int | None = None,
+    seed: int = 0,
+    corruption: tuple[str, int] | None = None,
+) -> Chosen:
+    """The files that a run takes; see `load_images`."""
+    if limit is not None and limit < 1:
+        raise UsageError(f"expected a limit of at least 1 image, found {limit}")
+    if (corruption is None) == (spec.file_side is not None):
+        needed = "needs a corruption and a severity" if corruption is None else "is not corrupted from files"
+        raise UsageError(f"{spec.name}: {needed}; imagenet_c is the set that comes as files per corruption")
+    items = spec.find(data_dirs, Corruption(*corruption) if corruption else None)
+    if not items.ids:
+        raise GfnetBenchError(f"{spec.name}: expected {spec.images} images, found none in its folders")
+    if limit is not None:
+        items = items.select(choose(items.ids, items.labels.tolist(), limit, seed))
+    return Chosen(spec, "_".join((spec.source.name, *map(str, corruption or ()))), items)
+
+
 def load_images(
     name: str,
     data_dirs: Sequence[Path],
@@ -162,23 +221,13 @@ def load_images(
     from gfnet_bench.datasets import prepared
 
     spec = DATASETS[name]
-    if limit is not None and limit < 1:
-        raise UsageError(f"expected a limit of at least 1 image, found {limit}")
-    if (corruption is None) == (spec.file_side is not None):
-        needed = "needs a corruption and a severity" if corruption is None else "is not corrupted from files"
-        raise UsageError(f"{spec.name}: {needed}; imagenet_c is the set that comes as files per corruption")
-    transform = _for_files(spec, transform)
-    items = spec.find(data_dirs, Corruption(*corruption) if corruption else None)
-    if not items.ids:
-        raise GfnetBenchError(f"{spec.name}: expected {spec.images} images, found none in its folders")
-    if limit is not None:
-        items = items.select(choose(items.ids, items.labels.tolist(), limit, seed))
+    chosen = chosen_files(spec, data_dirs, limit=limit, seed=seed, corruption=corruption)
+    items, transform = chosen.items, _for_files(spec, transform)
     if spec.source.pixels is not None:
         read = prepared.transformed(spec.source.pixels(items.ids), transform)
     else:
-        files = "_".join((spec.source.name, *map(str, corruption or ())))
         read = prepared.load(
-            files,
+            chosen.name,
             items.ids,
             items.paths,
             transform,
@@ -197,6 +246,7 @@ def load_images(
         spec.classes() if spec.classes else None,
         tuple(spec.answers(image) for image in ids) if spec.answers else None,
         spec.images if limit is None else min(limit, spec.images),
+        chosen.data_sha256(progress=progress),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -57,6 +57,7 @@ class Images:
         classes: the class indices that count; None if all do.
         answers: the right answers of each image where there may be several.
         expected: how many the whole set has, or the limit if that is fewer; None where nobody knows.
+        data_sha256: of everything that decides the right answers, see `contents.data_sha256`.
     """
 
     pixels: Any
@@ -67,14 +68,12 @@ class Images:
     classes: tuple[int, ...] | None = None
     answers: tuple[tuple[int, ...], ...] | None = None
     expected: int | None = None
+    data_sha256: str | None = None
 
     @cached_property
     def fingerprint(self) -> str:
         """sha256 of ids, labels and file sizes: two runs with the same one saw the same images."""
-        digest = hashlib.sha256()
-        for image, label, size in zip(self.ids, self.labels.tolist(), self.sizes.tolist(), strict=True):
-            digest.update(f"{image}\t{label}\t{size}\n".encode())
-        return digest.hexdigest()
+        return fingerprint(zip(self.ids, self.labels.tolist(), self.sizes.tolist(), strict=True))
 
     def subset(self, indices: Sequence[int] | NDArray[np.int64]) -> Images:
         """The images at these positions, in this order; nothing is read."""
@@ -94,6 +93,14 @@ class Images:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+
+def fingerprint(rows: Iterable[tuple[str, int, int]]) -> str:
+    """sha256 of ids, labels and file sizes."""
+    digest = hashlib.sha256()
+    for image, label, size in rows:
+        digest.update(f"{image}\t{label}\t{size}\n".encode())
+    return digest.hexdigest()
 
 
 def choose(ids: Sequence[str], labels: Sequence[int], limit: int, seed: int) -> list[int]:

@@ -1,7 +1,7 @@
 """Decoded pixels on disk: the first pass over a set of files decodes them, every later one reads them.
 
 A folder holds one set of files under one recipe (transform and library versions): a `PixelFile`, and `index.json` with
-each image's id, size and time of change. A larger set serves a smaller one. While it is made the folder is called
+each image's id, size and times of change. A larger set serves a smaller one. While it is made the folder is called
 `*.partial`, so that a run that was killed goes on where it stopped. Nothing in there is taken on trust: a row counts if
 its checksum is right for the file it should be of, and any other row is decoded again.
 """
@@ -35,13 +35,13 @@ from gfnet_bench.datasets.images import Rows
 from gfnet_bench.datasets.pixel_file import BLOCK, DamagedError, PixelFile, Shape
 from gfnet_bench.errors import GfnetBenchError
 
-FORMAT = 2  # raise it when decoding or the files in a folder change
+FORMAT = 3  # raise it when decoding or the files in a folder change
 PARTIAL = ".partial"
 INDEX = "index.json"
 
 _WHAT = "decoded images (GFNET_BENCH_CACHE)"
 
-Stamp = tuple[int, int]  # size in bytes, time of change in nanoseconds
+Stamp = tuple[int, int, int]  # size in bytes, times of change of contents and of the inode in nanoseconds
 
 
 class Read(NamedTuple):
@@ -70,7 +70,7 @@ class _Files(NamedTuple):
 
     def lines(self) -> list[bytes]:
         """What tells each file, unchanged, from any other."""
-        return [f"{image}\t{a}\t{b}\n".encode() for image, (a, b) in zip(self.ids, self.stamps, strict=True)]
+        return [f"{image}\t{a}\t{b}\t{c}\n".encode() for image, (a, b, c) in zip(self.ids, self.stamps, strict=True)]
 
     def jobs(self, rows: Iterable[int]) -> list[Job]:
         """What fills these rows with the pixels of the files."""
@@ -143,8 +143,16 @@ def load(
     _report(files, ids, reasons)
     row_of = dict(zip(there, rows.tolist(), strict=True))
     rows = np.array([row_of[n] for n in kept.tolist()], dtype=np.int64)
-    sizes = np.array([stamps.get(n, (0, 0))[0] for n in range(len(ids))], dtype=np.int64)
-    return Read(Rows(file, rows), kept, sizes, reasons)
+    return Read(Rows(file, rows), kept, _sizes(stamps, len(ids)), reasons)
+
+
+def sizes(paths: Sequence[Path]) -> NDArray[np.int64]:
+    """(n,) bytes of each file, 0 where there is no file."""
+    return _sizes(_stamps(paths)[0], len(paths))
+
+
+def _sizes(stamps: dict[int, Stamp], count: int) -> NDArray[np.int64]:
+    return np.array([stamps[n][0] if n in stamps else 0 for n in range(count)], dtype=np.int64)
 
 
 def _stamps(paths: Sequence[Path]) -> tuple[dict[int, Stamp], Reasons]:
@@ -154,7 +162,7 @@ def _stamps(paths: Sequence[Path]) -> tuple[dict[int, Stamp], Reasons]:
     for n, path in enumerate(paths):
         try:
             found = file_status(path)
-            stamps[n] = found.st_size, found.st_mtime_ns
+            stamps[n] = found.st_size, found.st_mtime_ns, found.st_ctime_ns
         except BadFile as error:
             reasons[n] = str(error)
     return stamps, reasons
@@ -308,7 +316,7 @@ def read_index(folder: Path) -> dict[str, Stamp]:
     """
     try:
         images = json.loads(read_file(folder / INDEX))["images"]
-        return {image: (size, changed) for image, (size, changed) in images.items()}
+        return {image: (size, changed, touched) for image, (size, changed, touched) in images.items()}
     except (BadFile, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DamagedError(f"{INDEX}: {type(error).__name__}: {error}") from None
 

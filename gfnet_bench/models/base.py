@@ -18,11 +18,11 @@ from gfnet_bench.catalog import ModelSpec, Transform, find_spec, model_transform
 from gfnet_bench.errors import GfnetBenchError, UsageError, out_of_memory
 from gfnet_bench.interrupts import never_swallowed
 from gfnet_bench.mini import weights_path
-from gfnet_bench.models.baselines import folder_weights, hosted_weights
+from gfnet_bench.models.baselines import cached_weights, folder_weights, hosted_weights
 from gfnet_bench.models.checkpoints import load_weights
 from gfnet_bench.models.origins import Origin, origin_of
 from gfnet_bench.models.tensorfiles import read_tensors
-from gfnet_bench.models.weights import fetch_weights
+from gfnet_bench.models.weights import fetch_weights, kept_at
 from gfnet_bench.weightfile import sha256_of_weights
 
 ImageSize = int | tuple[int, int]
@@ -128,6 +128,24 @@ def load_model(
             key = load_weights(net, file, spec.name, weights_key)
     sha256 = None if file is None else sha256_of_weights(file)
     return Model(spec, net, own_transform(spec, cfg, size, transform), sha256, source, key).to(device)
+
+
+def local_weights_sha256(name: str) -> str | None:
+    """`Model.weights_sha256` of a model with its published weights, as they lie here now; nothing is fetched.
+
+    Returns:
+        None if they are not here.
+
+    Raises:
+        GfnetBenchError: as `load_model`.
+    """
+    spec = find_spec(name)
+    if spec.weights is not None:
+        file: Path | None = kept_at(spec.weights) if spec.weights.urls else weights_path(spec.name)
+    else:
+        origin = origin_of(spec)
+        file = folder_weights(spec.name, origin.folder) if origin.folder else cached_weights(origin.cfg)
+    return sha256_of_weights(file) if file is not None and file.is_file() else None
 
 
 def _build(spec: ModelSpec, origin: Origin, size: tuple[int, int], hosted: Path | None = None) -> nn.Module:

@@ -22,7 +22,7 @@ def absent_weights(name: str) -> str | None:
     where: object
     if spec.weights is not None:
         where = spec.weights.urls[0] if spec.weights.urls else None
-        there = where is None or _target(spec.weights).is_file()
+        there = where is None or kept_at(spec.weights).is_file()
     elif source == "local-dir":
         there, where = True, None  # loading it tells what the folder lacks
     else:
@@ -49,8 +49,9 @@ def fetch_weights(weights: Weights, name: str, *, progress: bool = True) -> Path
         MissingError: no address gave the file; the text names them and where to put a copy fetched by hand.
         GfnetBenchError: the file is not the one expected, or the disk cannot take it.
     """
-    return fetch(weights.urls, _target(weights), label=name, sha256=weights.sha256, progress=progress)
+    return fetch(weights.urls, kept_at(weights), label=name, sha256=weights.sha256, progress=progress)
 
 
-def _target(weights: Weights) -> Path:
+def kept_at(weights: Weights) -> Path:
+    """Where the checkpoint lies once it is fetched."""
     return cache_dir() / "checkpoints" / weights.file

@@ -12,9 +12,10 @@ from gfnet_bench.records import Record, Store
 from gfnet_bench.reports import intervals
 from gfnet_bench.reports.base import REPORTS, Report
 from gfnet_bench.reports.beside import FROM_MEMORY, beside, entries
+from gfnet_bench.reports.consistent import consistent
 from gfnet_bench.reports.figures import COLUMN, Drawing, explain, log_ticks, look, new_figure
 from gfnet_bench.reports.outcomes import MARKS, PARTIAL, Outcome, Results
-from gfnet_bench.reports.scores import CLEAN, Score
+from gfnet_bench.reports.scores import CLEAN, Score, setup_of
 from gfnet_bench.reports.tables import GAP, RECORDS, Column, Row, Table, decimals
 
 if TYPE_CHECKING:
@@ -78,7 +79,8 @@ def accuracy(
         MissingError: if none of the models is in these figures.
     """
     found = records.load().records if isinstance(records, Store) else list(records)
-    measured = Results([r for r in found if r.cell.study == "robustness"])
+    scored = [r for r in found if r.cell.study == "robustness"]
+    measured = Results(consistent(scored, row=lambda r: setup_of(r.cell)).records)
     counts = {
         (r.cell.model, tuple(r.cell.settings["img_size"])): r
         for r in found

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from gfnet_bench import metrics
 from gfnet_bench.errors import MissingError
+from gfnet_bench.inputs import IMAGES, differing
 from gfnet_bench.records import Record, Store
 from gfnet_bench.reports.base import Report
 from gfnet_bench.reports.page.provenance import describe
@@ -191,6 +192,8 @@ def _right(a: Record, b: Record, first: Store, second: Store) -> tuple[NDArray[n
         x, y = first.arrays(a), second.arrays(b)
         if not np.array_equal(x["labels"], y["labels"]):
             return _OTHER_LABELS
+        if differing(a.provenance, b.provenance, IMAGES):
+            return _OTHER_IMAGES
         right = _of_arrays(x), _of_arrays(y)
     except (MissingError, KeyError):
         return "no per-image predictions"

@@ -12,6 +12,7 @@ from gfnet_bench.errors import UsageError
 from gfnet_bench.records import Record, Store
 from gfnet_bench.reports import filter_figures, intervals, surgery_figures
 from gfnet_bench.reports.base import REPORTS, Figure, Report, absent, choose
+from gfnet_bench.reports.consistent import consistent
 from gfnet_bench.reports.filter_results import NO_STRUCTURE, HeatMap, Layer, Network, Surgery, read
 from gfnet_bench.reports.tables import RECORDS, Column, Row, Table, names_of
 
@@ -48,7 +49,7 @@ def filters(
     problems = store.load().problems if store else []
     own = [r for r in records if r.cell.study == "filters"]
     models, unknown = choose(models, [r.cell.model for r in own])
-    shown = [r for r in own if models is None or r.cell.model in models]
+    shown, doubts = consistent([r for r in own if models is None or r.cell.model in models], row=_weights_of)
     if models:
         shown.sort(key=lambda r: models.index(r.cell.model))
     found = read(shown, store, suite)
@@ -56,7 +57,7 @@ def filters(
         start = "start with: gfnet-bench filters --model gfnet_mini"
         raise absent("filters", store, ", ".join(unknown), [r.cell.model for r in own], start)
     problems = [f"No records of {', '.join(unknown)}.", *problems] if unknown else problems
-    notes = [*found.gaps, *problems]
+    notes = [*found.gaps, *doubts, *problems]
     tables = [
         _layers(found.networks, notes if found.networks else []),
         *(_together(s) for s in found.surgeries),
@@ -83,6 +84,11 @@ def filters(
         drawings,
         details,
     )
+
+
+def _weights_of(record: Record) -> tuple[Any, ...]:
+    """Filters, surgery and heat maps of equal ones stand beside each other."""
+    return record.cell.model, record.cell.settings.get("checkpoint"), record.cell.settings.get("weights_key")
 
 
 def _check(network: Network, layers: Sequence[int] | None, channels: Sequence[int]) -> None:

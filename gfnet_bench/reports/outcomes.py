@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from gfnet_bench import metrics
 from gfnet_bench.errors import MissingError
+from gfnet_bench.inputs import IMAGES, differing
 from gfnet_bench.metrics import Interval
 from gfnet_bench.published import Published, alexnet, corruptions, published
 from gfnet_bench.records import Cell, Record, Store, canonical_json
@@ -145,6 +146,11 @@ class Results:
         intervals = {name: metrics.mean_interval(values) for name, values in added.items()}
         return [name for name, interval in intervals.items() if interval is None or interval.low <= 0]
 
+    def same_images(self, first: Setup, second: Setup, score: Score) -> bool:
+        """Whether nothing says that two rows saw other images behind one number."""
+        a, b = ({_key(r.cell): r.provenance for r in self.records(setup, score)} for setup in (first, second))
+        return not any(differing(a[key], b[key], IMAGES) for key in a.keys() & b.keys())
+
     def params(self, setup: Setup) -> int | None:
         """The model's number of parameters, which every measured record knows."""
         found = (r.provenance.get("params") for r in self._records.get(setup, {}).values())
@@ -218,6 +224,8 @@ class Results:
         setup, score = seen.setup, seen.score
         if self.reference(setup, score) is None:
             reason = f"needs all cells of {MINI_REFERENCE} under the same settings, whose errors are the reference"
+            if not self.same_images(setup, setup.of(MINI_REFERENCE), score):
+                reason = f"{MINI_REFERENCE}, whose errors are the reference, was measured on other images"
             return replace(blank, status="incomplete", short="no reference", reason=reason)
         errors, reference = self._errors(setup, score), self._reference_errors(setup, score)
         if errors is None or reference is None:
@@ -252,8 +260,9 @@ class Results:
         """The mean errors that mCE is relative to: AlexNet's, or in the mini suite those of its ResNet."""
         if score.suite == "imagenet":
             return {name: float(np.mean(errors)) for name, errors in alexnet().errors.items()}
-        errors = self.errors(setup.of(MINI_REFERENCE), score)
-        return errors if set(errors) >= set(corruptions()) else None
+        own = setup.of(MINI_REFERENCE)
+        errors = self.errors(own, score)
+        return errors if set(errors) >= set(corruptions()) and self.same_images(setup, own, score) else None
 
     def _errors(self, setup: Setup, score: Score) -> dict[str, float] | None:
         """The mean errors of the fifteen; for relative mCE what is added to the clean error, None without one."""

@@ -57,7 +57,9 @@ def paired(suite: str, results: Results, setups: Sequence[Setup], titles: Mappin
                 left_out.append(
                     f"{title} of {first.label} and {second.label} ({a if isinstance(a, MissingError) else b})"
                 )
-            elif a.ids_sha256 != b.ids_sha256 or len(a.values) != len(b.values):
+            elif (a.ids_sha256, len(a.values)) != (b.ids_sha256, len(b.values)) or not results.same_images(
+                first, second, score
+            ):
                 left_out.append(f"{title} of {first.label} and {second.label} (different images, or another order)")
             else:
                 names = {"column": title, "first": first.label, "second": second.label, "images": len(a.values)}

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from typing import Any
 
 from gfnet_bench.published import corruptions
 from gfnet_bench.records import Record, Store, canonical_json
 from gfnet_bench.reports import intervals
 from gfnet_bench.reports.base import REPORTS, Report, absent, choose
+from gfnet_bench.reports.consistent import consistent
 from gfnet_bench.reports.corruption_tables import corruption_errors, severities
 from gfnet_bench.reports.differences import EXPLAINED, explained
 from gfnet_bench.reports.outcomes import MARKS, MINI_REFERENCE, PARTIAL, Outcome, Results
@@ -70,7 +72,10 @@ def robustness(
     if unknown:
         problems = [f"No records of {', '.join(unknown)}.", *problems]
     everything = {r.cell: r for r in loaded if r.cell.study == "robustness"} | {r.cell: r for r in own}
-    results = Results(list(everything.values()), store)
+    kept, inputs = _consistent(everything.values(), {setup_of(r.cell) for r in shown})
+    results = Results(kept, store)
+    standing = {r.cell for r in kept}
+    shown = [r for r in shown if r.cell in standing]
 
     tables: list[Table] = []
     details: list[Table] = []
@@ -88,7 +93,7 @@ def robustness(
         columns = {score: called[score] for score in _columns(results, setups, called, means, metrics)}
         outcomes = [results.outcome(setup, score) for setup in setups for score in columns]
         tables += [
-            _wide(one, results, setups, columns, outcomes, problems),
+            _wide(one, results, setups, columns, outcomes, [*inputs.get(one, ()), *problems]),
             _beside(one, results, columns, outcomes),
         ]
         for score in (score for score in columns if score.metric == "mce"):
@@ -99,7 +104,23 @@ def robustness(
         lines += [_line(o, called[o.score]) for o in _outcomes(results, setups, called, columns)]
     tables, details = ([t for t in found if t.rows or t.notes] for found in (tables, details))
     title = "Robustness, one row per number; low and high: 95 % interval"
-    return Report(tables, Table("robustness_long", title, _LONG, lines, problems), details=details)
+    return Report(
+        tables, Table("robustness_long", title, _LONG, lines, [*chain(*inputs.values()), *problems]), details=details
+    )
+
+
+def _consistent(records: Iterable[Record], rows: set[Setup]) -> tuple[list[Record], dict[str, list[str]]]:
+    """The records that may stand together, and what is to be said about these rows, by suite."""
+    kept: list[Record] = []
+    notes: dict[str, list[str]] = {}
+    by_suite: dict[str, list[Record]] = {}
+    for record in records:
+        by_suite.setdefault(_suite(record), []).append(record)
+    for suite, of in by_suite.items():
+        found = consistent(of, row=lambda r: setup_of(r.cell), shown=lambda r: setup_of(r.cell) in rows)
+        kept += found.records
+        notes[suite] = found.notes
+    return kept, notes
 
 
 def _suite(record: Record) -> str:

@@ -53,13 +53,15 @@ _CELL: Fields = {"study": TEXT, "protocol": whole(0), "model": TEXT, "settings":
 _PROVENANCE = maybe(
     {
         **dict.fromkeys(("gfnet_bench", "torch", "timm", "python", "machine", "commit", "device"), none_or(TEXT)),
-        **dict.fromkeys(("weights_sha256", "weights_source", "data_fingerprint", "ids_sha256"), none_or(TEXT)),
+        **dict.fromkeys(("weights_sha256", "weights_source", "weights_key"), none_or(TEXT)),
+        **dict.fromkeys(("data_sha256", "data_fingerprint", "ids_sha256"), none_or(TEXT)),
         "dirty": FLAG,
         "started": TEXT,
         "seconds": number(0),
         "params": COUNT,
         "batch_size": whole(1),
         "excluded": list_of(list_of(TEXT, 2)),
+        "available": none_or(list_of(COUNT, 2)),
     }
 )
 

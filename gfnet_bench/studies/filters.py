@@ -242,8 +242,10 @@ class Bench(robustness.Bench):
         provenance = {
             **self._about(model),
             "batch_size": self.batch_size,
+            "data_sha256": images.data_sha256,
             "data_fingerprint": images.fingerprint,
             "ids_sha256": ids_sha256(images.ids),
+            "excluded": [list(pair) for pair in images.excluded],
         }
         arrays = {"frequencies": everything[chosen].astype(np.int16), "wrong": wrong.astype(np.int32)}
         return Outcome(values, arrays, provenance)

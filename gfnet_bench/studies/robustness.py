@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from gfnet_bench.catalog import SEVERITIES, Transform
 from gfnet_bench.errors import GfnetBenchError, MissingError, UsageError
-from gfnet_bench.records import PROTOCOLS, Cell, canonical_json
+from gfnet_bench.inputs import Inputs
+from gfnet_bench.records import PROTOCOLS, Cell, Record, canonical_json
 from gfnet_bench.runner import Outcome
+from gfnet_bench.studies.present import Present, corruption_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -180,6 +182,7 @@ class Bench:
     progress: bool = True
     _models: dict[Any, Model | GfnetBenchError] = field(default_factory=dict)
     _images: dict[Any, Images | GfnetBenchError] = field(default_factory=dict)
+    _present: Present | None = None
 
     def model(self, cell: Cell) -> Model:
         """The model of a cell, loaded once until it is let go."""
@@ -225,10 +228,9 @@ class Bench:
 
         s = cell.settings
         transform = _transform(cell, model)
-        from_files = s["dataset"] == "imagenet_c"
-        corruption = (s["perturbation"]["name"], s["perturbation"]["severity"]) if from_files else None
+        corruption = corruption_of(cell)
         key = (s["dataset"], transform, s["limit"], s["seed"], corruption)
-        if from_files and key not in self._images:  # 75 sets of 7.5 GB: keep the one in use
+        if corruption is not None and key not in self._images:  # 75 sets of 7.5 GB: keep the one in use
             self._images = {k: v for k, v in self._images.items() if k[-1] is None}
 
         def load() -> Images:
@@ -244,6 +246,12 @@ class Bench:
             )
 
         return _once(self._images, key, load)
+
+    def inputs(self, record: Record) -> Inputs:
+        """What a record's cell would be measured on now."""
+        if self._present is None:
+            self._present = Present(self.data_dirs, self.progress)
+        return self._present.inputs(record)
 
     def measure(self, cells: Sequence[Cell]) -> list[Outcome | Exception]:
         """Measure cells that differ in their models alone, in one pass over their images.
@@ -361,6 +369,7 @@ class Bench:
             "weights_sha256": model.weights_sha256,
             "weights_source": model.weights_source,
             "weights_key": model.weights_key,
+            "data_sha256": images.data_sha256,
             "data_fingerprint": images.fingerprint,
             "ids_sha256": metrics.ids_sha256(images.ids),
             "excluded": [list(pair) for pair in images.excluded],

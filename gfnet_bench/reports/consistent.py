@@ -1,0 +1,93 @@
+"""Numbers of one row rest on the same images and weights: which records do, and a sentence about the others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from gfnet_bench.inputs import IMAGES, NOTED, WEIGHTS, differing, files_of
+from gfnet_bench.records import Record
+
+Row = Callable[[Record], Hashable]
+Places = Callable[[Record], Mapping[Hashable, Sequence[str]]]
+
+
+class Consistent(NamedTuple):
+    """Records that may stand together, and what is to be said about them and about those that may not.
+
+    Attributes:
+        records: in the order they came.
+        notes: sentences.
+    """
+
+    records: list[Record]
+    notes: list[str]
+
+
+def consistent(
+    records: Iterable[Record], row: Row, shown: Callable[[Record], bool] = lambda record: True
+) -> Consistent:
+    """The newest records of every row, and the older ones that rest on the same images and weights.
+
+    Args:
+        records: of one study.
+        row: equal for records whose numbers stand in one row.
+        shown: the records that anything is said about.
+    """
+    records = list(records)
+    odd = _odd(records, lambda record: {(row(record), *key): kinds for key, kinds in _places(record).items()})
+    left_out = {record.cell for of in odd.values() for record in of}
+    kept = [record for record in records if record.cell not in left_out]
+    other_rows = _odd(kept, lambda record: {key: kinds for key, kinds in _places(record).items() if kinds is IMAGES})
+    sentences = {
+        **{f"left out, measured on other {what} than newer numbers of their row": of for what, of in odd.items()},
+        **{f"measured on other {what} than newer numbers of other rows": of for what, of in other_rows.items()},
+        **{f"on which {what} they were measured was not noted": of for what, of in _silent(kept).items()},
+    }
+    notes = [
+        f"{_named(told)}: {sentence}." for sentence, of in sentences.items() if (told := [r for r in of if shown(r)])
+    ]
+    return Consistent(kept, notes)
+
+
+def _places(record: Record) -> dict[tuple[Hashable, ...], Sequence[str]]:
+    """Where a record may meet others, and the kinds of input that must then agree."""
+    s = record.cell.settings
+    found: dict[tuple[Hashable, ...], Sequence[str]] = {("weights",): WEIGHTS}
+    if "dataset" in s:
+        p = s["perturbation"]
+        own_files = (p["name"], p.get("severity")) if s["dataset"] == "imagenet_c" else None
+        found[files_of(s["dataset"]), own_files, s["limit"], s["seed"]] = IMAGES
+    return found
+
+
+def _odd(records: Iterable[Record], places: Places) -> dict[str, list[Record]]:
+    """The records whose inputs differ from those of a newer one at the same place, by what differs."""
+    measured = [record for record in records if record.error is None]
+    first: dict[Hashable, Record] = {}
+    odd: dict[str, list[Record]] = {}
+    for record in sorted(measured, key=lambda r: str(r.provenance.get("started", "")), reverse=True):
+        at = places(record)
+        met = [(first[place], kinds) for place, kinds in at.items() if place in first]
+        differs = {kind: None for r, kinds in met for kind in differing(r.provenance, record.provenance, kinds)}
+        if differs:
+            odd.setdefault(" and ".join(differs), []).append(record)
+        else:
+            first = {**dict.fromkeys(at, record), **first}
+    return odd
+
+
+def _silent(records: Iterable[Record]) -> dict[str, list[Record]]:
+    """The records that do not say what they rest on."""
+    silent: dict[str, list[Record]] = {}
+    for record in records:
+        for kinds in _places(record).values() if record.error is None else ():
+            if not any(record.provenance.get(name) for kind in kinds for name in NOTED[kind]):
+                silent.setdefault(kinds[0], []).append(record)
+    return silent
+
+
+def _named(records: Sequence[Record]) -> str:
+    """How many, and the first of them."""
+    more = f" and {len(records) - 1} more" if len(records) > 1 else ""
+    return f"{records[0].cell}{more}"
