@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from fake_imagenet import file_numbers, photo, rename_classes, truncated, val_name, write_c, write_classes, write_val
 
+from gfnet_bench.cli import main
 from gfnet_bench.datasets import DATASETS
 from gfnet_bench.datasets.classes import subset, wnids
 from gfnet_bench.datasets.doctor import Finding, examine, status
@@ -71,6 +73,70 @@ def test_wrong_class_order_and_text_order(tmp_path: Path) -> None:
     position = {label: n for n, label in enumerate(sorted(range(1000), key=str))}
     rename_classes(val, tmp_path / "b" / "val", lambda label: str(position[label]))
     assert "names as text" in texts(examine("imagenet", [tmp_path / "b"]), "error")
+
+
+# Without names
+
+
+def doctor(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
+    """Exit status, and what was said on both streams, with single spaces."""
+    status = main(["doctor", *words])
+    captured = capsys.readouterr()
+    return status, " ".join(captured.out.split()), " ".join(captured.err.split())
+
+
+def wrong_order(root: Path) -> str:
+    rename_classes(write_val(root / "images"), root / "val", lambda label: wnids()[(label + 1) % 1000])
+    return "imagenet: expected labels in the order of the sorted WordNet ids"
+
+
+def no_labels(root: Path) -> str:
+    write_val(root / "val", folder_of=lambda label: "")
+    return "holds the images without class folders, and no label file lies beside it"
+
+
+def half_unpacked(root: Path) -> str:
+    write_classes(root / "imagenet-a", {wnids()[label]: label for label in subset("imagenet_a")[:7]})
+    return "imagenet_a: expected 200 class folders"
+
+
+def twice(root: Path) -> str:
+    for name in ("imagenet-r", "imagenet/imagenet-r"):
+        write_classes(root / name, {wnids()[label]: label for label in subset("imagenet_r")})
+    return "imagenet_r: expected one copy"
+
+
+@pytest.mark.parametrize("write", [wrong_order, no_labels, half_unpacked, twice])
+def test_a_set_whose_folder_is_there_is_reported_once_whatever_is_wrong_with_it(
+    write: Callable[[Path], str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = write(tmp_path)
+    status, out, _ = doctor(capsys, "--data-dir", str(tmp_path))
+    assert status == 1 and said in out and out.count("error ") == 1
+    assert "mini_v2: 700 images" in out and "sketch" not in out
+    assert main(["data", "status", "--data-dir", str(tmp_path)]) == 0
+    assert " ".join(capsys.readouterr().out.split()).count(said) == 1
+
+
+def test_who_has_the_images_is_not_told_to_get_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    no_labels(tmp_path)
+    main(["data", "status", "--data-dir", str(tmp_path)])
+    out = " ".join(capsys.readouterr().out.split())
+    assert "ILSVRC2012_img_val.tar" not in out and "LOC_val_solution.csv" in out
+    assert out.lower().count("the images are those of imagenet") == 4
+
+
+@pytest.mark.parametrize("kind", ["missing", "file", "dangling", "loop"])
+def test_a_data_folder_that_is_none_fails(kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    place = tmp_path / "DATA"
+    if kind == "file":
+        place.write_text("")
+    elif kind != "missing":
+        place.symlink_to("nowhere" if kind == "dangling" else "DATA")
+    for named in ([], ["imagenet"], ["imagenet_real"]):
+        status, out, err = doctor(capsys, *named, "--data-dir", str(tmp_path), "--data-dir", str(place))
+        assert (status, out) == (1, "") and f"expected a folder of data sets, found none at {place}" in err
+    assert doctor(capsys, "mini", "--data-dir", str(place))[0] == 0
 
 
 def test_a_missing_set_is_a_warning(tmp_path: Path) -> None:

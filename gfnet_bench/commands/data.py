@@ -17,7 +17,8 @@ examples:
   gfnet-bench data get imagenet_c --corruption noise blur --dry-run
   gfnet-bench data prune                          remove decoded pixels that no run will read again
 
-ImageNet itself cannot be downloaded: point at it with --data-dir or GFNET_BENCH_DATA.
+ImageNet itself cannot be downloaded: point at it with --data-dir or GFNET_BENCH_DATA. If it lies there packed (a tar,
+a zip, webdataset shards, parquet files of the hub), `gfnet-bench data get imagenet --data-dir DATA` unpacks it.
 """
 
 
@@ -57,7 +58,7 @@ def _status(arguments: argparse.Namespace) -> int:
     else:
         columns = [Column(key, key) for key in ("name", "state", "found", "expected", "unit", "where", "note")]
         print(render(rows, columns, arguments.format), end="")
-    options.note(f"looked in {', '.join(map(str, looked))}")
+    options.note(f"looked in {', '.join(f'{d}' if d.is_dir() else f'{d} (which is no folder)' for d in looked)}")
     return 0
 
 

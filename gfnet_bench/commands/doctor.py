@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from gfnet_bench.commands import options
+from gfnet_bench.errors import GfnetBenchError
 
 NAME = "doctor"
 HELP = "look for wrong class orders, missing or truncated images and wrong counts before any model runs"
@@ -25,14 +26,19 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print findings; exit status 1 if one is an error, or a set that was named is not there."""
+    """Print findings; exit status 1 if one is an error, or a set or folder that was named is not there."""
     from gfnet_bench.datasets import DATASETS
-    from gfnet_bench.datasets.doctor import examine, status
+    from gfnet_bench.datasets.doctor import examine, there
     from gfnet_bench.reports.tables import Column, render
 
     looked = options.data_dirs(arguments)
-    there = [s.name for s in status(looked) if s.where]
-    names = [DATASETS[name].name for name in arguments.names] or there
+    specs = [DATASETS[name] for name in arguments.names]
+    if not specs or any(spec.source.folders for spec in specs):
+        for data_dir in looked:
+            if not data_dir.is_dir():
+                raise GfnetBenchError(f"expected a folder of data sets, found none at {data_dir}; pass --data-dir")
+    found = there(looked)
+    names = [spec.name for spec in specs] or found
     findings = [
         finding
         for name in names
@@ -44,4 +50,4 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         columns = [Column("dataset", "data set"), Column("severity", "severity"), Column("text", "finding")]
         print(render([finding._asdict() for finding in findings], columns, arguments.format), end="")
-    return 1 if not set(names) <= set(there) or any(f.severity == "error" for f in findings) else 0
+    return 1 if not set(names) <= set(found) or any(f.severity == "error" for f in findings) else 0

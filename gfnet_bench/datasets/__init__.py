@@ -15,6 +15,7 @@ _TOOLS = (
     "decode",
     "decoding",
     "doctor",
+    "packed",
     "pixel_file",
     "prepared",
     "sources",

@@ -63,7 +63,8 @@ class DatasetSpec:
         title: as papers print it.
         images: how many images the whole set has; for ImageNet-C, per corruption and severity.
         help: how to get it, the end of the message that it is missing.
-        folders: names looked for in a data folder; "." is the data folder itself.
+        folders: names looked for in a data folder, in any spelling (see `layouts.places`); "." is that folder itself.
+        archives: what archives of the set, or of what belongs to it, are called beside these names.
         read: finds and lists the files; None for a set that uses another one's.
         images_of: the data set whose files it uses, of which it keeps the images of its classes.
         classes: the class indices that count, of 1000; None if all do.
@@ -79,6 +80,7 @@ class DatasetSpec:
     images: int
     help: str
     folders: tuple[str, ...] = ()
+    archives: tuple[str, ...] = ()
     read: Reader | None = None
     images_of: str | None = None
     classes: Callable[[], tuple[int, ...]] | None = None

@@ -15,8 +15,8 @@ from gfnet_bench.datasets.decode import check
 from gfnet_bench.datasets.decoding import defects
 from gfnet_bench.datasets.image_files import BadFile, file_status, printable, read_file
 from gfnet_bench.datasets.imagenet_c import severity_folders
-from gfnet_bench.datasets.layouts import class_folders
-from gfnet_bench.errors import GfnetBenchError, MissingError
+from gfnet_bench.datasets.layouts import NowhereError, class_folders, how_to_unpack
+from gfnet_bench.errors import GfnetBenchError
 
 SAMPLE = 1000  # images that are looked at; opening all of them takes minutes on a network disk
 TAIL = 64  # bytes at the end of a JPEG among which its end marker is
@@ -56,27 +56,47 @@ class Status(NamedTuple):
 
 def status(data_dirs: Sequence[Path]) -> list[Status]:
     """An overview of every data set; the files that several sets share are listed once."""
-    sources: dict[str, Found | GfnetBenchError] = {}
-    lines = []
-    for spec in (DATASETS[name] for name in DATASETS):
-        source = spec.source
-        if source.name not in sources:
+    sources = _located(data_dirs)
+    return [_status(spec, sources[spec.source.name], data_dirs) for spec in map(DATASETS.__getitem__, DATASETS)]
+
+
+def there(data_dirs: Sequence[Path]) -> list[str]:
+    """The data sets whose folder is there, whatever is wrong with it; told of the set whose images they are alone."""
+    sources = _located(data_dirs)
+    specs = map(DATASETS.__getitem__, DATASETS)
+    return [
+        spec.name
+        for spec in specs
+        if not isinstance(found := sources[spec.source.name], NowhereError)
+        and (spec.images_of is None or isinstance(found, Found))
+    ]
+
+
+def _located(data_dirs: Sequence[Path]) -> dict[str, Found | GfnetBenchError]:
+    """Where the sets with files of their own are, or why not."""
+    found: dict[str, Found | GfnetBenchError] = {}
+    for spec in map(DATASETS.__getitem__, DATASETS):
+        if spec.images_of is None:
             try:
-                sources[source.name] = source.locate(data_dirs)
+                found[spec.name] = spec.locate(data_dirs)
             except GfnetBenchError as error:
-                sources[source.name] = error
-        lines.append(_status(spec, sources[source.name]))
-    return lines
+                found[spec.name] = error
+    return found
 
 
-def _status(spec: DatasetSpec, found: Found | GfnetBenchError) -> Status:
+def _status(spec: DatasetSpec, found: Found | GfnetBenchError, data_dirs: Sequence[Path]) -> Status:
     expected, unit = (spec.images, "images") if spec.file_side is None else (PUBLISHED_C, "corruption folders")
     try:
         if isinstance(found, GfnetBenchError):
             raise found
         items = spec.restrict(found).items
     except GfnetBenchError as error:
-        note = spec.help if isinstance(error, MissingError) else str(error)
+        note = str(error)
+        if spec.images_of is not None and found is error:
+            note = spec.help  # why is told of the set whose images they are
+        elif isinstance(error, NowhereError):
+            packed = how_to_unpack(spec.name, data_dirs, (*spec.folders, *spec.archives))
+            note = packed.removeprefix(", which ") or spec.help
         return Status(spec.name, spec.title, 0, expected, unit, "", note)
     count = len(items.ids) if spec.file_side is None else len(severity_folders(found.folder))
     return Status(spec.name, spec.title, count, expected, unit, str(found.folder), found.layout)
@@ -98,7 +118,7 @@ def examine(name: str, data_dirs: Sequence[Path], *, deep: bool = False, workers
     try:
         found = spec.locate(data_dirs)
     except GfnetBenchError as error:
-        return [Finding("warning" if isinstance(error, MissingError) else "error", spec.name, str(error))]
+        return [Finding("warning" if isinstance(error, NowhereError) else "error", spec.name, str(error))]
     if spec.file_side is not None:
         return _examine_corruptions(spec, found, data_dirs, deep, workers)
     findings = _examine_counts(spec, spec.name, found)

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 
 from gfnet_bench.datasets.base import DATASETS, Corruption, DatasetSpec, Found, Items
 from gfnet_bench.datasets.classes import AGREES, agreement, class_index, file_number
-from gfnet_bench.datasets.ground_truth import read_labels
+from gfnet_bench.datasets.ground_truth import orders, places_beside, read_labels
+from gfnet_bench.datasets.image_files import BadFile, printable
 from gfnet_bench.datasets.layouts import (
+    BY_INDEX,
+    BY_WNID,
     class_folders,
     find_folder,
     image_id,
     image_names,
     index_label,
+    is_called,
     items_of_folders,
     sorted_items,
     wnid_label,
 )
 from gfnet_bench.errors import GfnetBenchError
 
-BY_WNID = "class folders named by WordNet id"
-BY_INDEX = "class folders named by class index"
 FLAT = "all images in one folder"
 
 LEAST_IMAGES = 100  # that have to be compared with ReaL before anything follows from it
@@ -32,7 +35,7 @@ def read(spec: DatasetSpec, data_dirs: Sequence[Path], corruption: Corruption | 
 
     def recognise(folder: Path) -> str | None:
         # A data folder may hold anything, so there the official file names are asked for as well.
-        return layout_of(folder, official_names=folder in data_dirs and folder.name not in spec.folders)
+        return layout_of(folder, official_names=folder in data_dirs and not is_called(folder, spec.folders))
 
     folder, layout = find_folder(spec, data_dirs, recognise)
     return read_folder(spec.name, folder, layout, data_dirs)
@@ -53,9 +56,10 @@ def read_folder(name: str, folder: Path, layout: str, data_dirs: Sequence[Path])
     if layout == FLAT:
         items, source = _read_flat(name, folder, data_dirs)
         layout = f"{layout}, labels of {source}"
+    elif layout == BY_INDEX:
+        items, layout = _read_by_index(name, folder, data_dirs)
     else:
-        label_of = wnid_label if layout == BY_WNID else index_label
-        items = items_of_folders(name, folder, label_of, range(1000))
+        items = items_of_folders(name, folder, wnid_label, range(1000))
     _check_order(name, folder, layout, items)
     return Found(folder, layout, items)
 
@@ -68,27 +72,50 @@ def layout_of(folder: Path, official_names: bool) -> str | None:
         (BY_INDEX, [sub for sub in subs if sub.isdecimal()]),
     ):
         if known:
-            names = image_names(subs[known[0]]) if official_names else []
-            return layout if not official_names or any(file_number(name) for name in names) else None
+            return layout if not official_names or any(map(_has_official_name, (subs[sub] for sub in known))) else None
     return FLAT if any(file_number(name) for name in image_names(folder)) else None
 
 
+def _has_official_name(folder: Path) -> bool:
+    try:
+        return any(file_number(name) for name in image_names(folder))
+    except OSError:
+        return False
+
+
 def _read_flat(name: str, folder: Path, data_dirs: Sequence[Path]) -> tuple[Items, str]:
-    files = {number: file for file in image_names(folder) if (number := file_number(file)) is not None}
-    inside = {sub: label for file in files.values() if (label := wnid_label(sub := Path(file).stem[-9:])) is not None}
-    if len(inside) == 1000:  # the names carry the WordNet id: ILSVRC2012_val_00000293_n01440764.JPEG
-        labels = {number: inside[Path(file).stem[-9:]] for number, file in files.items()}
-        source = "their file names"
-    else:
-        labels, source = read_labels(name, folder, data_dirs)
-    if lacking := sorted(files.keys() - labels.keys()):
+    files = {file: number for file in image_names(folder) if (number := file_number(file)) is not None}
+    # Names may carry the WordNet id, as the hub has them: ILSVRC2012_val_00000293_n01440764.JPEG.
+    in_names = ((number, wnid_label(Path(file).stem[-9:])) for file, number in files.items())
+    labels = {number: label for number, label in in_names if label is not None}
+    source = "their file names"
+    if len(labels) < len(files) / 2:
+        labels, source = read_labels(name, folder, files.values(), data_dirs)
+    if lacking := [file for file, number in files.items() if number not in labels]:
         raise GfnetBenchError(
             f"{name}: expected a label for each of {len(files)} images in {folder}, found none for {len(lacking)} "
-            f"({files[lacking[0]]} is the first) in {source}"
+            f"({printable(lacking[0])} is the first) in {source}"
         )
-    return sorted_items(
-        name, [(image_id("", file), labels[number], folder / file) for number, file in files.items()]
-    ), source
+    rows = [(image_id("", file), labels[number], folder / file) for file, number in files.items()]
+    return sorted_items(name, rows), source
+
+
+def _read_by_index(name: str, folder: Path, data_dirs: Sequence[Path]) -> tuple[Items, str]:
+    """Images in numbered folders, labelled in the order that is proven; as they are numbered if none is."""
+    import numpy as np
+
+    first = 0 if any(index_label(sub) == 0 for sub in class_folders(folder)) else 1
+    items = items_of_folders(name, folder, index_label, range(first, first + 1000), class_name=str)
+    of_image = dict(zip(map(file_number, items.ids), items.labels.tolist(), strict=True))
+    numbers = {number: label for number, label in of_image.items() if number is not None}
+    with contextlib.suppress(BadFile):  # a class list that cannot be read proves nothing
+        for order, labels in orders(numbers, places_beside(folder, data_dirs)):
+            share, known = agreement(list(labels), labels.values())
+            if known >= LEAST_IMAGES and share >= AGREES:
+                class_of = {numbers[number]: label for number, label in labels.items()}
+                in_order = np.array([class_of[n] for n in items.labels.tolist()], dtype=np.int64)
+                return items._replace(labels=in_order), f"{BY_INDEX}, {order}"
+    return items, BY_INDEX
 
 
 def _check_order(name: str, folder: Path, layout: str, items: Items) -> None:
@@ -104,9 +131,9 @@ def _check_order(name: str, folder: Path, layout: str, items: Items) -> None:
             f"{name}: {folder} has {layout}, whose order cannot be told because the files do not have their official "
             "names (ILSVRC2012_val_00000293.JPEG); name the folders by WordNet id"
         )
-    by_text = sorted(range(1000), key=str)
-    guess = "a wrong mapping, perhaps the devkit's class order"
-    if agreement(numbers, [by_text[label] for label in labels])[0] >= AGREES:
+    by_text = dict(enumerate(sorted(range(1000), key=str)))
+    guess = "a wrong mapping, perhaps the development kit's order, whose meta.mat or map_clsloc.txt is not beside it"
+    if agreement(numbers, [by_text.get(label, -1) for label in labels])[0] >= AGREES:
         guess = "folders numbered in the order of their names as text: folder 2 holds class 10"
     raise GfnetBenchError(
         f"{name}: expected labels in the order of the sorted WordNet ids in {folder} ({layout}), found that only "
@@ -121,17 +148,14 @@ DATASETS.add(
         name="imagenet",
         title="ImageNet",
         images=50000,
-        folders=(
-            "val",
-            "validation",
-            "imagenet/val",
-            "imagenet/validation",
-            "ImageNet/val",
-            "ILSVRC2012/val",
-            "ILSVRC2012_img_val",
-            "ILSVRC/Data/CLS-LOC/val",
-            "imagenet/ILSVRC/Data/CLS-LOC/val",
-            ".",
+        folders=("val", "validation", "ILSVRC2012_img_val", "ILSVRC2012_val", "imagenet-val", "imagenet1k-val", "."),
+        archives=(
+            "imagenet-validation",
+            "imagenet1k-validation",
+            "imagenet-1k-validation",
+            "imagenet-1k-val",
+            "imagenet-object-localization-challenge",
+            "ILSVRC2012_devkit_t12",
         ),
         read=read,
         help="Get ILSVRC2012_img_val.tar with an account at image-net.org (its licence forbids a download from here).",

@@ -85,7 +85,7 @@ DATASETS.add(
         name="imagenet_c",
         title="ImageNet-C",
         images=50000,
-        folders=("imagenet-c", "imagenet_c", "ImageNet-C", "Imagenet-C", "."),
+        folders=("imagenet-c", "."),
         read=read,
         control="imagenet",
         file_side=224,

@@ -12,8 +12,8 @@ DATASETS.add(
         title="ImageNet-Sketch",
         # Its README says 50,000; the archive has 51 drawings of most classes (HaohanWang/ImageNet-Sketch#1).
         images=50889,
-        folders=("sketch", "imagenet-sketch", "imagenet_sketch", "ImageNet-Sketch", "imagenet_sketch/sketch"),
-        read=read_class_folders(wnid_label, lambda: range(1000), "class folders named by WordNet id"),
+        folders=("sketch", "imagenet-sketch", "imagenet-sketch/images"),
+        read=read_class_folders(wnid_label, lambda: range(1000)),
         control="imagenet",
         help="`gfnet-bench data get imagenet_sketch` fetches it.",
     ),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gfnet_bench.datasets.base import DATASETS, DatasetSpec
-from gfnet_bench.datasets.layouts import index_label, read_class_folders
+from gfnet_bench.datasets.layouts import read_class_folders, wnid_or_index_label
 
 for _name, _title, _selection in (
     ("imagenet_v2", "ImageNet-V2", "matched-frequency"),
@@ -17,8 +17,8 @@ for _name, _title, _selection in (
             name=_name,
             title=_title,
             images=10000,
-            folders=(_folder, f"imagenetv2-{_selection}", _name, f"{_name}/{_folder}"),
-            read=read_class_folders(index_label, lambda: range(1000), "class folders named by class index"),
+            folders=(_folder, f"imagenetv2-{_selection}", _name),
+            read=read_class_folders(wnid_or_index_label, lambda: range(1000), class_name=str),
             control="imagenet",
             help=f"`gfnet-bench data get {_name}` fetches it.",
         ),

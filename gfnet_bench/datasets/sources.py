@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gfnet_bench.archives import unpack
 from gfnet_bench.catalog import CORRUPTION_GROUPS
+from gfnet_bench.datasets.base import DATASETS
+from gfnet_bench.datasets.layouts import archives_of
+from gfnet_bench.datasets.packed import unpack_beside
 from gfnet_bench.download import alone, fetch, make_room, readable
 from gfnet_bench.errors import GfnetBenchError, MissingError, UsageError
 from gfnet_bench.registry import Registry
@@ -161,9 +164,14 @@ def get(
         GfnetBenchError: a file is not the one expected, or the disk is too small.
     """
     total = 0
-    for name, source in list(_wanted(names, corruptions)):
-        there = [data_dir / path for path in source.gives]
-        if all(path.exists() for path in there):
+    for name, source in list(_wanted(names, data_dir, corruptions)):
+        there = [data_dir / path for path in source.gives] if source else []
+        packed = {} if source and (data_dir / source.file).exists() else _packed(name, data_dir)
+        if packed and not _is_there(name, data_dir):
+            _unpack_packed(name, packed, data_dir, dry_run, progress)
+        elif source is None:
+            print(f"{name}: nothing to fetch, {DATASETS[name].locate([data_dir]).folder} is there")
+        elif all(path.exists() for path in there):
             print(f"{name}: nothing to fetch, {_listed(there)} is there")
         elif dry_run:
             size = size_of(source.urls[0]) or source.size
@@ -179,17 +187,45 @@ def get(
         print(f"{readable(total)} in all; unpacking an archive needs its size again until it is done")
 
 
-def _wanted(names: Sequence[str], corruptions: Sequence[str]) -> Iterator[tuple[str, Source]]:
+def _packed(name: str, data_dir: Path) -> dict[Path, str]:
+    """Archives of a data set in the data folder, where somebody has put them."""
+    spec = DATASETS[name].source
+    return archives_of((*spec.folders, *spec.archives), [data_dir])
+
+
+def _is_there(name: str, data_dir: Path) -> bool:
+    try:
+        DATASETS[name].locate([data_dir])
+    except MissingError:
+        return False
+    return True
+
+
+def _unpack_packed(name: str, packed: Mapping[Path, str], data_dir: Path, dry_run: bool, progress: bool) -> None:
+    """Unpack what lies there, and make sure that this gives the data set."""
+    if dry_run:
+        print(f"{name}: would unpack {_listed(list(packed))}")
+        return
+    made = unpack_beside(packed, progress=progress)
+    print(f"{name}: unpacked {_listed(made)}")
+    found = DATASETS[name].locate([data_dir])
+    print(f"{name}: {len(found.items.ids)} images in {found.folder}")
+
+
+def _wanted(names: Sequence[str], data_dir: Path, corruptions: Sequence[str]) -> Iterator[tuple[str, Source | None]]:
+    """The files that data sets come in; None for one that is not fetched but may lie there."""
     for given in names:
         sources = SOURCES[given]
         name = SOURCES.canonical(given) or given
-        if name in _OF_IMAGENET:
+        if name in _OF_IMAGENET and (_packed(name, data_dir) or _is_there(name, data_dir)):
+            yield name, None
+        elif name in _OF_IMAGENET:
             raise MissingError(
                 f"{name}: uses the ImageNet validation set, which may not be passed on; request "
-                "ILSVRC2012_img_val.tar at https://image-net.org/download.php, unpack it, and name its folder with "
-                "--data-dir."
+                "ILSVRC2012_img_val.tar at https://image-net.org/download.php, put it into the folder that --data-dir "
+                "names, and run the same command again."
             )
-        if name in _EMBEDDED:
+        elif name in _EMBEDDED:
             print(f"{name}: nothing to fetch, it is part of gfnet-bench")
         elif name == "imagenet_real" and _timm_has_real():
             print(f"{name}: nothing to fetch, the labels come with timm; its images are those of imagenet")
