@@ -263,15 +263,17 @@ def test_names_are_drawn_as_text(tmp_path):
             for record, arrays in (spectra_record(name, [(4, 4)] * 2, (8, 8)), heatmap_record(name, lambda v, h: 0.3)):
                 store.save(record, arrays)
     costs = complexity(models(NAMES)).figures
-    drawings = [*costs, *filters(store, channels=[0]).figures]
-    assert len(drawings) == 2 + 4 * 3 + 1
+    steep = complexity(models(("gfnet_s", LONG), (14, 24, 32, 40))).figures  # with exponents beside the names
+    drawings = [*costs, *steep, *filters(store, channels=[0]).figures]
+    assert len(drawings) == 2 + 2 + 4 * 3 + 1
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for drawing in drawings:
             check(drawing)
             drawing.figure.draw_without_rendering()
             for text in (text for axes in drawing.figure.axes for text in axes.texts):
-                assert Text.get_window_extent(text).x1 <= drawing.figure.bbox.x1 + 1, text.get_text()
+                box, page = Text.get_window_extent(text), drawing.figure.bbox
+                assert box.x1 <= page.x1 + 1 and page.y0 <= box.y0 and box.y1 <= page.y1, text.get_text()
         assert [path.stat().st_size > 0 for path in costs[1].write(tmp_path)] == [True] * 3
     labels = [text.get_text() for text in costs[0].figure.axes[0].texts]
     assert labels == [short(name) for name in NAMES]

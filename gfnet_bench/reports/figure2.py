@@ -150,7 +150,9 @@ def curves(points: Sequence[Point], measure: str) -> list[Curve]:
 
 def _draw(panels: Mapping[str, Sequence[Curve]], quoted: Mapping[str, Sequence[Quoted]], log: bool) -> Figure:
     """Panels in a row, each with the names of its curves at its right; below them those of the paper's own machine."""
-    slot, left, right, top, height, bottom = figures.PAGE / max(2, len(panels)), 0.45, 1.06, 0.22, 1.75, 0.42
+    slot, left, right, top, bottom = figures.PAGE / max(2, len(panels)), 0.45, 1.06, 0.22, 0.42
+    lines = max(sum(3 if c.beyond and c.fit else 1 + bool(log and c.fit) for c in of) for of in panels.values())
+    height = max(1.75, 0.11 * lines)  # room for all names, one above the other
     below = {measure: of for measure, of in quoted.items() if measure != "count" and of}
     wide, line = slot * len(panels), bottom + height + top
     figure = figures.new_figure(wide, line * (2 if below else 1))

@@ -236,7 +236,7 @@ def plain(text: str) -> str:
     return _drawable(text).replace("$", r"\$")
 
 
-def short(name: str, room: float = 62) -> str:
+def short(name: str, room: float = 58) -> str:
     """A name that fits beside a curve, in so many points: its middle is left out where it is long."""
     line = _drawable(name)
     shown, kept = line, min(len(line), 60)
