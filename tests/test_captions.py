@@ -14,14 +14,18 @@ from matplotlib.text import Text
 from test_report_complexity import NO_MEMORY, SIDES, cell, count, point, sweep
 from test_report_filters import clustered, heatmap_record, spectra_record, surgery_records
 from test_report_paper import counted, scored
+from test_report_robustness import fill, mini
 from test_tables import HOSTILE
 
 from gfnet_bench.errors import MissingError
 from gfnet_bench.records import Cell, Record, Store
 from gfnet_bench.reports.accuracy import accuracy
 from gfnet_bench.reports.complexity import complexity
+from gfnet_bench.reports.cost_plots import cost_plots
 from gfnet_bench.reports.figures import new_figure, plain, short
 from gfnet_bench.reports.filters import filters
+from gfnet_bench.reports.robustness import robustness
+from gfnet_bench.reports.robustness_plots import robustness_plots
 
 STYLES = {"--": "dashed", "-.": "dash-dotted", ":": "dotted"}
 WORDS = r"\b(dashed|dash-dotted|dotted|solid|hollow|filled|grey|bars|bands|frames|dash)\b"
@@ -247,6 +251,46 @@ def test_a_figure_of_one_model_has_ticks_and_promises_no_line(model):
     (axes,) = drawing.figure.axes
     low, high = axes.get_xlim()
     assert set(check(drawing)) <= {"hollow"} and len([t for t in axes.get_xticks() if low <= t <= high]) >= 3
+
+
+# The page's interactive plots
+
+
+def glyphs(figure, kind: str) -> list:
+    return [r for r in figure.renderers if type(r.glyph).__name__ == kind]
+
+
+def test_interactive_plots_speak_of_intervals_where_they_are_drawn(tmp_path):
+    """The reference of the mini suite's mCE is exact: no line of no length stands for its interval."""
+    report = robustness(fill(tmp_path, mini()))
+    (plot,) = (p for p in robustness_plots(report, []) if "against_accuracy" in p.name)
+    assert "with 95 % intervals; mini-C mCE of resnet_mini has none" in plot.text
+    for panel in plot.draw():
+        exact = [r for r in plot.table.rows if r["column"] == panel.title.text and r["value_percent_low"] is None]
+        assert len(glyphs(panel, "Segment")) == len(glyphs(panel, "Scatter")) - len(exact)
+        for renderer in glyphs(panel, "Segment"):
+            assert (
+                renderer.data_source.data["value_percent_low"][0] < renderer.data_source.data["value_percent_high"][0]
+            )
+        said = [r.data_source.data["says"][0] for r in glyphs(panel, "Scatter")]
+        assert [" to " in text for text in said].count(False) == len(exact)
+
+
+@pytest.mark.parametrize("name", ["whole models", "a CPU", "a GPU", "mixed", "latency alone"])
+def test_interactive_costs_are_titled_by_what_they_are_of(name):
+    """Two setups never look the same, and no setup is split by what of it was timed."""
+    report = complexity(COSTS[name][0])
+    shown = cost_plots(report)
+    assert len({plot.title for plot in shown}) == len(shown) == len(of_setup_with_curves(report))
+    for plot in shown:
+        titles = [panel.title.text for panel in plot.draw()]
+        assert all(title.lower() in plot.text for title in titles)
+        assert ("batch" in plot.title) == any(row["batch"] for row in plot.table.rows)
+
+
+def of_setup_with_curves(report) -> set:
+    keys = ("subject", "width", "device", "threads", "batch", "dtype", "mode", "cuda_graphs", "filter_way")
+    return {tuple(row[key] or None for key in keys) for row in report.data.rows if row["tokens"]}
 
 
 # Names are text

@@ -45,7 +45,7 @@ def cost_plots(report: Report, records: Iterable[Record] = ()) -> list[plots.Plo
             plots.Plot(
                 f"costs_{i}",
                 f"Cost against tokens, {setup.title}",
-                f"On logarithmic axes, a line for each name: {titles}, against the number of tokens.",
+                f"On logarithmic axes, points joined by name: {titles}, against the number of tokens.",
                 Table(f"costs_{i}", "The points of this plot", columns, rows),
                 partial(_draw, digits, rows),
             )

@@ -14,7 +14,7 @@ from gfnet_bench.reports.base import Report
 from gfnet_bench.reports.coverage import coverage
 from gfnet_bench.reports.outcomes import Results
 from gfnet_bench.reports.scores import CLEAN, SCORE, SEVERITIES, Score, scores_of
-from gfnet_bench.reports.tables import Column, Row, Table
+from gfnet_bench.reports.tables import Column, Row, Table, decimals
 
 if TYPE_CHECKING:
     from bokeh.plotting import figure as Figure
@@ -38,6 +38,9 @@ _POINTS = [
 ]
 
 
+_KEYS_OF_A_POINT = ("value_percent", "value_percent_low", "value_percent_high")
+
+
 def _against_accuracy(report: Report) -> list[plots.Plot]:
     """Accuracy on clean images against everything else, one panel each."""
     found = []
@@ -58,13 +61,21 @@ def _against_accuracy(report: Report) -> list[plots.Plot]:
                 plots.Plot(
                     f"{suite}_against_accuracy",
                     f"Robustness against accuracy, {suite}",
-                    f"Scatter plots of {names} against top-1 accuracy on clean images, a point for each model, "
-                    "with 95 % intervals.",
+                    f"Scatter plots of {names} against top-1 accuracy on clean images, a point for each model"
+                    f"{_of_intervals(shown)}.",
                     Table(f"{suite}_against_accuracy", "The points of this plot", _POINTS, shown),
                     lambda columns=columns: [_scatter(column, those) for column, those in columns.items()],  # type: ignore[misc]
                 )
             )
     return found
+
+
+def _of_intervals(points: Sequence[Row]) -> str:
+    """What the lines through the points are, as far as there are any."""
+    exact = dict.fromkeys(f"{p['column']} of {p['model']}" for p in points if p["value_percent_low"] is None)
+    if len(exact) == len(points):
+        return ""
+    return ", with 95 % intervals" + (f"; {', '.join(exact)} has none" if exact else "")
 
 
 def _is_drawn(score: Score) -> bool:
@@ -82,8 +93,8 @@ def _point(row: Row, clean: float) -> dict[str, Any]:
         "column": row["column"],
         "top1_percent": clean,
         "value_percent": value,
-        "value_percent_low": value if row["ours_percent_low"] is None else row["ours_percent_low"],
-        "value_percent_high": value if row["ours_percent_high"] is None else row["ours_percent_high"],
+        "value_percent_low": row["ours_percent_low"],
+        "value_percent_high": row["ours_percent_high"],
         "images": row["images"],
         "expected_images": row["expected_images"],
         "metric": row["metric"],
@@ -96,24 +107,29 @@ def _scatter(column: str, points: Sequence[Row]) -> Figure:
     is_error = points[0]["metric"] == "mce"
     x = [p["top1_percent"] for p in points]
     x_range = plots.limits(x, x, 0.45)
-    y_range = plots.limits([p["value_percent_low"] for p in points], [p["value_percent_high"] for p in points])
+    shown = [p[key] for p in points for key in _KEYS_OF_A_POINT if p[key] is not None]
+    y_range = plots.limits(shown, shown)
     unit = "lower is better" if is_error else "%"
     panel = plots.panel(column, "clean top-1, %", f"{column}, {unit}", x_range=x_range, y_range=y_range)
     drawn = []
     for p in points:
         style = plots.look(p["name"])
-        source = ColumnDataSource({key: [value] for key, value in p.items()})
-        ends: dict[str, Any] = {
-            "x0": "top1_percent",
-            "y0": "value_percent_low",
-            "x1": "top1_percent",
-            "y1": "value_percent_high",
-        }
-        panel.segment(**ends, source=source, line_color=style.colour, line_width=1.5)
+        says = decimals(p["value_percent"])
+        source = ColumnDataSource({"says": [says], **{key: [value] for key, value in p.items()}})
+        if p["value_percent_low"] is not None:
+            source.data["says"] = [
+                f"{says} ({decimals(p['value_percent_low'])} to {decimals(p['value_percent_high'])})"
+            ]
+            ends: dict[str, Any] = {
+                "x0": "top1_percent",
+                "x1": "top1_percent",
+                "y0": "value_percent_low",
+                "y1": "value_percent_high",
+            }
+            panel.segment(**ends, source=source, line_color=style.colour, line_width=1.5)
         look: dict[str, Any] = {"marker": plots.MARKERS[style.marker], "size": 9, "color": style.colour}
         drawn.append(panel.scatter("top1_percent", "value_percent", source=source, **look))
-    interval = "@value_percent{0.0} (@value_percent_low{0.0} to @value_percent_high{0.0})"
-    tips = [("", "@model"), ("clean top-1", "@top1_percent{0.0} %"), (column, interval)]
+    tips = [("", "@model"), ("clean top-1", "@top1_percent{0.0} %"), (column, "@says")]
     plots.hover(panel, drawn, tips)
     if len(points) <= plots.MOST_NAMES:
         y = [p["value_percent"] for p in points]
@@ -271,7 +287,9 @@ def _corruptions(rows: Sequence[Row]) -> Figure:
 def _legend(panel: Figure, drawn: Sequence[Any], names: Sequence[str]) -> None:
     from bokeh.models.annotations import Legend, LegendItem
 
-    items = [LegendItem(label={"value": name}, renderers=[one]) for name, one in zip(names, drawn, strict=True)]
+    items = [
+        LegendItem(label={"value": plots.plain(name)}, renderers=[one]) for name, one in zip(names, drawn, strict=True)
+    ]
     legend = Legend(
         items=items,
         background_fill_color=None,
