@@ -420,3 +420,89 @@ def test_data_for_programs(drawn):
     from_csv = list(csv.DictReader(drawn.render("csv").splitlines()))
     assert [(r["row"], r["column"]) for r in from_json] == [(r["row"], r["column"]) for r in from_csv]
     assert len({(r["row"], r["column"]) for r in from_json}) == len(from_json)
+
+
+def test_calibration_and_likelihood_by_hand(tmp_path):
+    """Half the images are right, at confidences of 0.9 where they are and 0.6 where they are not."""
+    right = np.arange(IMAGES) % 2 == 0
+    labels = np.arange(IMAGES) % 10
+    top5 = (labels[:, None] + np.arange(5) + ~right[:, None]) % 10
+    confidence = np.where(right, 0.9, 0.6).astype(np.float32)
+    nll = np.where(right, 0.1, 1.5).astype(np.float32)
+    p = metrics.Predictions(top5, confidence, nll, labels, ())
+    made = Record(cell("gfnet_s", "imagenet", CLEAN), {**metrics.scores(p), "excluded": 0, "expected": IMAGES})
+    store = fill(tmp_path, [(Record(made.cell, made.values, provenance={"ids_sha256": "x"}), metrics.to_arrays(p))])
+    report = robustness(store)
+    ece, nll = long_row(report, "gfnet_s", "ECE"), long_row(report, "gfnet_s", "NLL")
+    assert ece["ours_percent"] == pytest.approx(100 * (20 * 0.1 + 20 * 0.6) / 40) and ece["metric"] == "ece"
+    low, high = metrics.calibration_interval(confidence, right)
+    assert (ece["ours_percent_low"], ece["ours_percent_high"]) == pytest.approx((100 * low, 100 * high))
+    assert nll["nll_nats"] == pytest.approx(0.8) and "ours_percent" not in nll
+    half = metrics.Z * np.std([0.1] * 20 + [1.5] * 20, ddof=1) / IMAGES**0.5
+    assert nll["nll_nats_low"] < 0.8 < nll["nll_nats_high"]
+    assert nll["nll_nats_high"] - nll["nll_nats_low"] == pytest.approx(2 * half, rel=0.02)
+    assert all("ECE" not in c.title and "NLL" not in c.title for c in report.tables[0].columns)
+    asked = robustness(store, metrics=["nll", "ece"])
+    headings = [c.heading for c in asked.tables[0].columns]
+    assert headings[2:7] == ["Top-1", "Top-5", "ECE", "NLL (nats)", "FGSM"]
+    assert "0.80 ±0.22" in asked.render("text") and "NLL: negative log-likelihood" in asked.render("text")
+    without = robustness(list(store), metrics=["ece"])  # without the arrays there is a number, and no interval
+    ece = long_row(without, "gfnet_s", "ECE")
+    assert ece["ours_percent"] == pytest.approx(35) and ece["ours_percent_low"] is None
+
+
+def test_every_pass_has_its_calibration_and_likelihood_as_data(both, drawn):
+    told = {
+        (r["row"], r["dataset"], r["perturbation"], r["metric"]) for r in drawn.data.rows if r["status"] == "measured"
+    }
+    measured = [r for r in both if r.error is None and r.cell.settings["dataset"] != "imagenet_real"]
+    for r in measured:
+        about = {"name": "clean", **r.cell.settings["perturbation"]}
+        (score,) = {s for s in scores.scores_of(r.cell) if s.metric == "ece"}
+        row = scores.setup_of(r.cell).label, r.cell.settings["dataset"], score.description
+        assert {(*row, metric) for metric in ("top1", "ece", "nll")} <= told, about
+    # ReaL is about other labels than those that calibration and likelihood were measured with.
+    assert not {r["metric"] for r in drawn.data.rows if r["dataset"] == "imagenet_real"} - {"real"}
+
+
+def test_metrics_on_request_by_the_command(both, capsys):
+    from gfnet_bench.commands.report import METRICS
+
+    assert set(METRICS) == set(scores.ON_REQUEST)
+    here = ["--output-dir", str(both.folder), "--suite", "mini"]
+    assert main(["report", "robustness", *here, "--metric", *METRICS]) == 0
+    printed = capsys.readouterr().out
+    for heading in ("ECE", "NLL (nats)", "FGSM 4/255 ECE", "mini-C relative mCE", "mini-C mean of 75 cells NLL"):
+        assert heading in printed
+    assert main(["report", "complexity", *here[:2], "--metric", "ece"]) == 2
+    assert "--metric" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("dataset", "perturbation", "settings", "column"),
+    [
+        ("imagenet", {**FGSM, "epsilon": 4 / 255}, {}, None),
+        ("imagenet", {**FGSM, "norm": "l2"}, {}, None),
+        ("imagenet", {**PGD, "steps": 10}, {}, None),
+        ("imagenet", {**PGD, "random_start": False}, {}, None),
+        ("imagenet", {**PGD, "relative_step": 0.25}, {}, None),
+        ("imagenet", {"name": "torchattacks:PGD", "version": "3.3.0", "eps": 1 / 255, "steps": 5}, {}, None),
+        ("imagenet", CLEAN, {"img_size": [384, 384]}, None),
+        ("imagenet", CLEAN, {"img_size": [224, 224]}, 80.0),
+        ("imagenet", CLEAN, {}, 80.0),
+        ("imagenet", FGSM, {}, 42.6),
+        ("imagenet_a", CLEAN, {}, 14.3),
+        ("imagenet_a", FGSM, {}, None),
+        ("imagenet_a_control", CLEAN, {}, None),
+        ("imagenet_v2_top", CLEAN, {}, None),
+        ("imagenet_v2_threshold", CLEAN, {}, None),
+        ("imagenet_r_control", CLEAN, {}, None),
+        ("imagenet_c", {"name": "fog", "severity": 3}, {}, None),
+        ("mini", CLEAN, {}, None),
+    ],
+)
+def test_a_published_figure_is_held_against_its_own_protocol_alone(dataset, perturbation, settings, column):
+    report = robustness([record(cell("gfnet_s", dataset, perturbation, **settings), 30)[0]])
+    (row,) = [r for r in report.data.rows if r["metric"] == "top1" and r["status"] == "measured"][:1]
+    assert row["published_percent"] == column
+    assert all(r["published_percent"] is None for r in report.data.rows if r["metric"] in ("ece", "nll"))

@@ -98,7 +98,8 @@ def robustness(
         ]
         for score in (score for score in columns if score.metric == "mce"):
             tables.append(corruption_errors(results, setups, score))
-            whole = all(results.outcome(s, score).status in ("measured", "not measured") for s in setups)
+            having = [setup for setup in setups if results.records(setup, score)]
+            whole = all(set(corruptions()) <= set(results.errors(setup, score)) for setup in having)
             (details if whole else tables).append(severities(results, setups, score))
         details.append(paired(one, results, setups, columns))
         lines += [_line(o, called[o.score]) for o in _outcomes(results, setups, called, columns)]
