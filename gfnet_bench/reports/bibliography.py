@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from importlib.resources import files
@@ -114,11 +115,21 @@ def _spec(model: str) -> ModelSpec | None:
     return next((spec for name in MODELS if (spec := MODELS[name]).timm_name == model), None)
 
 
+def commits(records: Iterable[Record]) -> dict[str, int]:
+    """What measured, and how many of these records: `4098a19`, or `4098a19 with changes` where the tree was changed."""
+    found: Counter[str] = Counter()
+    for record in records:
+        commit = record.provenance.get("commit")
+        changes = " with changes" if record.provenance.get("dirty") else ""
+        found[f"{commit}{changes}" if commit else ""] += 1
+    return dict(sorted(found.items()))
+
+
 def _tool(records: Iterable[Record]) -> str:
     """This program, with the versions and commits that measured."""
     versions = {str(r.provenance["gfnet_bench"]) for r in records if "gfnet_bench" in r.provenance} or {__version__}
-    commits = sorted({str(r.provenance["commit"]) for r in records if "commit" in r.provenance})
-    note = f"  note = {{Commit {tex(', '.join(commits))}}},\n" if commits else ""
+    noted = [commit for commit in commits(records) if commit]
+    note = f"  note = {{Commit {tex(', '.join(noted))}}},\n" if noted else ""
     version = tex(", ".join(sorted(versions)))
     title = "{gfnet-bench}: how robust, how general and how costly image classifiers are"
     return f"@misc{{gfnet_bench,\n  title = {{{title}}},\n{note}  version = {{{version}}}\n}}"

@@ -10,7 +10,7 @@ from gfnet_bench import __version__
 from gfnet_bench.files import write_atomic
 from gfnet_bench.records import Record, Store
 from gfnet_bench.reports.base import Report
-from gfnet_bench.reports.bibliography import bibtex
+from gfnet_bench.reports.bibliography import bibtex, commits
 from gfnet_bench.reports.cost_plots import cost_plots
 from gfnet_bench.reports.page import sections, why
 from gfnet_bench.reports.page.html import anchor, download, esc, tag, words
@@ -103,13 +103,16 @@ def _cite(reference: str) -> str:
 
 
 def _subtitle(records: Mapping[str, Record]) -> str:
-    def listed(key: str) -> str:
-        return ", ".join(sorted({str(r.provenance[key]) for r in records.values() if r.provenance.get(key)}))
-
-    parts = [f"{len(records)} records"]
-    parts += [f"measured at commit {commits}"] if (commits := listed("commit")) else []
-    parts += [f"on {devices}"] if (devices := listed("device")) else []
-    return f"{' '.join(parts)}; drawn by gfnet-bench {__version__}"
+    """How many records, what measured how many of them, on what."""
+    noted = commits(records.values())
+    parts = [f"{len(records)} record{'s' * (len(records) != 1)}"]
+    for commit, count in noted.items():
+        which = count if len(noted) > 1 else "all"
+        parts.append(f"{which} at {f'commit {commit}' if commit else 'a commit nobody noted'}")
+    devices = {r.provenance.get("device") or r.cell.settings.get("device", {}).get("name") for r in records.values()}
+    named = sorted(str(device) for device in devices if device)
+    parts += [f"on {', '.join(named)}"] if named else []
+    return f"{', '.join(parts)}; drawn by gfnet-bench {__version__}"
 
 
 def _document(title: str, subtitle: str, contents: str, body: str, drawn: bool) -> str:
