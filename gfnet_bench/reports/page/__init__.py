@@ -109,10 +109,15 @@ def _subtitle(records: Mapping[str, Record]) -> str:
     for commit, count in noted.items():
         which = count if len(noted) > 1 else "all"
         parts.append(f"{which} at {f'commit {commit}' if commit else 'a commit nobody noted'}")
-    devices = {r.provenance.get("device") or r.cell.settings.get("device", {}).get("name") for r in records.values()}
-    named = sorted(str(device) for device in devices if device)
-    parts += [f"on {', '.join(named)}"] if named else []
+    devices = sorted({device for r in records.values() if (device := _device(r))})
+    parts += [f"on {', '.join(devices)}"] if devices else []
     return f"{', '.join(parts)}; drawn by gfnet-bench {__version__}"
+
+
+def _device(record: Record) -> str | None:
+    """What computed: a cost has it among its settings, with more about it."""
+    device = record.provenance.get("device") or record.cell.settings.get("device")
+    return device.get("name") if isinstance(device, dict) else device
 
 
 def _document(title: str, subtitle: str, contents: str, body: str, drawn: bool) -> str:
