@@ -242,7 +242,8 @@ def wilson_interval(correct: float, n: float) -> Interval:
     share, z2 = correct / n, Z * Z
     middle = (share + z2 / (2 * n)) / (1 + z2 / n)
     half = Z * math.sqrt(share * (1 - share) / n + z2 / (4 * n * n)) / (1 + z2 / n)
-    return Interval(max(0.0, middle - half), min(1.0, middle + half))
+    # At the ends exactly: their last bits would differ from machine to machine.
+    return Interval(0.0 if share == 0 else max(0.0, middle - half), 1.0 if share == 1 else min(1.0, middle + half))
 
 
 def share_interval(shares: ArrayLike) -> Interval:

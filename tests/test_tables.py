@@ -11,7 +11,7 @@ import pytest
 
 from gfnet_bench.errors import UsageError
 from gfnet_bench.reports.base import Report
-from gfnet_bench.reports.tables import FORMATS, WIDTH, Column, Table, render
+from gfnet_bench.reports.tables import FORMATS, WIDTH, Column, Table, data_columns, render
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -68,6 +68,14 @@ def test_people_read_marks_and_larger_units_and_programs_plain_numbers():
     assert render(MEASURED, PLAIN, "csv").splitlines() == [
         "model,top1_percent,top1_percent_low,top1_percent_mark,latency_s", "a,88.2346,86.1,†,0.0123456", "b,,,,",
     ]  # fmt: skip
+
+
+def test_people_see_the_digits_of_tables_for_programs():
+    rows = [{"latency_s": 0.0279776123, "n": 7, "share_percent": 100.0, "tiny": 3.2e-9, "word": "x"}]
+    columns = data_columns(rows[0])
+    shown = dict(zip(rows[0], render(rows, columns, "text").splitlines()[2].split(), strict=True))
+    assert shown == {"latency_s": "0.0279776", "n": "7", "share_percent": "100.0", "tiny": "3.2e-09", "word": "x"}
+    assert list(shown.values()) == render(rows, columns, "csv").splitlines()[1].split(",")
 
 
 def test_what_is_missing_is_spelt_once():

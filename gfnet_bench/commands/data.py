@@ -87,11 +87,11 @@ def _prune(arguments: argparse.Namespace) -> int:
         Column("state", "state"),
         Column("files", "files"),
         Column("images", "images"),
-        Column("size", "size", "GB"),
+        Column("size_bytes", "size", "GB", scale=1e-9),
     ]
     print(render(rows, columns, arguments.format), end="")
     return 0
 
 
 def _size(one: Any) -> dict[str, Any]:
-    return {"files": one.files, "images": one.images, "size": one.bytes / 1e9}
+    return {"files": one.files, "images": one.images, "size_bytes": one.bytes}

@@ -12,7 +12,7 @@ from gfnet_bench.reports.base import REPORTS, Report, absent, choose
 from gfnet_bench.reports.costs import Point, Setup, of_setup, points
 from gfnet_bench.reports.figure2 import TITLES, curves, drawings
 from gfnet_bench.reports.growth import Growth
-from gfnet_bench.reports.tables import RECORDS, Column, Row, Table
+from gfnet_bench.reports.tables import RECORDS, Column, Row, Table, data_columns
 
 MODES = {
     "allocated": "peak of the tensors on the device",
@@ -67,7 +67,7 @@ def complexity(
     setups = of_setup(found)
     tables = [_sweep(setup, of, problems) for setup, of in setups.items()]
     rows = [point.row() for point in found]
-    data = Table("complexity_long", "All of it", [Column(key, key) for key in rows[0]], rows) if rows else None
+    data = Table("complexity_long", "All of it", data_columns(rows[0]), rows) if rows else None
     operators = _operators(found)
     return Report(
         [*tables, *_table1(shown)],

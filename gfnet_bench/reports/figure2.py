@@ -15,7 +15,7 @@ from gfnet_bench.reports import figures
 from gfnet_bench.reports.costs import Point
 from gfnet_bench.reports.figures import Drawing, Label, inches
 from gfnet_bench.reports.growth import Growth, growth
-from gfnet_bench.reports.tables import Column, Table
+from gfnet_bench.reports.tables import Table, data_columns
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -303,13 +303,10 @@ def _rows_of(paper: str) -> list[dict[str, str]]:
     return [row for row in published_rows("fig2_efficiency") if row["model"] == paper]
 
 
-_COLUMNS = [
-    Column(key, key)
-    for key in (
-        "kind", "name", "tokens", "macs", "latency_s", "latency_q1_s", "latency_q3_s", "peak_memory_bytes",
-        "launch_bound", "exponent", "r2",
-    )
-]  # fmt: skip
+_COLUMNS = data_columns((
+    "kind", "name", "tokens", "macs", "latency_s", "latency_q1_s", "latency_q3_s", "peak_memory_bytes",
+    "launch_bound", "exponent", "r2",
+))  # fmt: skip
 
 
 def _data(

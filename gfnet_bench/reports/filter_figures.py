@@ -22,7 +22,7 @@ from gfnet_bench.reports.figures import (
     new_figure,
 )
 from gfnet_bench.reports.filter_results import NO_STRUCTURE, Layer, Network
-from gfnet_bench.reports.tables import Column, Row, Table
+from gfnet_bench.reports.tables import Row, Table, data_columns
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -41,7 +41,7 @@ PALEST = 0.9
 
 def table(name: str, title: str, rows: Sequence[Row]) -> Table:
     """Rows as the data of a figure, a column for each key that any of them has."""
-    return Table(name, title, [Column(key, key) for key in dict.fromkeys(key for row in rows for key in row)], rows)
+    return Table(name, title, data_columns(dict.fromkeys(key for row in rows for key in row)), rows)
 
 
 def pixels(values: NDArray[Any], quantity: str) -> list[Row]:

@@ -14,7 +14,7 @@ from gfnet_bench.reports import filter_figures, intervals, surgery_figures
 from gfnet_bench.reports.base import REPORTS, Figure, Report, absent, choose
 from gfnet_bench.reports.consistent import consistent
 from gfnet_bench.reports.filter_results import NO_STRUCTURE, HeatMap, Layer, Network, Surgery, read
-from gfnet_bench.reports.tables import RECORDS, Column, Row, Table, names_of
+from gfnet_bench.reports.tables import RECORDS, Column, Row, Table, data_columns, names_of
 
 CHANNELS = tuple(range(24))
 """The columns of the paper's Figure 5."""
@@ -297,14 +297,11 @@ def _heatmaps(maps: Sequence[HeatMap]) -> list[Table]:
 
 # For programs
 
-_LONG = [
-    Column(key, key)
-    for key in (
-        "measure", "model", "row", "layer", *_MEASURES, "perturbation", "kind", "cutoff_cycles_per_token",
-        "cutoff_end_cycles_per_token", "top1_percent", "top1_percent_low", "top1_percent_high", "norm", *_ERRORS,
-        "images",
-    )
-]  # fmt: skip
+_LONG = data_columns((
+    "measure", "model", "row", "layer", *_MEASURES, "perturbation", "kind", "cutoff_cycles_per_token",
+    "cutoff_end_cycles_per_token", "top1_percent", "top1_percent_low", "top1_percent_high", "norm", *_ERRORS,
+    "images",
+))  # fmt: skip
 
 
 def _long(networks: Sequence[Network], surgeries: Sequence[Surgery], maps: Sequence[HeatMap]) -> Table:

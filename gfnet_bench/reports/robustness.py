@@ -31,7 +31,7 @@ from gfnet_bench.reports.scores import (
     titles,
     variant,
 )
-from gfnet_bench.reports.tables import RECORDS, Column, Row, Table, names_of
+from gfnet_bench.reports.tables import RECORDS, Column, Row, Table, data_columns, names_of
 
 
 @REPORTS.register("robustness")
@@ -334,15 +334,12 @@ def _grouped(columns: Mapping[Score, str], outcomes: Iterable[Outcome], text_of:
     return lines
 
 
-_LONG = [
-    Column(key, key)
-    for key in (
-        "suite", "model", "row", "column", "dataset", "perturbation", "metric", "transform", "limit_images",
-        "images", "expected_images", "unreadable_images", "ours_percent", "ours_percent_low", "ours_percent_high",
-        "nll_nats", "nll_nats_low", "nll_nats_high", "published_percent", "published_mark", "verified",
-        "difference_points", "source", "status", "reason",
-    )
-]  # fmt: skip
+_LONG = data_columns((
+    "suite", "model", "row", "column", "dataset", "perturbation", "metric", "transform", "limit_images",
+    "images", "expected_images", "unreadable_images", "ours_percent", "ours_percent_low", "ours_percent_high",
+    "nll_nats", "nll_nats_low", "nll_nats_high", "published_percent", "published_mark", "verified",
+    "difference_points", "source", "status", "reason",
+))  # fmt: skip
 
 
 _VALUE = {

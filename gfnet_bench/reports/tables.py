@@ -49,7 +49,7 @@ class Column:
         key: the entry that is shown, `<quantity>_<unit>`; its heading in CSV, its key in JSON.
         title: the heading for people.
         unit: printed after the heading.
-        digits: decimals of a float where people read it; CSV and JSON keep six significant digits.
+        digits: decimals of a float where people read it; None for six significant digits, as CSV and JSON have.
         align: `left` or `right`.
         scale: what the entry is multiplied by for people, 1e3 for seconds in a column of ms.
         show: makes the text for people from the row, where it is more than this number; None is a gap.
@@ -60,7 +60,7 @@ class Column:
     key: str
     title: str
     unit: str = ""
-    digits: int = 1
+    digits: int | None = 1
     align: str = "left"
     scale: float = 1.0
     show: Callable[[Row], str | None] | None = None
@@ -83,7 +83,14 @@ class Column:
             return "yes" if value else "no"
         if self.scale != 1:
             value = float(value * self.scale)
-        return decimals(value, self.digits) if isinstance(value, float) else printable(str(value))
+        if not isinstance(value, float):
+            return printable(str(value))
+        return str(_machine(value)) if self.digits is None else decimals(value, self.digits)
+
+
+def data_columns(names: Iterable[str]) -> list[Column]:
+    """Columns of a table for programs, as people see it: the same names and digits."""
+    return [Column(name, name, digits=None) for name in names]
 
 
 def names_of(titles: Iterable[str]) -> dict[str, str]:
