@@ -55,7 +55,22 @@ def out_of_memory(error: BaseException | None) -> bool:
         return False
     if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
         return True
-    # torch.OutOfMemoryError says so in words, as do cuBLAS, cuFFT, cuDNN and the allocators; our own words may quote.
+    # torch.OutOfMemoryError says so in words, as do cuBLAS, cuFFT, cuDNN, Pillow and the allocators.
     signs = ("out of memory", "can't allocate memory", "cannot allocate memory", "bad_alloc", "_ALLOC_FAILED")
-    in_words = not isinstance(error, (GfnetBenchError, OSError)) and any(sign in str(error) for sign in signs)
+    quotes = isinstance(error, GfnetBenchError) or (isinstance(error, OSError) and error.errno is not None)
+    in_words = not quotes and any(sign in str(error) for sign in signs)
     return in_words or out_of_memory(error.__cause__ or error.__context__)
+
+
+def acquit(error: Exception) -> None:
+    """Clear whatever was being read of an error that is the machine's: memory or open files ran out.
+
+    To be called first where an error would mean that a file, an image or a network is bad.
+
+    Raises:
+        MemoryError, OSError: in that case.
+    """
+    if out_of_memory(error):
+        raise MemoryError(str(error)) from error
+    if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+        raise error

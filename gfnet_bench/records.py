@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from gfnet_bench.errors import GfnetBenchError, MissingError
+from gfnet_bench.errors import GfnetBenchError, MissingError, acquit
 from gfnet_bench.files import alone_in, check_writable, shown, write_together
 from gfnet_bench.schemas import SCHEMA, Unfit, check_record, pack, read_beside, read_json
 
@@ -215,6 +215,7 @@ class Store:
         try:
             return read_beside(path, record.to_json())
         except (OSError, Unfit) as error:
+            acquit(error)
             raise MissingError(f"{beside}: expected the arrays of a record, {_reason(error)}; run it again.") from error
 
     def load(self) -> Loaded:
@@ -248,6 +249,7 @@ class Store:
         try:
             found = _read(self.folder, path)
         except (OSError, Unfit) as error:
+            acquit(error)
             found = f"{shown(path)}: expected a record, {_reason(error)}; it counts as not measured."
             _log.warning("%s", found)
         self._read_before[path] = stamp, found

@@ -8,7 +8,7 @@ import stat
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from gfnet_bench.checksum import sha256_of
-from gfnet_bench.errors import GfnetBenchError, MissingError
+from gfnet_bench.errors import GfnetBenchError, MissingError, acquit
 
 _LARGEST_INDEX = 64 << 20  # bytes; the names of a million tensors
 
@@ -29,6 +29,7 @@ def check_file(path: Path) -> None:
     except (FileNotFoundError, NotADirectoryError) as error:
         raise MissingError(f"expected a checkpoint at {path}, found no such file; check the path.") from error
     except (OSError, ValueError) as error:  # a name that no file can have is a ValueError
+        acquit(error)
         reason = error.strerror if isinstance(error, OSError) else error
         raise GfnetBenchError(f"{path}: expected a checkpoint, found what cannot be read ({reason}).") from error
     if stat.S_ISDIR(mode):

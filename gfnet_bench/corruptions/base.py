@@ -20,7 +20,7 @@ from PIL import Image
 from torch import Tensor
 
 from gfnet_bench.catalog import CORRUPTIONS, SEVERITIES
-from gfnet_bench.errors import GfnetBenchError, UsageError
+from gfnet_bench.errors import GfnetBenchError, UsageError, acquit
 from gfnet_bench.randomness import image_seeds
 from gfnet_bench.registry import Registry
 
@@ -207,6 +207,7 @@ def _streams(seeds: Sequence[int] | Tensor, count: int, name: str, severity: int
     try:
         given = seeds if isinstance(seeds, Tensor) else torch.tensor([index(s) for s in seeds], dtype=torch.int64)
     except (TypeError, ValueError, OverflowError, RuntimeError) as error:  # no sequence, no integers, beyond 64 bits
+        acquit(error)
         raise GfnetBenchError(f"{wanted}, found {type(seeds).__name__} ({error})") from None
     if given.shape != (count,) or given.dtype.is_floating_point:
         raise GfnetBenchError(f"{wanted}, found {tuple(given.shape)} {given.dtype}")

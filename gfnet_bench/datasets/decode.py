@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from gfnet_bench.catalog import Transform
 from gfnet_bench.datasets.image_files import BadFile, read_file
+from gfnet_bench.errors import acquit
 
 PIXELS = 2 * 89_478_485  # of one image, decoded or resized: where Pillow, too, stops to believe that it is one
 
@@ -91,11 +92,12 @@ def _opened(data: bytes) -> Iterator[Image.Image]:
         with Image.open(io.BytesIO(data)) as image:
             check_size(image.height, image.width)
             yield image
-    except (BadImage, MemoryError):
+    except BadImage:
         raise
     except UnidentifiedImageError:  # its text names our buffer, and that by its address
         raise BadImage(f"no image: it begins with {data[:16]!r}") from None
     except Exception as error:  # on damaged files Pillow's plugins raise whatever they happen to meet
+        acquit(error)
         raise BadImage(str(error) or type(error).__name__) from None
 
 
@@ -210,7 +212,6 @@ def _resize(image: NDArray[np.uint8], sides: tuple[int, int], interpolation: str
     try:
         resized = torch.nn.functional.interpolate(batch, (height, width), mode=interpolation, antialias=True)
     except RuntimeError as error:
-        if "can't allocate memory" in str(error):
-            raise MemoryError(str(error)) from None
+        acquit(error)
         raise
     return resized[0].permute(1, 2, 0).numpy()

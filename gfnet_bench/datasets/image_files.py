@@ -8,6 +8,8 @@ import stat
 import unicodedata
 from pathlib import Path
 
+from gfnet_bench.errors import acquit
+
 MOST = 1 << 30  # bytes; an image of `decode.PIXELS`, two bytes a channel, needs no more
 
 _KINDS = {
@@ -36,6 +38,7 @@ def file_status(path: Path) -> os.stat_result:
         if stat.S_ISDIR(found.st_mode):
             os.scandir(path).close()  # one that cannot be listed says why
     except OSError as error:
+        acquit(error)
         if error.errno == errno.ENOENT and path.is_symlink():
             raise BadFile("a link to nothing") from None
         raise BadFile(reason(error)) from None
@@ -54,6 +57,7 @@ def read_file(path: Path) -> bytes:
             _check(os.fstat(file.fileno()))
             data = file.read(MOST + 1) or b""  # of what would keep us waiting there is nothing
     except OSError as error:
+        acquit(error)
         raise BadFile(reason(error)) from None
     if len(data) > MOST:
         raise BadFile("a file without an end, expected an image")

@@ -12,7 +12,7 @@ from pathlib import Path
 from gfnet_bench.datasets.base import Corruption, DatasetSpec, Found, Items, Reader
 from gfnet_bench.datasets.classes import class_index, file_number, wnids
 from gfnet_bench.datasets.image_files import BadFile, file_status, printable
-from gfnet_bench.errors import GfnetBenchError, MissingError
+from gfnet_bench.errors import GfnetBenchError, MissingError, acquit
 
 # Those of torchvision's folders.
 IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
@@ -236,7 +236,8 @@ def items_of_folders(
 def _rows_of_class(folder: Path, label: int, class_name: Callable[[int], str]) -> list[tuple[str, int, Path]]:
     try:
         return [(image_id(class_name(label), file), label, folder / file) for file in image_names(folder)]
-    except OSError:  # stands for its images, so that they are missed by name
+    except OSError as error:  # stands for its images, so that they are missed by name
+        acquit(error)
         return [(class_name(label), label, folder)]
 
 

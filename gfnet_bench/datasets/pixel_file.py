@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gfnet_bench.datasets.image_files import reason
-from gfnet_bench.errors import GfnetBenchError
+from gfnet_bench.errors import GfnetBenchError, acquit
 
 BLOCK = 64  # rows that are checked at a time
 
@@ -119,6 +119,7 @@ class PixelFile:
             try:
                 images = dict(zip(marked.tolist(), self._read(marked), strict=True))
             except OSError as error:
+                acquit(error)
                 raise DamagedError(f"pixels.npy cannot be read ({reason(error)})") from None
             origin_of = dict(zip(block.tolist(), origins[start : start + BLOCK], strict=True))
             sound = {row for row, image in images.items() if self.done[row] == _checksum(image, origin_of[row])}
@@ -179,6 +180,7 @@ def _opened(path: Path, kind: str, shape: tuple[int, ...]) -> FileIO:
             stack.pop_all()
             return file
     except OSError as error:
+        acquit(error)
         raise DamagedError(f"{path.name} cannot be read ({reason(error)})") from None
 
 

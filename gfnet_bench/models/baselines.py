@@ -10,7 +10,7 @@ from huggingface_hub import constants, hf_hub_download, try_to_load_from_cache
 from timm.models import PretrainedCfg
 
 from gfnet_bench.download import fetch
-from gfnet_bench.errors import MissingError
+from gfnet_bench.errors import MissingError, acquit
 from gfnet_bench.remote import answers
 
 _FILES = ("model.safetensors", "pytorch_model.bin")
@@ -84,6 +84,7 @@ def _download(name: str, cfg: PretrainedCfg) -> Path:
             try:
                 return Path(hf_hub_download(repo, file, revision=revision, library_name="gfnet-bench"))
             except OSError as error:
+                acquit(error)
                 reason = str(error).splitlines()[0]
     elif torch_hub:
         return fetch([str(cfg.url)], torch_hub, label=name)

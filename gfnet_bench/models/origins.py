@@ -11,7 +11,7 @@ from timm.models import PretrainedCfg, resolve_pretrained_cfg
 from timm.models import _hub as hub
 
 from gfnet_bench.catalog import ModelSpec, source_of
-from gfnet_bench.errors import GfnetBenchError, MissingError
+from gfnet_bench.errors import GfnetBenchError, MissingError, acquit
 
 
 class Origin(NamedTuple):
@@ -44,6 +44,7 @@ def origin_of(spec: ModelSpec) -> Origin:
     try:
         cfg, architecture, options = read(place)
     except OSError as error:  # the hub's own errors are of this kind too
+        acquit(error)
         reason = str(error).splitlines()[0]
         raise MissingError(f"{spec.name}: expected a config.json of timm, found none: {reason}") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:

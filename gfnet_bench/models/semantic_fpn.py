@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gfnet_bench.catalog import find_spec
-from gfnet_bench.errors import GfnetBenchError
+from gfnet_bench.errors import GfnetBenchError, acquit
 
 PYRAMID, HEAD, CLASSES = 256, 128, 150
 STRIDES = (4, 8, 16, 32)
@@ -84,6 +84,7 @@ def build(name: str, img_size: int | tuple[int, int], classes: int = CLASSES) ->
     try:
         backbone: Any = timm.create_model(spec.timm_name, pretrained=False, features_only=True, **sized)
     except (RuntimeError, TypeError, ValueError, AssertionError) as error:
+        acquit(error)
         raise GfnetBenchError(f"{name}: cannot be built for images of {img_size} as a backbone: {error}") from error
     reductions = {stride: i for i, stride in enumerate(backbone.feature_info.reduction())}
     if not set(STRIDES) <= set(reductions):

@@ -21,7 +21,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
-from gfnet_bench.errors import GfnetBenchError
+from gfnet_bench.errors import GfnetBenchError, acquit
 from gfnet_bench.registry import Registry
 
 aten = torch.ops.aten
@@ -220,6 +220,7 @@ def count(module: nn.Module, *inputs: Tensor | Sequence[int], convention: str = 
         with torch.no_grad(), seen, counter:
             functional_call(module, tensors, arguments)
     except (RuntimeError, ValueError, AssertionError, IndexError, TypeError) as error:
+        acquit(error)
         shapes = " and ".join(str(tuple(argument.shape)) for argument in arguments)
         name, reason = getattr(module, "name", type(module).__name__), textwrap.shorten(str(error), 300)
         raise GfnetBenchError(f"{name}: cannot be counted on an input of {shapes}: {reason}") from error

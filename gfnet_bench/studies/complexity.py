@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from gfnet_bench.errors import GfnetBenchError, UsageError, out_of_memory
+from gfnet_bench.errors import GfnetBenchError, UsageError, acquit, out_of_memory
 from gfnet_bench.records import PROTOCOLS, Cell
 from gfnet_bench.registry import Registry
 from gfnet_bench.runner import Outcome
@@ -164,6 +164,7 @@ def sizes(models: Sequence[str], img_sizes: Sequence[tuple[int, int] | None]) ->
                 with torch.inference_mode():
                     model(torch.empty(1, 3, *size, device="meta"))
             except (RuntimeError, AssertionError, ValueError) as error:
+                acquit(error)
                 raise UsageError(f"{name}: cannot take images of {size[0]} x {size[1]} pixels: {error}") from error
             found[Size(model.name, size)] = None
     return list(found)

@@ -8,7 +8,7 @@ from functools import lru_cache, partial
 import torch
 from torch import Tensor
 
-from gfnet_bench.errors import UsageError
+from gfnet_bench.errors import UsageError, out_of_memory
 from gfnet_bench.models.global_filter import by_torch, fused, lines, unrolled
 from gfnet_bench.models.global_filter.tiles import INTERPRETED
 
@@ -70,9 +70,9 @@ def works(h: int, w: int, device: torch.device) -> bool:
         if all(bool((y - truth).abs().max() <= 1e-5 * truth.abs().max()) for y, truth in pairs):
             return True
         reason = f"gives wrong numbers on {device}"
-    except torch.OutOfMemoryError:  # which says nothing of the kernels
-        raise
     except Exception as error:  # whatever a compiler for a device unknown here may raise
+        if out_of_memory(error):  # which says nothing of the kernels
+            raise
         reason = f"does not run on {device}: {error}"
     warnings.warn(f"global filter: the kernel for {h} x {w} {reason}; using torch.fft", stacklevel=2)
     return False
