@@ -6,12 +6,13 @@ Annotations are evaluated here, unlike elsewhere: torch.fx writes those of `forw
 import contextlib
 from collections.abc import Mapping
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
 from timm.layers import to_2tuple, trunc_normal_
 from timm.models import build_model_with_cfg, register_notrace_function
+from timm.models._features import feature_take_indices
 from torch import Tensor, nn
 
 from gfnet_bench.catalog import MODELS
@@ -48,6 +49,10 @@ class Classifier(nn.Module):
     """
 
     pools: tuple[str, ...]
+    if TYPE_CHECKING:  # TorchScript reads the annotations of a class, and not these
+        feature_info: list[dict[str, Any]]
+        grids: list[Grid]
+        patch_size: int
 
     def __init__(
         self, img_size: ImageSize, num_classes: int, num_features: int, drop_rate: float, global_pool: str
@@ -126,6 +131,49 @@ class Classifier(nn.Module):
     def forward_intermediates(self, x: Tensor, *args: Any, **kwargs: Any) -> Any:
         """Feature maps along the network, as timm's `features_only` wants them."""
         raise TypeError("a classifier defines its feature maps")
+
+    def prune_intermediate_layers(
+        self, indices: int | list[int] = 1, prune_norm: bool = False, prune_head: bool = True
+    ) -> list[int]:
+        """Drop the stages after the last one wanted; see `forward_intermediates`.
+
+        Returns:
+            The numbers of those wanted.
+        """
+        wanted, last = feature_take_indices(len(self.feature_info), indices)
+        self._drop_stages(last + 1)
+        if prune_norm:
+            self.norm = nn.Identity()
+        if prune_head:
+            self.reset_classifier(0, "")
+        return list(wanted)
+
+    def set_input_size(self, img_size: ImageSize | None = None, patch_size: int | None = None) -> None:
+        """Take images of another size from now on: what was learned for a token grid is resampled.
+
+        Args:
+            img_size: side, or (height, width).
+            patch_size: accepted for timm's sake; it cannot change.
+        """
+        if patch_size not in (None, self.patch_size, (self.patch_size, self.patch_size)):
+            raise ValueError(f"expected patches of {self.patch_size} pixels, found patch_size={patch_size}")
+        if img_size is None:
+            return
+        grids = self._token_grids(img_size)
+        self._regrid(grids)
+        self.grids, self.img_size = grids, to_2tuple(img_size)
+
+    def _token_grids(self, img_size: ImageSize) -> list[Grid]:
+        """The grid of each stage for images of this size."""
+        raise TypeError("a classifier defines its grids")
+
+    def _regrid(self, grids: list[Grid]) -> None:
+        """Resample every tensor of the present grids for these."""
+        raise TypeError("a classifier defines how its tensors are resampled")
+
+    def _drop_stages(self, kept: int) -> None:
+        """Leave out all stages but the first."""
+        raise TypeError("a classifier defines its stages")
 
     def resampled(self, tensors: Mapping[str, Any]) -> dict[str, Any]:
         """Tensors of a checkpoint, those of another token grid in the shapes of this network."""

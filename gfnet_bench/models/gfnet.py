@@ -114,8 +114,6 @@ class _GlobalFilterClassifier(Classifier):
     if TYPE_CHECKING:  # see Block
         blocks: Any  # a stage each
         pos_embed: Tensor
-        patch_size: int
-        grids: list[tuple[int, int]]
 
     def _positioned(self, x: Tensor) -> Tensor:
         """Tokens with their place added, (b, h, w, d)."""
@@ -155,46 +153,16 @@ class _GlobalFilterClassifier(Classifier):
                 maps.append(as_maps(self.norm(x) if norm and i == len(self.blocks) - 1 else x, output_fmt))
         return maps if intermediates_only else (self.norm(x), maps)
 
-    def prune_intermediate_layers(
-        self, indices: int | list[int] = 1, prune_norm: bool = False, prune_head: bool = True
-    ) -> list[int]:
-        """Drop the stages after the last one wanted; see `forward_intermediates`.
+    def _drop_stages(self, kept: int) -> None:
+        self.blocks = self.blocks[:kept]
 
-        Returns:
-            The numbers of those wanted.
-        """
-        wanted, last = feature_take_indices(len(self.blocks), indices)
-        self.blocks = self.blocks[: last + 1]
-        if prune_norm:
-            self.norm = nn.Identity()
-        if prune_head:
-            self.reset_classifier(0, "")
-        return list(wanted)
-
-    def set_input_size(self, img_size: ImageSize | None = None, patch_size: int | None = None) -> None:
-        """Take images of another size from now on: position embedding and filters are resampled.
-
-        Args:
-            img_size: side, or (height, width).
-            patch_size: accepted for timm's sake; it cannot change.
-        """
-        if patch_size not in (None, self.patch_size, (self.patch_size, self.patch_size)):
-            raise ValueError(f"expected patches of {self.patch_size} pixels, found patch_size={patch_size}")
-        if img_size is None:
-            return
-        grids = self._token_grids(img_size)
-        self.img_size = (grids[0][0] * self.patch_size, grids[0][1] * self.patch_size)
+    def _regrid(self, grids: list[tuple[int, int]]) -> None:
         pos_embed = resize_pos_embed(self.pos_embed.detach(), grids[0], before=self.grids[0])
         self.pos_embed = nn.Parameter(pos_embed, self.pos_embed.requires_grad)
         new = dict(zip(self.grids, grids, strict=True))
         for module in self.modules():
             if isinstance(module, GlobalFilter):
                 module.set_grid(new[module.grid])
-        self.grids = grids
-
-    def _token_grids(self, img_size: ImageSize) -> list[tuple[int, int]]:
-        """The grid of each stage for images of this size."""
-        raise TypeError("a variant defines its grids")
 
     def resampled(self, tensors: Mapping[str, Any]) -> dict[str, Any]:
         """See `Classifier`; a position embedding must have been learned on a square grid."""

@@ -245,41 +245,15 @@ class PVT(Classifier):
         tokens = torch.cat((self.cls_token.expand(tokens.shape[0], -1, -1), tokens), dim=1)
         return [first, second, third, self.block4(tokens + self.pos_embed4, g4)]
 
-    def prune_intermediate_layers(
-        self, indices: int | list[int] = 1, prune_norm: bool = False, prune_head: bool = True
-    ) -> list[int]:
-        """Drop the blocks of the stages after the last one wanted; see `forward_intermediates`.
-
-        Returns:
-            The numbers of those wanted.
-        """
-        wanted, last = feature_take_indices(len(self.grids), indices)
-        for i in range(last + 1, len(self.grids)):
+    def _drop_stages(self, kept: int) -> None:
+        for i in range(kept, len(self.grids)):
             setattr(self, f"block{i + 1}", Blocks(()))
-        if prune_norm:
-            self.norm = nn.Identity()
-        if prune_head:
-            self.reset_classifier(0, "")
-        return list(wanted)
 
-    def set_input_size(self, img_size: ImageSize | None = None, patch_size: int | None = None) -> None:
-        """Take images of another size from now on: position embeddings are resampled.
-
-        Args:
-            img_size: side, or (height, width).
-            patch_size: accepted for timm's sake; it cannot change.
-        """
-        if patch_size not in (None, self.patch_size, (self.patch_size, self.patch_size)):
-            raise ValueError(f"expected patches of {self.patch_size} pixels, found patch_size={patch_size}")
-        if img_size is None:
-            return
-        grids = self._token_grids(img_size)
-        self.img_size = (grids[0][0] * self.patch_size, grids[0][1] * self.patch_size)
+    def _regrid(self, grids: list[Grid]) -> None:
         for i, (before, grid) in enumerate(zip(self.grids, grids, strict=True), start=1):
             old: nn.Parameter = getattr(self, f"pos_embed{i}")
             new = resize_pos_embed(old.detach(), grid, "bilinear", int(i == 4), before)
             setattr(self, f"pos_embed{i}", nn.Parameter(new, old.requires_grad))
-        self.grids = grids
 
     def resampled(self, tensors: Mapping[str, Any]) -> dict[str, Any]:
         """See `Classifier`; a position embedding must have been learned on a square grid."""
