@@ -14,10 +14,13 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
+from gfnet_bench.datasets.images import Rows
+from gfnet_bench.datasets.pixel_file import PixelFile
 from gfnet_bench.evaluate import evaluate, precision
 from gfnet_bench.models import load_model
 
@@ -49,10 +52,11 @@ def main() -> None:
     labels, ids = np.zeros(args.images, dtype=np.int64), [str(i) for i in range(args.images)]
 
     with tempfile.TemporaryDirectory() as folder:
-        pixels = np.lib.format.open_memmap(
-            Path(folder) / "pixels.npy", mode="w+", dtype=np.uint8, shape=(args.images, height, width, 3)
-        )
-        pixels[:] = np.random.default_rng(0).integers(0, 256, pixels.shape[1:], dtype=np.uint8)
+        file = PixelFile.create(Path(folder), (args.images, height, width, 3))
+        image = np.random.default_rng(0).integers(0, 256, file.shape[1:], dtype=np.uint8)
+        for row in range(args.images):
+            file.write(row, image, origin=0)
+        pixels: Any = Rows(file, np.arange(args.images))
 
         def alone() -> None:
             with precision(args.dtype, device) as scoring, torch.no_grad(), scoring():
@@ -74,7 +78,7 @@ def main() -> None:
     args.output.write_text(
         "# Evaluation against the model alone\n\n"
         f"`python experiments/evaluate_speed.py`, torch {torch.__version__}, {args.dtype}, batch {args.batch_size}, "
-        f"{args.images} images in a memory map, {args.rounds} rounds in turns. The goal is 90 %.\n\n"
+        f"{args.images} images in a file, {args.rounds} rounds in turns. The goal is 90 %.\n\n"
         "| device | model | model alone, images/s | evaluation, images/s | share, median of rounds |\n"
         "| --- | --- | --- | --- | --- |\n"
         f"| {name} | {args.model} | {count / min(a for a, _ in times):.0f} | "

@@ -102,8 +102,15 @@ def test_sketch_is_found_in_place(place: str, tmp_path: Path) -> None:
 FORMAT_VAL = "imagenetv2-matched-frequency-format-val"
 
 
-@pytest.mark.parametrize("place", [FORMAT_VAL, f"imagenetv2/{FORMAT_VAL}", f"{FORMAT_VAL}/{FORMAT_VAL}", "ImageNetV2"])
-@pytest.mark.parametrize("name_of", [str, "{:04d}".format, lambda label: wnids()[label]])
+@pytest.mark.parametrize(
+    ("place", "name_of"),
+    [
+        (FORMAT_VAL, str),
+        (f"imagenetv2/{FORMAT_VAL}", "{:04d}".format),
+        (f"{FORMAT_VAL}/{FORMAT_VAL}", lambda label: wnids()[label]),
+        ("ImageNetV2", lambda label: wnids()[label]),
+    ],
+)
 def test_v2_has_the_same_ids_however_its_folders_are_called(
     place: str, name_of: Callable[[int], str], tmp_path: Path
 ) -> None:
@@ -151,19 +158,22 @@ def with_commas(text: str) -> str:
     return text.replace(" ", ",")
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "latin-1"])
-@pytest.mark.parametrize("change", [str, plus_one, by_wnid, with_commas])
+@pytest.mark.parametrize(
+    ("change", "encoding"),
+    [(plus_one, "utf-8"), (by_wnid, "utf-8-sig"), (with_commas, "utf-16"), (str, "latin-1"), (plus_one, "utf-16-be")],
+)
 def test_a_list_of_files_and_classes_is_read_as_far_as_it_is_proven(
     change: Callable[[str], str], encoding: str, flat: Path, tmp_path: Path
 ) -> None:
     link(tmp_path / "val", flat)
     write_caffe(tmp_path)
     text = change((tmp_path / "val.txt").read_text())
-    (tmp_path / "val.txt").write_bytes(f"# caf\xe9\n{text}\n".encode(encoding))
+    mark = "\ufeff" if encoding == "utf-16-be" else ""  # Python writes one of its own accord in "utf-16"
+    (tmp_path / "val.txt").write_bytes(f"{mark}# caf\xe9\n{text}\n".encode(encoding))
     assert as_dict(tmp_path) == expected_labels()
 
 
-@pytest.mark.parametrize("write", [write_map, write_kaggle, write_caffe, write_ground_truth])
+@pytest.mark.parametrize("write", [write_map, write_kaggle, write_caffe])
 @pytest.mark.parametrize("kind", ["bytes", "zeros", "half", "folder", "FIFO", "numbers", "letters", "empty"])
 def test_a_damaged_label_file_is_named(
     kind: str, write: Callable[[Path], None], flat: Path, tmp_path: Path, request: pytest.FixtureRequest

@@ -81,12 +81,10 @@ def nothing(data: Path) -> None:
 PACKED: dict[str, tuple[Callable[[Path], None], Callable[[Path], None]]] = {
     "ILSVRC2012_img_val.tar": (lambda data: write_tar(data / "ILSVRC2012_img_val.tar", flat()), labels_beside),
     "with the kit": (lambda data: write_tar(data / "ILSVRC2012_img_val.tar", flat()), kit_beside),
-    "in val": (lambda data: write_tar(data / "val" / "ILSVRC2012_img_val.tar", flat()), labels_beside),
-    "in imagenet": (lambda data: write_tar(data / "imagenet" / "ILSVRC2012_img_val.tar", flat()), labels_beside),
+    "in val": (lambda data: write_tar(data / "imagenet" / "val" / "ILSVRC2012_img_val.tar", flat()), labels_beside),
     "val.zip": (lambda data: write_zip(data / "val.zip", by_class()), nothing),
     "val.zip of val": (lambda data: write_zip(data / "val.zip", by_class("val/")), nothing),
     "Val.ZIP": (lambda data: write_zip(data / "Val.ZIP", by_class()), nothing),
-    "validation.tar.gz": (lambda data: write_tar(data / "validation.tar.gz", by_class(), "w:gz"), nothing),
     "val_images.tgz": (lambda data: write_tar(data / "val_images.tgz", by_class(), "w:gz"), nothing),
     "Kaggle's": (
         lambda data: write_zip(
@@ -98,7 +96,6 @@ PACKED: dict[str, tuple[Callable[[Path], None], Callable[[Path], None]]] = {
     ),
     "shards": (lambda data: write_shards(data, "imagenet1k-validation-{:02d}.tar"), nothing),
     "more shards": (lambda data: write_shards(data / "imagenet", "imagenet-val-{:06d}.tar"), nothing),
-    "shards called val": (lambda data: write_shards(data, "val-{:04d}.tar"), nothing),
 }
 
 

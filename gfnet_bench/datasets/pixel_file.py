@@ -76,7 +76,8 @@ class PixelFile:
 
     def __getitem__(self, rows: int | np.integer | NDArray[np.int64]) -> NDArray[np.uint8]:
         try:
-            found = self._read(np.atleast_1d(rows))
+            wanted = np.atleast_1d(rows)
+            found = self._read(wanted, np.empty((len(wanted), *self.shape[1:]), dtype=np.uint8))
         except OSError as error:
             raise GfnetBenchError(
                 f"cannot read decoded images in {self.folder} ({reason(error)}); run again, they are checked then"
@@ -113,11 +114,12 @@ class PixelFile:
         Raises:
             DamagedError: if the file cannot be read.
         """
+        room = np.empty((BLOCK, *self.shape[1:]), dtype=np.uint8)
         for start in range(0, len(rows), BLOCK):
             block = np.array(rows[start : start + BLOCK])
             marked = block[self.done[block] != 0]
             try:
-                images = dict(zip(marked.tolist(), self._read(marked), strict=True))
+                images = dict(zip(marked.tolist(), self._read(marked, room[: len(marked)]), strict=True))
             except OSError as error:
                 acquit(error)
                 raise DamagedError(f"pixels.npy cannot be read ({reason(error)})") from None
@@ -125,8 +127,8 @@ class PixelFile:
             sound = {row for row, image in images.items() if self.done[row] == _checksum(image, origin_of[row])}
             yield [row for row in origin_of if row not in sound]
 
-    def _read(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
-        out = np.empty((len(rows), *self.shape[1:]), dtype=np.uint8)
+    def _read(self, rows: NDArray[np.int64], out: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Fill `out`, (n, height, width, 3), with these rows."""
         starts = np.flatnonzero(np.diff(rows, prepend=-2) != 1).tolist()  # of runs of rows that lie side by side
         for start, end in zip(starts, [*starts[1:], len(rows)], strict=False):
             self._file.seek(self._offset(int(rows[start])))

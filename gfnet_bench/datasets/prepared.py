@@ -34,6 +34,7 @@ from gfnet_bench.datasets.image_files import BadFile, file_status, printable, re
 from gfnet_bench.datasets.images import Rows
 from gfnet_bench.datasets.pixel_file import BLOCK, DamagedError, PixelFile, Shape
 from gfnet_bench.errors import GfnetBenchError
+from gfnet_bench.interrupts import doing
 
 FORMAT = 3  # raise it when decoding or the files in a folder change
 PARTIAL = ".partial"
@@ -231,7 +232,7 @@ def _prepared(known: _Files, home: Path, how: _How) -> tuple[PixelFile, NDArray[
     with _alone(file.folder):
         file = PixelFile(file.folder, file.shape)
         todo = _unsound(file, todo, how)  # another process may have mended it while this one waited
-        reasons = decode_all(file, todo, how.transform, how.workers, how.title)
+        reasons = _decode(known, file, todo, how)
         if not listed:
             _tell(known, f"{final / INDEX} was damaged and is written again")
             remove(final / INDEX)
@@ -267,7 +268,7 @@ def _make(known: _Files, final: Path, how: _How) -> tuple[PixelFile, NDArray[np.
     todo = _unsound(file, known.jobs(rows.tolist()), how)
     if damaged := sum(file.done[job.row] != 0 for job in todo):
         _tell(known, f"{damaged} images that an earlier run decoded in {folder} are not whole: decoded again")
-    reasons = decode_all(file, todo, how.transform, how.workers, how.title)
+    reasons = _decode(known, file, todo, how)
     if len(reasons) == len(known.ids) or not how.keep:
         # The file is open and stays readable; its room is free once nobody uses it, however this process ends.
         shutil.rmtree(folder)
@@ -293,6 +294,11 @@ def _laid_out(known: _Files, folder: Path, shape: Shape) -> PixelFile:
     except OSError:
         shutil.rmtree(folder)
         raise
+
+
+def _decode(known: _Files, file: PixelFile, todo: Sequence[Job], how: _How) -> Reasons:
+    with doing(f"decoding {known.name}"):
+        return decode_all(file, todo, how.transform, how.workers, how.title)
 
 
 def _shape(count: int, transform: Transform) -> Shape:
