@@ -249,6 +249,27 @@ def test_real_leaves_out_images_without_answers(tmp_path: Path) -> None:
     assert all(label in answers for label, answers in zip(images.labels.tolist(), images.answers, strict=True))
 
 
+@pytest.mark.parametrize("name", ["stray.JPEG", val_name(0), val_name(50001), val_name(99_999_999)])
+def test_a_stray_image_stops_no_set(name: str, val: Path, tmp_path: Path) -> None:
+    folder = rename_classes(val, tmp_path / "val", lambda label: wnids()[label])
+    (folder / wnids()[3]).unlink()
+    (folder / wnids()[3]).mkdir()
+    (folder / wnids()[3] / name).write_bytes(photo(3))
+    assert len(DATASETS["imagenet"].find([tmp_path]).ids) == 1000
+    assert len(DATASETS["imagenet_real"].find([tmp_path]).ids) == 999
+    assert all(examine(spec, [tmp_path]) for spec in ("imagenet", "imagenet_real", "imagenet_a_control"))
+
+
+def test_class_folders_without_images(tmp_path: Path) -> None:
+    for wnid in A_WNIDS:
+        (tmp_path / "imagenet-a" / wnid).mkdir(parents=True)
+    (tmp_path / "imagenet-a" / "stray").mkdir()
+    (finding,) = examine("imagenet_a", [tmp_path])
+    assert finding.severity == "error" and "found 0" in finding.text
+    with pytest.raises(GfnetBenchError, match="expected 7500 images, found none"):
+        load_images("imagenet_a", [tmp_path], TINY)
+
+
 def test_real_needs_official_file_names(tmp_path: Path) -> None:
     write_classes(tmp_path / "val", {wnid: label for label, wnid in enumerate(wnids())})
     with pytest.raises(GfnetBenchError, match="official names"):

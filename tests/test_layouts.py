@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from fake_imagenet import rename_classes, write_c, write_classes, write_val
+from fake_imagenet import file_numbers, photo, rename_classes, write_c, write_classes, write_val
 from test_datasets import as_dict, expected_labels
 from test_ground_truth import DEVKIT, write_caffe, write_ground_truth, write_kaggle, write_map
 
@@ -31,6 +31,14 @@ def link(place: Path, target: Path) -> Path:
     place.parent.mkdir(parents=True, exist_ok=True)
     place.symlink_to(target)
     return place
+
+
+def test_names_in_other_letters(tmp_path: Path) -> None:
+    for label, (number,) in file_numbers().items():
+        place = tmp_path / "val" / wnids()[label].upper()
+        place.mkdir(parents=True)
+        (place / f"ilsvrc2012_val_{number:08d}.jpeg").write_bytes(photo(label))
+    assert as_dict(tmp_path) == expected_labels()
 
 
 VAL_PLACES = [

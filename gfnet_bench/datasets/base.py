@@ -113,15 +113,23 @@ class DatasetSpec:
             ) from None
 
     def restrict(self, found: Found) -> Found:
-        """What this set keeps of the files of its source: the classes that count, the images with answers."""
+        """What this set keeps of the files of its source: the classes that count, the images with answers.
+
+        Raises:
+            GfnetBenchError: if no image can have an answer.
+        """
         if self.images_of is None:
             return found
         classes = set(self.classes()) if self.classes else None
-        rows = [
-            row
-            for row, (label, image) in enumerate(zip(found.items.labels.tolist(), found.items.ids, strict=True))
-            if (classes is None or label in classes) and (self.answers is None or self.answers(image))
-        ]
+        rows, nameless = [], None
+        for row, (label, image) in enumerate(zip(found.items.labels.tolist(), found.items.ids, strict=True)):
+            try:
+                if (classes is None or label in classes) and (self.answers is None or self.answers(image)):
+                    rows.append(row)
+            except GfnetBenchError as error:  # of one image that does not belong there
+                nameless = error
+        if nameless is not None and not rows:
+            raise nameless
         return found._replace(items=found.items.select(rows))
 
     def find(self, data_dirs: Sequence[Path], corruption: Corruption | None = None) -> Items:

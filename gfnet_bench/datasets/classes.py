@@ -11,7 +11,7 @@ from pathlib import Path
 
 AGREES = 0.8  # of labels in the right order about 0.9 agree with ReaL, in any other order hardly 0.01
 
-VAL_IMAGE = re.compile(r"ILSVRC2012_val_(\d{8})")
+VAL_IMAGE = re.compile(r"ILSVRC2012_val_(\d{8})", re.IGNORECASE)
 
 
 def _timm_info(file: str) -> str:

@@ -10,12 +10,12 @@ from typing import NamedTuple
 
 from gfnet_bench.catalog import Transform, paper_transform
 from gfnet_bench.datasets.base import DATASETS, Corruption, DatasetSpec, Found
-from gfnet_bench.datasets.classes import agreement, class_index, file_number
+from gfnet_bench.datasets.classes import agreement, file_number
 from gfnet_bench.datasets.decode import check
 from gfnet_bench.datasets.decoding import defects
 from gfnet_bench.datasets.image_files import BadFile, file_status, printable, read_file
 from gfnet_bench.datasets.imagenet_c import severity_folders
-from gfnet_bench.datasets.layouts import NowhereError, class_folders, how_to_unpack
+from gfnet_bench.datasets.layouts import NowhereError, class_folders, how_to_unpack, wnid_or_index_label
 from gfnet_bench.errors import GfnetBenchError
 
 SAMPLE = 1000  # images that are looked at; opening all of them takes minutes on a network disk
@@ -154,8 +154,8 @@ def _examine_counts(spec: DatasetSpec, label: str, found: Found) -> list[Finding
 def _examine_files(label: str, found: Found, transform: Transform, deep: bool, workers: int) -> list[Finding]:
     findings = []
     paths = found.items.paths
-    strange = sorted(name for name in class_folders(found.folder) if name not in class_index() and not name.isdecimal())
-    if strange and found.items.paths[0].parent != found.folder:
+    strange = sorted(name for name in class_folders(found.folder) if wnid_or_index_label(name) is None)
+    if strange and paths and paths[0].parent != found.folder:
         findings.append(Finding("warning", label, f"folders in {found.folder} that name no class: {_some(strange)}"))
     empty, odd = _without_content(paths)
     if empty:

@@ -154,7 +154,9 @@ def _read_meta_mat(path: Path) -> dict[int, int]:
     try:
         from scipy.io import loadmat
     except ImportError:
-        raise BadFile("is read through scipy, which is not installed: install it, or use map_clsloc.txt") from None
+        raise BadFile(
+            f"{path.name} is read through scipy, which is not installed: install it, or put map_clsloc.txt beside it"
+        ) from None
     try:
         synsets = loadmat(io.BytesIO(read_file(path)), squeeze_me=True)["synsets"]
         known = [(int(row["ILSVRC2012_ID"]), str(row["WNID"])) for row in synsets]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gfnet_bench.datasets.base import DATASETS, Corruption, DatasetSpec, Found, Items
-from gfnet_bench.datasets.classes import AGREES, agreement, class_index, file_number
+from gfnet_bench.datasets.classes import AGREES, agreement, file_number
 from gfnet_bench.datasets.ground_truth import orders, places_beside, read_labels
 from gfnet_bench.datasets.image_files import BadFile, printable
 from gfnet_bench.datasets.layouts import (
@@ -68,7 +68,7 @@ def layout_of(folder: Path, official_names: bool) -> str | None:
     """How validation images lie in a folder, in words; None if it holds none that are known by place or by name."""
     subs = class_folders(folder)
     for layout, known in (
-        (BY_WNID, [sub for sub in subs if sub in class_index()]),
+        (BY_WNID, [sub for sub in subs if wnid_label(sub) is not None]),
         (BY_INDEX, [sub for sub in subs if sub.isdecimal()]),
     ):
         if known:

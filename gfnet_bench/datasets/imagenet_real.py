@@ -14,7 +14,7 @@ def answers(image: str) -> tuple[int, ...]:
         GfnetBenchError: if its name does not say which one it is.
     """
     number = file_number(image)
-    if number is None:
+    if number is None or not 0 < number <= len(real_labels()):
         raise GfnetBenchError(
             f"imagenet_real: expected files with their official names (ILSVRC2012_val_00000293.JPEG), found {image}; "
             "the labels go by that number"

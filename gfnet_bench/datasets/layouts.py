@@ -193,7 +193,7 @@ def image_id(class_name: str, file: str) -> str:
 
 def wnid_label(folder: str) -> int | None:
     """The class index of a folder named by WordNet id."""
-    return class_index().get(folder)
+    return class_index().get(folder.lower())
 
 
 def index_label(folder: str) -> int | None:
@@ -203,7 +203,7 @@ def index_label(folder: str) -> int | None:
 
 def wnid_or_index_label(folder: str) -> int | None:
     """The class index of a folder named either way: no WordNet id is a number."""
-    return class_index().get(folder, index_label(folder))
+    return class_index().get(folder.lower(), index_label(folder))
 
 
 def items_of_folders(
@@ -313,7 +313,7 @@ def read_class_folders(
     def read(spec: DatasetSpec, data_dirs: Sequence[Path], corruption: Corruption | None) -> Found:
         def recognise(folder: Path) -> str | None:
             named = next((sub for sub in class_folders(folder) if label_of(sub) is not None), None)
-            return None if named is None else BY_WNID if named in class_index() else BY_INDEX
+            return None if named is None else BY_INDEX if wnid_label(named) is None else BY_WNID
 
         folder, layout = find_folder(spec, data_dirs, recognise)
         return Found(folder, layout, items_of_folders(spec.name, folder, label_of, classes(), class_name))

@@ -34,6 +34,7 @@ from gfnet_bench.datasets.image_files import BadFile, file_status, printable, re
 from gfnet_bench.datasets.images import Rows
 from gfnet_bench.datasets.pixel_file import BLOCK, DamagedError, PixelFile, Shape
 from gfnet_bench.errors import GfnetBenchError
+from gfnet_bench.files import write_atomic
 from gfnet_bench.interrupts import doing
 
 FORMAT = 3  # raise it when decoding or the files in a folder change
@@ -133,7 +134,7 @@ def load(
     try:
         file, rows, unreadable = _prepared(known, home, _How(transform, workers, keep, files if progress else None))
     except (OSError, DamagedError) as error:
-        text = reason(error) if isinstance(error, OSError) else error
+        text = f"{reason(error)}: {error.filename}" if isinstance(error, OSError) and error.filename else error
         raise GfnetBenchError(
             f"{files}: cannot keep {_WHAT} in {home} ({text}); free some space or choose another folder, then run "
             "again: what has been decoded is kept"
@@ -233,7 +234,7 @@ def _prepared(known: _Files, home: Path, how: _How) -> tuple[PixelFile, NDArray[
         file = PixelFile(file.folder, file.shape)
         todo = _unsound(file, todo, how)  # another process may have mended it while this one waited
         reasons = _decode(known, file, todo, how)
-        if not listed:
+        if not listed and not _index_is(known, final):
             _tell(known, f"{final / INDEX} was damaged and is written again")
             remove(final / INDEX)
             _write_index(known, final, how)
@@ -337,7 +338,7 @@ def _index_is(known: _Files, folder: Path) -> bool:
 def _write_index(known: _Files, folder: Path, how: _How) -> None:
     images = dict(zip(known.ids, known.stamps, strict=True))
     index = {"transform": how.transform.to_json(), "versions": versions(), "images": images}
-    (folder / INDEX).write_text(json.dumps(index))
+    write_atomic(folder / INDEX, json.dumps(index).encode())
 
 
 def _alone(folder: Path) -> contextlib.AbstractContextManager[None]:
