@@ -7,11 +7,14 @@ import itertools
 import json
 
 import pytest
+import whole_records
 from test_report_robustness import CLEAN, FGSM, IMAGES, cell, corrupted, fill, long_row, record
 
 from gfnet_bench.records import Record
 from gfnet_bench.reports.base import Report
-from gfnet_bench.reports.coverage import coverage
+from gfnet_bench.reports.coverage import coverage, parts_of_sets
+from gfnet_bench.reports.filters import filters
+from gfnet_bench.reports.page import write_page
 from gfnet_bench.reports.robustness import robustness
 from gfnet_bench.reports.robustness_plots import robustness_plots
 from gfnet_bench.reports.tables import FORMATS, Table
@@ -159,6 +162,21 @@ def test_points_of_a_part_of_a_set_are_named_as_such(report, tmp_path):
     records = [seen(item, WHOLE)[0] for item in corrupted("gfnet_s", "imagenet_c", 25)]
     (errors,) = robustness_plots(Report([]), records)
     assert {row["model"] for row in errors.table.rows} == {"gfnet_s, 40 of 50,000 images"}
+
+
+def test_the_page_tells_it_where_the_record_is_shown(tmp_path):
+    store = fill(tmp_path, [seen(clean(), WHOLE), record(cell("deit_small", "imagenet", CLEAN), 32)])
+    text = write_page({"robustness": robustness(store)}, store, tmp_path / "page.html").read_text(encoding="utf-8")
+    assert text.count("<p>Part of the set: imagenet: 40 of 50,000 images.</p>") == 1
+
+
+def test_filters_and_the_paper_tell_parts_of_sets_too(tmp_path):
+    (image, arrays), (surgery, _) = whole_records.mapped(), whole_records.operated()
+    items = [(Record(r.cell, {**r.values, "expected": 500}, provenance=r.provenance), arrays) for r in (image,)]
+    report = filters(fill(tmp_path, items))
+    assert f"Part of the set: mini: {image.values['images']} of 500 images" in report.tables[-1].notes
+    whole = Record(surgery.cell, {**surgery.values, "expected": surgery.values["images"], "excluded": 0})
+    assert parts_of_sets([whole, Record(image.cell, error="ValueError: no")]) == []
 
 
 def test_what_a_note_says_of_several_rows_is_true_of_each():

@@ -161,6 +161,8 @@ def _summary(
     items: dict[str, Item], plans: Plans, lacking: dict[str, str], store: Store, suite: str
 ) -> list[dict[str, Any]]:
     """For each item how much of it is measured, why the rest is not, and what would fill it."""
+    from gfnet_bench.reports.coverage import parts_of_sets
+
     lines = []
     for name, item in items.items():
         records = {cell: store.find(cell) for cell in plans[name]}
@@ -168,6 +170,7 @@ def _summary(
         gone = [cell for cell, record in records.items() if record is None]
         reasons = [lacking[d] for cell in gone if (d := cell.settings.get("dataset")) in lacking]
         reasons += [error for error in failed if error]
+        reasons += parts_of_sets(record for record in records.values() if record is not None)
         reasons += [item.without] if suite == "mini" and item.without else []
         lines.append(
             {

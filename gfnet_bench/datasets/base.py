@@ -148,11 +148,13 @@ class Chosen:
         spec: the data set.
         name: what the files are called together, `imagenet_c_fog_3`.
         items: the files.
+        available: where a limit drew from a set that is not whole, how many there were and how many it should have.
     """
 
     spec: DatasetSpec
     name: str
     items: Items
+    available: tuple[int, int] | None = None
 
     def data_sha256(self, most_bytes: int | None = None, progress: bool = False) -> str | None:
         """What decides the right answers, contents of the files included; None if too much would have to be read."""
@@ -194,9 +196,11 @@ def chosen_files(
     items = spec.find(data_dirs, Corruption(*corruption) if corruption else None)
     if not items.ids:
         raise GfnetBenchError(f"{spec.name}: expected {spec.images} images, found none in its folders")
+    there = len(items.ids)
     if limit is not None:
         items = items.select(choose(items.ids, items.labels.tolist(), limit, seed))
-    return Chosen(spec, "_".join((spec.source.name, *map(str, corruption or ()))), items)
+    available = (there, spec.images) if limit is not None and there < spec.images else None
+    return Chosen(spec, "_".join((spec.source.name, *map(str, corruption or ()))), items, available)
 
 
 def load_images(
@@ -257,6 +261,7 @@ def load_images(
         tuple(spec.answers(image) for image in ids) if spec.answers else None,
         spec.images if limit is None else min(limit, spec.images),
         chosen.data_sha256(progress=progress),
+        chosen.available,
     )
 
 

@@ -58,6 +58,7 @@ class Images:
         answers: the right answers of each image where there may be several.
         expected: how many the whole set has, or the limit if that is fewer; None where nobody knows.
         data_sha256: of everything that decides the right answers, see `contents.data_sha256`.
+        available: where a limit drew from a set that is not whole, how many there were and how many it should have.
     """
 
     pixels: Any
@@ -69,6 +70,7 @@ class Images:
     answers: tuple[tuple[int, ...], ...] | None = None
     expected: int | None = None
     data_sha256: str | None = None
+    available: tuple[int, int] | None = None
 
     @cached_property
     def fingerprint(self) -> str:
@@ -89,6 +91,7 @@ class Images:
             self.classes,
             tuple(self.answers[r] for r in rows) if self.answers is not None else None,
             self.expected,
+            available=self.available,
         )
 
     def __len__(self) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from gfnet_bench.records import Record, canonical_json
@@ -50,6 +50,16 @@ def coverage(records: Sequence[Record]) -> Coverage:
         unreadable[key] = max(unreadable.get(key, 0), one.unreadable)
     least = min(each, key=lambda one: (one.complete, one.images / one.expected if one.expected else 0.0))
     return least._replace(unreadable=sum(unreadable.values()))
+
+
+def parts_of_sets(records: Iterable[Record]) -> list[str]:
+    """A sentence for each data set of which some passes saw a part, about the least of them."""
+    by_set: dict[str, list[Record]] = {}
+    for record in records:
+        if record.error is None and "images" in record.values and "dataset" in record.cell.settings:
+            by_set.setdefault(record.cell.settings["dataset"], []).append(record)
+    seen = {name: coverage(those) for name, those in by_set.items()}
+    return [f"Part of the set: {name}: {one.text}" for name, one in seen.items() if not one.complete]
 
 
 def _of(record: Record) -> Coverage:

@@ -13,6 +13,7 @@ from gfnet_bench.records import Record, Store
 from gfnet_bench.reports import filter_figures, intervals, surgery_figures
 from gfnet_bench.reports.base import REPORTS, Figure, Report, absent, choose
 from gfnet_bench.reports.consistent import consistent
+from gfnet_bench.reports.coverage import parts_of_sets
 from gfnet_bench.reports.filter_results import NO_STRUCTURE, HeatMap, Layer, Network, Surgery, read
 from gfnet_bench.reports.tables import RECORDS, Column, Row, Table, data_columns, names_of
 
@@ -57,14 +58,14 @@ def filters(
         start = "start with: gfnet-bench filters --model gfnet_mini"
         raise absent("filters", store, ", ".join(unknown), [r.cell.model for r in own], start)
     problems = [f"No records of {', '.join(unknown)}.", *problems] if unknown else problems
-    notes = [*found.gaps, *doubts, *problems]
+    notes = [*found.gaps, *parts_of_sets(shown), *doubts, *problems]
     tables = [
         _layers(found.networks, notes if found.networks else []),
         *(_together(s) for s in found.surgeries),
         *_heatmaps(found.heatmaps),
     ]
     if not found.networks and notes:
-        tables.append(Table("filters_gaps", "Filters: not measured", [Column("reason", "Reason")], [], notes))
+        tables.append(Table("filters_gaps", "Filters: what to know", [Column("reason", "Reason")], [], notes))
     drawings: list[Figure] = []
     for network in found.networks:
         _check(network, layers, channels)

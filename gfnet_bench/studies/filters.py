@@ -217,7 +217,6 @@ class Bench(robustness.Bench):
     def _heatmap(self, cell: Cell) -> Outcome:
         import numpy as np
 
-        from gfnet_bench.metrics import ids_sha256
         from gfnet_bench.spectra import noise_frequencies
 
         s = cell.settings
@@ -242,10 +241,7 @@ class Bench(robustness.Bench):
         provenance = {
             **self._about(model),
             "batch_size": self.batch_size,
-            "data_sha256": images.data_sha256,
-            "data_fingerprint": images.fingerprint,
-            "ids_sha256": ids_sha256(images.ids),
-            "excluded": [list(pair) for pair in images.excluded],
+            **robustness.about_images(images),
         }
         arrays = {"frequencies": everything[chosen].astype(np.int16), "wrong": wrong.astype(np.int32)}
         return Outcome(values, arrays, provenance)

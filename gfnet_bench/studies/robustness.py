@@ -369,12 +369,22 @@ class Bench:
             "weights_sha256": model.weights_sha256,
             "weights_source": model.weights_source,
             "weights_key": model.weights_key,
-            "data_sha256": images.data_sha256,
-            "data_fingerprint": images.fingerprint,
-            "ids_sha256": metrics.ids_sha256(images.ids),
-            "excluded": [list(pair) for pair in images.excluded],
+            **about_images(images),
         }
         return Outcome(values, metrics.to_arrays(predictions, images.answers), provenance)
+
+
+def about_images(images: Images) -> dict[str, Any]:
+    """Provenance: which images were scored, and which are missing."""
+    from gfnet_bench.metrics import ids_sha256
+
+    return {
+        "data_sha256": images.data_sha256,
+        "data_fingerprint": images.fingerprint,
+        "ids_sha256": ids_sha256(images.ids),
+        "excluded": [list(pair) for pair in images.excluded],
+        **({"available": list(images.available)} if images.available else {}),
+    }
 
 
 def check_classes(found: int, cell: Cell) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gfnet_bench.records import Record, canonical_json
+from gfnet_bench.reports.coverage import parts_of_sets
 from gfnet_bench.reports.differences import departures
 from gfnet_bench.reports.page.html import anchor, definitions, esc, tag
 
@@ -82,6 +83,7 @@ class Provenance:
         parts += [tag("h4", "Settings") + definitions({"protocol": cell.protocol, **cell.settings})]
         if differs := departures(cell.settings):
             parts.append(tag("p", f"Not as in the paper: {esc('; '.join(reason.sentence for reason in differs))}."))
+        parts += [tag("p", esc(f"{sentence}.")) for sentence in parts_of_sets([record])]
         about = {"record": f"{cell.path.as_posix()}", "cell sha256": cell.sha256}
         about |= {"arrays": ", ".join(record.artifacts)} if record.artifacts else {}
         environment = tag("p", f'<a href="#environment-{number}">Environment {number}</a>: versions, machine, commit')
