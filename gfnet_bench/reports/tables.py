@@ -237,7 +237,13 @@ def _field(value: Any) -> Any:
 def _json(rows: Sequence[Row], columns: Sequence[Column]) -> str:
     names, lines = _plain(rows, columns)
     plain = [dict(zip(names, line, strict=True)) for line in lines]
-    return json.dumps(plain, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    return _json_text(plain)
+
+
+def _json_text(content: Any) -> str:
+    """JSON as it is read best: characters as they are, but for those that a terminal would obey."""
+    text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
+    return "".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text) + "\n"
 
 
 _LATEX_WIDTH = 95
@@ -334,7 +340,7 @@ def _framed_markdown(table: Table, body: str) -> str:
 
 def _framed_json(table: Table, body: str) -> str:
     content = {"name": table.name, "title": table.title, "notes": list(table.notes), "rows": json.loads(body)}
-    return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+    return _json_text(content)
 
 
 def _framed_latex(table: Table, body: str) -> str:
