@@ -67,6 +67,8 @@ def plan(
     store: Store,
     overwrite: str = "failed",
     inputs: Callable[[Record], Inputs] | None = None,
+    *,
+    progress: bool = False,
 ) -> Plan:
     """Decide which cells still want measuring.
 
@@ -76,13 +78,14 @@ def plan(
         overwrite: `never` keeps failures too, `failed` measures those again, `always` measures everything again.
         inputs: what a record's cell would be measured on now, where it rests on images or weights: a record that was
             measured on others is measured again. What cannot be told is kept, with a note.
+        progress: a bar on stderr, where that takes long.
 
     Raises:
         GfnetBenchError: if records were measured on other images or weights and none may be measured again.
     """
     done, to_do = [], []
     found = _Compared(inputs)
-    for cell in cells:
+    for cell in tqdm(cells, "comparing with what is there", unit="cell", delay=2, leave=False, disable=not progress):
         record = None if overwrite == "always" else store.find(cell)
         again = record is None or (overwrite == "failed" and record.error is not None)
         if record is None or again or (record.error is None and not found.holds(record)):
@@ -221,7 +224,7 @@ def run_together(
     Returns:
         See `run`. Cells that were measured together share their time equally.
     """
-    kept, to_do, notes = plan(cells, store, overwrite, inputs)
+    kept, to_do, notes = plan(cells, store, overwrite, inputs, progress=progress)
     for note in notes:
         tqdm.write(note, file=sys.stderr)
     store.prepare(to_do)

@@ -369,6 +369,7 @@ SHAPES = {
     "gaps": npz(**{**A, "nll": np.where(np.arange(12) == 3, np.nan, A["nll"]).astype(np.float32)}),
     "no end": npz(**{**A, "nll": np.full(12, np.inf, np.float32)}),
     "a class below the first": npz(**{**A, "top5": A["top5"] - 1}),
+    "a class above the last": npz(**{**A, "top5": A["top5"] + 990}),
     "confidence above one": npz(**{**A, "confidence": A["confidence"] * 2}),
     "other predictions": npz(**{**A, "top5": A["top5"][:, ::-1]}),
     "other labels": npz(**{**A, "labels": A["labels"][::-1]}),

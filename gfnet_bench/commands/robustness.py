@@ -158,7 +158,7 @@ def _measure(
     from gfnet_bench.reports.robustness import robustness as table3
     from gfnet_bench.studies.robustness import missing, together
 
-    to_do = runner.plan(cells, store, arguments.overwrite, bench.inputs).to_do
+    to_do = runner.plan(cells, store, arguments.overwrite, bench.inputs, progress=bench.progress).to_do
     store.prepare(to_do)  # before weights are loaded
     lacking = missing(to_do, bench)
     for sentence in lacking:

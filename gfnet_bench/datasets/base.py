@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from gfnet_bench.catalog import Transform
 from gfnet_bench.datasets.image_files import printable, reason
-from gfnet_bench.datasets.images import Images, choose
+from gfnet_bench.datasets.images import Images, choose, fingerprint
 from gfnet_bench.errors import GfnetBenchError, UsageError
 from gfnet_bench.registry import Registry
 
 if TYPE_CHECKING:
+    import os
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -156,27 +159,28 @@ class Chosen:
     items: Items
     available: tuple[int, int] | None = None
 
+    @cached_property
+    def statuses(self) -> dict[Path, os.stat_result | None]:
+        """Size and times of the files."""
+        from gfnet_bench.datasets.contents import statuses
+
+        return statuses(self.items.paths)
+
     def data_sha256(self, most_bytes: int | None = None, progress: bool = False) -> str | None:
         """What decides the right answers, contents of the files included; None if too much would have to be read."""
         from gfnet_bench.datasets.contents import data_sha256, hashes
 
-        contents = hashes(self.name, self.items.paths, most_bytes=most_bytes, progress=progress)
+        contents = hashes(self.name, self.statuses, most_bytes=most_bytes, progress=progress)
         classes = self.spec.classes() if self.spec.classes else None
         return data_sha256(self.items, contents, classes, self.spec.answers) if contents else None
 
     def fingerprint(self, left_out: Collection[str]) -> str:
         """`Images.fingerprint` of these files, those left out that could not be read."""
-        from gfnet_bench.datasets.images import fingerprint
-        from gfnet_bench.datasets.prepared import sizes
-
-        inside = self.spec.source.pixels
-        size = (
-            list(sizes(self.items.paths))
-            if inside is None
-            else [inside(self.items.ids[:1]).nbytes] * len(self.items.ids)
-        )
-        rows = zip(self.items.ids, self.items.labels.tolist(), size, strict=True)
-        return fingerprint(row for row in rows if row[0] not in left_out)
+        ids, labels, pixels = self.items.ids, self.items.labels.tolist(), self.spec.source.pixels
+        sizes = [status.st_size if (status := self.statuses[path]) else 0 for path in self.items.paths]
+        if pixels is not None:
+            sizes = [pixels(ids[:1]).nbytes] * len(ids)
+        return fingerprint(row for row in zip(ids, labels, sizes, strict=True) if row[0] not in left_out)
 
 
 def chosen_files(

@@ -8,7 +8,7 @@ import os
 import struct
 import time
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,7 +31,7 @@ _KEPT = 4
 
 def data_sha256(
     items: Items,
-    contents: Sequence[str],
+    contents: Mapping[Path, str],
     classes: Sequence[int] | None,
     answers: Callable[[str], tuple[int, ...]] | None,
 ) -> str:
@@ -39,61 +39,68 @@ def data_sha256(
 
     Args:
         items: the files, with labels and ids.
-        contents: what each holds, from `hashes`.
+        contents: what each of the files holds, from `hashes`.
         classes: the class indices that count; None if all do.
         answers: the right answers of an image, where it may have several.
     """
     digest = hashlib.sha256(f"{classes}\n".encode())
-    for image, label, content in zip(items.ids, items.labels.tolist(), contents, strict=True):
-        digest.update(f"{image}\t{label}\t{content}\t{answers(image) if answers else ''}\n".encode())
+    for image, label, path in zip(items.ids, items.labels.tolist(), items.paths, strict=True):
+        right = answers(image) if answers else ""
+        digest.update(f"{image}\t{label}\t{contents[path]}\t{right}\n".encode())
     return digest.hexdigest()
 
 
-def hashes(name: str, paths: Sequence[Path], *, most_bytes: int | None = None, progress: bool = False) -> list[str]:
+def statuses(paths: Sequence[Path]) -> dict[Path, os.stat_result | None]:
+    """Size and times of each file, None where there is no file; nothing is read."""
+    return {path: _status(path) for path in dict.fromkeys(paths)}
+
+
+def _status(path: Path) -> os.stat_result | None:
+    try:
+        return file_status(path)
+    except BadFile:
+        return None
+
+
+def hashes(
+    name: str, files: Mapping[Path, os.stat_result | None], *, most_bytes: int | None = None, progress: bool = False
+) -> dict[Path, str] | None:
     """A hash of the contents of each file; what cannot be read is a dash.
 
     Args:
         name: what the files are called together, `imagenet`; names the file of notes.
-        paths: the files.
+        files: as `statuses` found them.
         most_bytes: do not read more than this.
         progress: show a bar on stderr where it takes long.
 
     Returns:
-        One a file; nothing if more would have to be read than may be.
+        None if more would have to be read than may be.
     """
     notes = _Notes(download.cache_dir() / "contents" / f"{name}.notes")
-    stamps = {path: _stamp(path) for path in dict.fromkeys(paths)}
-    unknown = {path: stamp for path, stamp in stamps.items() if stamp and stamp.key not in notes.known}
-    if most_bytes is not None and sum(stamp.size for stamp in unknown.values()) > most_bytes:
-        return []
-    fresh: dict[bytes, bytes] = {}
-    for path, stamp in tqdm(unknown.items(), f"hashing {name}", unit="img", delay=2, leave=False, disable=not progress):
-        with contextlib.suppress(BadFile):
-            fresh[stamp.key] = hashlib.sha256(read_file(path)).digest()[:16]
-    notes.add({stamp.key: fresh[stamp.key] for stamp in unknown.values() if stamp.settled and stamp.key in fresh})
-    known = notes.known | fresh
-    found = {path: known[stamp.key].hex() if stamp and stamp.key in known else "-" for path, stamp in stamps.items()}
-    return [found[path] for path in paths]
-
-
-class _Stamp:
-    """A file as it is found: it is believed unchanged as long as nothing of this changes."""
-
-    def __init__(self, path: Path, status: os.stat_result) -> None:
-        self.size = status.st_size
-        # The time of the last change of the inode cannot be set back, as that of the contents can.
-        times = status.st_mtime_ns, status.st_ctime_ns
-        self.settled = time.time_ns() - max(times) > TICK
-        self.key = hashlib.sha256(f"{path.absolute()}\t{self.size}\t{times}".encode(errors="surrogateescape")).digest()[
-            :16
-        ]
-
-
-def _stamp(path: Path) -> _Stamp | None:
-    try:
-        return _Stamp(path, file_status(path))
-    except BadFile:
+    keys = {path: _key(path, status) for path, status in files.items() if status}
+    unknown = {path: status for path, status in files.items() if status and keys[path] not in notes.known}
+    if most_bytes is not None and sum(status.st_size for status in unknown.values()) > most_bytes:
         return None
+    fresh: dict[bytes, bytes] = {}
+    for path in tqdm(unknown, f"hashing {name}", unit="img", delay=2, leave=False, disable=not progress):
+        with contextlib.suppress(BadFile):
+            fresh[keys[path]] = hashlib.sha256(read_file(path)).digest()[:16]
+    settled = (keys[path] for path, status in unknown.items() if time.time_ns() - max(_times(status)) > TICK)
+    known = notes.known | fresh
+    notes.add({key: fresh[key] for key in settled if key in fresh})
+    return {path: known[keys[path]].hex() if keys.get(path) in known else "-" for path in files}
+
+
+def _key(path: Path, status: os.stat_result) -> bytes:
+    """A file as it is found: it is believed unchanged as long as nothing of this changes."""
+    folder = "" if path.is_absolute() else f"{Path.cwd()}/"
+    text = f"{folder}{path}\t{status.st_size}\t{_times(status)}"
+    return hashlib.sha256(text.encode(errors="surrogateescape")).digest()[:16]
+
+
+def _times(status: os.stat_result) -> tuple[int, int]:
+    """Of the last change of contents and of inode; that of the inode cannot be set back."""
+    return status.st_mtime_ns, status.st_ctime_ns
 
 
 class _Notes:

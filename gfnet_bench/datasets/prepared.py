@@ -145,16 +145,8 @@ def load(
     _report(files, ids, reasons)
     row_of = dict(zip(there, rows.tolist(), strict=True))
     rows = np.array([row_of[n] for n in kept.tolist()], dtype=np.int64)
-    return Read(Rows(file, rows), kept, _sizes(stamps, len(ids)), reasons)
-
-
-def sizes(paths: Sequence[Path]) -> NDArray[np.int64]:
-    """(n,) bytes of each file, 0 where there is no file."""
-    return _sizes(_stamps(paths)[0], len(paths))
-
-
-def _sizes(stamps: dict[int, Stamp], count: int) -> NDArray[np.int64]:
-    return np.array([stamps[n][0] if n in stamps else 0 for n in range(count)], dtype=np.int64)
+    sizes = np.array([stamps[n][0] if n in stamps else 0 for n in range(len(ids))], dtype=np.int64)
+    return Read(Rows(file, rows), kept, sizes, reasons)
 
 
 def _stamps(paths: Sequence[Path]) -> tuple[dict[int, Stamp], Reasons]:

@@ -72,11 +72,12 @@ def check_values(settings: Mapping[str, Any], values: Mapping[str, Any]) -> Besi
     check(values, {**VALUES, **({"real": SHARE} if has_answers else {})})
     check(values, {"images": whole(1, settings["limit"] or MOST_IMAGES)})
     n = "n" if has_answers else values["images"]  # images without an answer are among the predictions alone
+    last = 9 if settings["dataset"].startswith("mini") else 999
     arrays = {
-        "top5": Array("i2", (n, "k"), 0),
+        "top5": Array("i2", (n, "k"), 0, last),
         "confidence": Array("f4", (n,), 0, 1 + ROUNDING),
         "nll": Array("f4", (n,), 0),
-        "labels": Array("i2", (n,), 0),
+        "labels": Array("i2", (n,), 0, last),
         **({"real": Array("i1", (n,), -1, 1)} if has_answers else {}),
     }
     return Beside(arrays, _scores)
