@@ -307,6 +307,7 @@ def _record_files(folder: Path, problems: list[str]) -> Iterator[Path]:
         except (FileNotFoundError, NotADirectoryError):
             return []
         except OSError as error:
+            acquit(error)
             problems.append(f"{shown(folder)}: expected a folder of records, {_reason(error)}; they are left out.")
             return []
 
