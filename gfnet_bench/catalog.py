@@ -260,8 +260,8 @@ def _match_timm(pattern: str) -> list[str]:
 def _in_timm(name: str) -> bool:
     import timm
 
-    architecture, _, tag = name.partition(".")
-    return timm.is_model(architecture) and (not tag or timm.is_model_pretrained(name))
+    architecture, dot, tag = name.partition(".")
+    return timm.is_model(architecture) and (not dot or (bool(tag) and timm.is_model_pretrained(name)))
 
 
 @dataclass(frozen=True)

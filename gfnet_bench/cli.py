@@ -87,7 +87,7 @@ def _run(argv: Sequence[str]) -> int:
 
 
 def _complain(text: str, status: int) -> int:
-    print(f"gfnet-bench: {terminal.shortened(text, 4000)}", file=sys.stderr)
+    print(f"gfnet-bench: {terminal.one_line(terminal.shortened(text, 4000))}", file=sys.stderr)
     return status
 
 

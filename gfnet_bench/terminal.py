@@ -21,6 +21,11 @@ def visible(text: str) -> str:
     return _UNPRINTABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
+def one_line(text: str) -> str:
+    """`text` in one line, whatever the names in it hold."""
+    return text.rstrip("\n").replace("\n", r"\n")
+
+
 def shortened(text: str, most: int = 1000) -> str:
     """`text` without its middle if it is too long for a message."""
     return text if len(text) <= most else f"{text[: most // 2]} ... {text[-most // 4 :]}"

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from gfnet_bench.errors import GfnetBenchError, UsageError, about
-from gfnet_bench.terminal import shortened
+from gfnet_bench.terminal import one_line, shortened
 
 MOST_PIXELS = 16384
 """A side of an image; beyond that even the sizes of tensors overflow."""
@@ -305,4 +305,4 @@ def paragraph(head: str, text: str) -> str:
 
 def note(text: str) -> None:
     """A line for people, on stderr: stdout is for results."""
-    print(text, file=sys.stderr)
+    print(one_line(shortened(text, 2000)), file=sys.stderr)

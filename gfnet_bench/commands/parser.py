@@ -6,13 +6,14 @@ import argparse
 import difflib
 import itertools
 import json
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 from gfnet_bench.errors import UsageError
-from gfnet_bench.terminal import shortened
+from gfnet_bench.terminal import one_line, shortened
 
 LONGEST_CONFIG = 1 << 20
 """Bytes; what is longer is no file of options, and may have no end."""
@@ -35,7 +36,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """End with status 2."""
-        self.exit(2, f"gfnet-bench: {shortened(message)}; {self.prog} --help shows what there is\n")
+        self.exit(2, f"gfnet-bench: {one_line(shortened(message))}; {self.prog} --help shows what there is\n")
 
     def hint(self, option: str) -> str:
         """The end of a message about an option that there is not."""
@@ -96,7 +97,10 @@ def parse(parser: argparse.ArgumentParser, words: Sequence[str]) -> argparse.Nam
 
 def _object_in(file: Path) -> dict[str, Any]:
     try:
-        with file.open("rb") as stream:
+        handle = os.open(file, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))  # no wait for a pipe that nobody fills
+        with open(handle, "rb") as stream:  # noqa: PTH123  # a handle
+            if hasattr(os, "O_NONBLOCK"):
+                os.set_blocking(handle, True)
             text = stream.read(LONGEST_CONFIG + 1)
         if len(text) > LONGEST_CONFIG:
             raise ValueError(f"more than {LONGEST_CONFIG} bytes")

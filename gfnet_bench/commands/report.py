@@ -137,7 +137,7 @@ def _draw(arguments: argparse.Namespace, store: Store) -> dict[str, Report]:
                 raise
             reasons.append(str(error))
     if not found:
-        raise MissingError("\n".join(reasons))
+        raise MissingError("; ".join(reasons))
     return found
 
 

@@ -10,28 +10,30 @@ from timm.models import PretrainedCfg, resolve_pretrained_cfg
 from gfnet_bench.catalog import Weights, find_spec, source_of
 from gfnet_bench.checksum import sha256_of
 from gfnet_bench.download import cache_dir, fetch
+from gfnet_bench.errors import MissingError
 from gfnet_bench.models.baselines import cached_weights
 
 __all__ = ["fetch_weights", "sha256_of"]
 
 
-def absent_weights(name: str) -> str | None:
-    """The sentence that a model's weights are not on this machine yet, or None where they are; without a network."""
+def to_fetch(name: str) -> str | None:
+    """Where the weights of a model would be fetched from; None where they are on this machine. Needs no network.
+
+    Raises:
+        MissingError: if they are not, and are nowhere.
+    """
     spec = find_spec(name)
     source, place = source_of(spec.timm_name)
-    where: object
     if spec.weights is not None:
-        where = spec.weights.urls[0] if spec.weights.urls else None
-        there = where is None or kept_at(spec.weights).is_file()
-    elif source == "local-dir":
-        there, where = True, None  # loading it tells what the folder lacks
-    else:
-        cfg = resolve_pretrained_cfg(spec.timm_name) if source is None else PretrainedCfg(hf_hub_id=place)
-        where = (cfg.hf_hub_id and f"{ENDPOINT}/{cfg.hf_hub_id}") or cfg.url
-        there = cached_weights(cfg) is not None
-        if not where:
-            return f"{name}: timm has no weights for it; pass your own with --checkpoint PATH."
-    return None if there else f"{name}: its weights are not on this machine; a run fetches them from {where}"
+        return None if not spec.weights.urls or kept_at(spec.weights).is_file() else spec.weights.urls[0]
+    if source == "local-dir":  # loading it tells what the folder lacks
+        return None
+    cfg = PretrainedCfg(hf_hub_id=place) if source else resolve_pretrained_cfg(spec.timm_name)
+    if cached_weights(cfg) is not None:
+        return None
+    if not cfg.hf_hub_id and not cfg.url:
+        raise MissingError(f"{name}: timm has no weights for it; pass your own with --checkpoint PATH.")
+    return f"{ENDPOINT}/{cfg.hf_hub_id}" if cfg.hf_hub_id else str(cfg.url)
 
 
 def fetch_weights(weights: Weights, name: str, *, progress: bool = True) -> Path:

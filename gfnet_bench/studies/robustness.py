@@ -472,11 +472,23 @@ def absent_sets(cells: Sequence[Cell], data_dirs: Sequence[Path]) -> dict[str, s
 
 def absent(cells: Sequence[Cell], data_dirs: Sequence[Path]) -> list[str]:
     """What of data and weights these cells lack here, a sentence each; nothing is loaded, and nothing is fetched."""
-    from gfnet_bench.models.weights import absent_weights
+    from urllib.parse import urlsplit
 
-    models = dict.fromkeys(cell.model for cell in cells if cell.settings.get("checkpoint", "") is None)
-    sentences = [*absent_sets(cells, data_dirs).values(), *map(absent_weights, models)]
-    return list(dict.fromkeys(sentence for sentence in sentences if sentence))
+    from gfnet_bench.models.weights import to_fetch
+
+    sentences = list(absent_sets(cells, data_dirs).values())
+    hosts: dict[str, list[str]] = {}
+    for model in dict.fromkeys(cell.model for cell in cells if cell.settings.get("checkpoint", "") is None):
+        try:
+            if address := to_fetch(model):
+                hosts.setdefault(urlsplit(address).netloc, []).append(model)
+        except MissingError as error:
+            sentences.append(str(error))
+    sentences += [
+        f"weights of {', '.join(models)}: not here yet; a run fetches them from {host}"
+        for host, models in hosts.items()
+    ]
+    return list(dict.fromkeys(sentences))
 
 
 def missing(cells: Sequence[Cell], bench: Bench) -> list[str]:

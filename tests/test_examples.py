@@ -1,0 +1,100 @@
+"""Every command that help, README and the other documents show, run as it stands; dry, where it would take long."""
+
+import re
+import shlex
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from gfnet_bench.cli import COMMANDS, main, parser
+from gfnet_bench.cli import EXAMPLES as TOP
+from gfnet_bench.studies.paper import ITEMS
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCUMENTS = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "results" / "README.md",
+    *(ROOT / "gfnet_bench").rglob("*.md"),
+]
+DRY = [command.NAME for command in COMMANDS if "--dry-run" in parser()._actions[-1].choices[command.NAME].format_help()]
+
+
+def commands(text):
+    """The command lines in a text: on lines of their own, a remark after two spaces apart, or in backticks.
+
+    The mere name of a command in backticks is no example.
+    """
+    lines = re.findall(r"^ *(?:.*\$ )?(gfnet-bench [a-z].*?)(?:  .*| > .*| +#.*)?$", text, re.MULTILINE)
+    return [" ".join(line.split()) for line in [*lines, *re.findall(r"`(gfnet-bench [a-z-]+ [^`\n]*)`", text)]]
+
+
+def option_table():
+    """README's table of options, each as an addition to the command it is about."""
+    table = re.search(r"\| option \| for \|\n.*?\n\n", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)[0]
+    for row in table.strip().splitlines()[2:]:
+        for words in re.findall(r"`(-[^`]*)`", row.split("|")[1]):
+            model = "" if words.startswith("--model") else "--model gfnet_s "
+            yield f"gfnet-bench robustness {model}{words}"
+
+
+SHOWN = {
+    *commands(TOP),
+    *(line for command in COMMANDS for line in commands(command.EXAMPLES)),
+    *(line for document in DOCUMENTS for line in commands(document.read_text(encoding="utf-8"))),
+    *(ITEMS[name].fill for name in ITEMS if ITEMS[name].fill),
+    *option_table(),
+}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder with what the examples name: photographs, weights, and records of a few small runs."""
+    folder = tmp_path_factory.mktemp("place")
+    (folder / "val").mkdir()
+    noise = np.random.default_rng(0).integers(0, 256, (240, 320, 3), dtype=np.uint8)
+    for file in (folder / "val" / "a.jpg", folder / "photo.jpg"):
+        Image.fromarray(noise).save(file)
+    shutil.copytree(folder / "val", folder / "photos")
+    (folder / "my.pth").write_bytes(b"weights")
+    for name in ("robustness/gfnet_mini", "complexity/depthwise_conv"):
+        shutil.copytree(ROOT / "results" / "records" / name, folder / "results" / "records" / name)
+    shutil.copytree(folder / "results", folder / "other" / "results")
+    return folder
+
+
+def test_there_are_examples_of_every_command():
+    assert {line.split()[1] for line in SHOWN} == {command.NAME for command in COMMANDS}
+    assert all("gfnet-bench" in command.EXAMPLES for command in COMMANDS) and len(SHOWN) > 60
+
+
+@pytest.mark.parametrize("line", sorted(SHOWN))
+def test_an_example_does_what_it_says(line, place, monkeypatch, capsys):
+    monkeypatch.chdir(place)
+    monkeypatch.setenv("GFNET_BENCH_CACHE", "cache")
+    for name in ("http_proxy", "https_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")  # nothing listens there
+    words = shlex.split(line)[1:]
+    if not torch.cuda.is_available():
+        words = ["cpu" if word == "cuda" else word for word in words]
+    if words[0] in DRY and "--preview" not in words and words[:2] != ["data", "status"]:
+        words.append("--dry-run")
+    # What takes long and is tested elsewhere.
+    monkeypatch.setattr(
+        "gfnet_bench.attacks.checks.check", lambda *a, **k: [SimpleNamespace(name="", passed=True, detail="")]
+    )
+    monkeypatch.setattr("gfnet_bench.studies.contact_sheet.draw", lambda *a, **k: None)
+    status = main(words)
+    out, err = capsys.readouterr()
+    assert status in (0, 1)
+    if status == 1:
+        assert re.search(r"expected|not here yet|not on this machine|no weights at", err + out), (
+            "an example fails without a reason"
+        )
+    else:
+        assert out or "wrote" in err
