@@ -82,6 +82,34 @@ def test_every_nesting_under_every_prefix_is_read(source: Net, tmp_path: Path) -
     assert not failed
 
 
+@pytest.mark.parametrize("prefix", ["backbone.", "encoder.net.", "vit.", "x.y.z.", "_forward_module.module.", "m."])
+def test_any_prefix_that_the_network_has_not_is_dropped(source: Net, tmp_path: Path, prefix: str) -> None:
+    state = source.state_dict()
+    assert same(loaded(tmp_path / "weights.pth", {prefix + name: value for name, value in state.items()})[0], state)
+
+
+@pytest.mark.parametrize("part", ["module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"])
+def test_parts_of_a_network_may_be_wrapped(source: Net, tmp_path: Path, part: str) -> None:
+    state = source.state_dict()
+    wrapped = {name.replace("block.", f"block.{part}."): value for name, value in state.items()}
+    wrapped = {name.replace("block", f"{part}.block"): value for name, value in wrapped.items()}
+    assert same(loaded(tmp_path / "weights.pth", {"model": wrapped})[0], state)
+
+
+def test_a_network_whose_own_names_look_wrapped(tmp_path: Path) -> None:
+    class Wrapped(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.module = nn.ModuleDict({"model": nn.Linear(2, 2)})
+
+    state = Wrapped().state_dict()
+    for prefix in ("", "module.", "model.", "_orig_mod.module."):
+        torch.save({prefix + name: value for name, value in state.items()}, tmp_path / "weights.pth")
+        target = Wrapped()
+        load_weights(target, tmp_path / "weights.pth", "wrapped")
+        assert same(target, state), prefix
+
+
 def test_what_torchs_own_wrappers_save_is_read(source: Net, tmp_path: Path) -> None:
     def compiled(net: nn.Module) -> nn.Module:
         return torch.compile(net)  # type: ignore[return-value]

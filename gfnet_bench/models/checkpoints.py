@@ -6,7 +6,7 @@ import functools
 import re
 import sys
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +24,10 @@ StateDict = dict[str, Tensor]
 _USUAL = ("model", "state_dict", "model_state_dict")
 _AVERAGED = re.compile(r"(^|[._])(ema|swa|avg|averaged?|shadow)([._]|$)|n_averaged", re.IGNORECASE)
 
-# What DataParallel, torch.compile, AveragedModel and training frameworks put before the names of a whole network, and
-# what some of them put anywhere.
-_WRAPPERS = re.compile(r"(module|model|net|network|_orig_mod|.*ema.*|student|teacher)$")
-_INSIDE = re.compile(r"(?:(?<=\.)|^)(_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
+# What DataParallel, AveragedModel and training frameworks put before the names of a whole network, and what
+# torch.compile and others, which may wrap any part of one, put anywhere.
+_WRAPPERS = re.compile(r"(module|model|net|network|.*ema.*|student|teacher)$")
+_ANYWHERE = {"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"}
 
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _COUNTER = "num_batches_tracked"
@@ -48,7 +48,7 @@ def read_checkpoint(path: Path, key: str | None = None) -> StateDict:
         UsageError: if it has nothing under `key`.
         GfnetBenchError: if it holds something else; a file with code in it is not run.
     """
-    *_, tensors = _unwrapped(next(iter(_weights(path, key).values())))
+    *_, tensors = _unwrapped(next(iter(_weights(path, key).values())), ())
     return tensors
 
 
@@ -97,7 +97,7 @@ def _say(text: str) -> None:
 def _fit(net: nn.Module, stored: StateDict) -> StateDict | str:
     """The network's own tensors among those stored, or why they are not."""
     problem = ""
-    for form in _unwrapped(stored):  # timm's functions know some prefixes, and wait for them
+    for form in _unwrapped(stored, net.state_dict()):  # timm's functions know some prefixes, and wait for them
         tensors = _adapted(net, form)
         problem = _mismatch(net, form, tensors)
         if not problem:
@@ -156,14 +156,30 @@ def _kind(content: object) -> str:
     return f"the keys {few([str(key) for key in content])}{pickled}"
 
 
-def _unwrapped(tensors: StateDict) -> Iterator[StateDict]:
-    """The tensors as they are called in the file, then without what wrappers put between their names, and before."""
+def _unwrapped(tensors: StateDict, own: Collection[str]) -> Iterator[StateDict]:
+    """The tensors as they are called in the file, then without what wrappers put between their names, and before.
+
+    Args:
+        tensors: as they are called in the file.
+        own: the names of the network they are for, as far as it is known; a part of those is never taken for a wrapper.
+    """
     yield tensors
-    inside = {_INSIDE.sub("", k): v for k, v in tensors.items() if k.rpartition(".")[2] != "n_averaged"}
+    known = {part for name in own for part in name.split(".")}
+    between = (_ANYWHERE | {"module"} if own else _ANYWHERE) - known
+    inside = {
+        ".".join(part for part in name.split(".") if part not in between): value
+        for name, value in tensors.items()
+        if not name.endswith("n_averaged")
+    }
     if inside.keys() != tensors.keys():
         yield inside
-    while len(first := {name.partition(".")[0] for name in inside}) == 1 and _WRAPPERS.match(next(iter(first))):
+    while len(first := {name.partition(".")[0] for name in inside}) == 1:
+        part = first.pop()
+        if not _WRAPPERS.match(part) and (not own or part in known):
+            return
         inside = {name.partition(".")[2]: value for name, value in inside.items()}
+        if "" in inside:  # a whole name, and no part before others
+            return
         yield inside
 
 
