@@ -203,6 +203,13 @@ def test_several_sets_are_told_and_a_key_chooses(
             loaded(tmp_path / "several.pth", content, key)
 
 
+def test_a_key_means_what_is_right_there_before_what_is_inside(source: Net, tmp_path: Path) -> None:
+    raw = source.state_dict()
+    content = {"a_ema": {**changed(raw), "inner": changed(raw, 2.0)}}
+    assert same(loaded(tmp_path / "a.pth", content, "a_ema")[0], changed(raw))
+    assert same(loaded(tmp_path / "a.pth", content, "a_ema.inner")[0], changed(raw, 2.0))
+
+
 def test_trained_weights_come_before_averages_wherever_they_stand(source: Net, tmp_path: Path) -> None:
     raw = source.state_dict()
     averages: dict[str, Any] = {key: changed(raw) for key in ("ema", "state_dict_ema", "swa_model", "model.ema.x")}
@@ -351,6 +358,41 @@ def test_weights_for_another_patch_size_are_refused(tmp_path: Path, patch: int, 
     pattern = rf"proj\.weight: expected 24 x 3 x 16 x 16, found 24 x 3 x {patch} x {patch}, .* another size"
     with pytest.raises(GfnetBenchError, match=pattern):
         load_weights(vit(), tmp_path / "patch.pth", "vit")
+
+
+def as_openai_has_it(net: nn.Module) -> dict[str, Tensor]:
+    """A CLIP image encoder of timm, its tensors called as OpenAI called them."""
+    renamed = {
+        "blocks.": "transformer.resblocks.",
+        "norm_pre": "ln_pre",
+        "norm1": "ln_1",
+        "norm2": "ln_2",
+        "fc1": "c_fc",
+    }
+    renamed |= {"fc2": "c_proj", "qkv.": "in_proj_", "attn.proj": "attn.out_proj", "patch_embed.proj": "conv1"}
+    renamed |= {"cls_token": "class_embedding", "pos_embed": "positional_embedding", "head.weight": "proj"}
+    found = {}
+    for name, value in net.state_dict().items():
+        for ours, theirs in renamed.items():
+            name = name.replace(ours, theirs)
+        name = f"ln_post.{name[5:]}" if name.startswith("norm.") else name
+        found[f"visual.{name}"] = value.T if name == "proj" else value.squeeze()
+    del found["visual.head.bias"]
+    return found
+
+
+def clip(**options: Any) -> nn.Module:
+    return timm.create_model("vit_base_patch16_clip_224", depth=1, embed_dim=24, num_heads=3, num_classes=3, **options)
+
+
+def test_what_timm_renames_is_read_and_another_patch_size_noticed(tmp_path: Path) -> None:
+    source, target = clip(), clip()
+    torch.save(as_openai_has_it(source), tmp_path / "clip.pth")
+    load_weights(target, tmp_path / "clip.pth", "clip")
+    assert torch.equal(target.blocks[0].attn.qkv.weight, source.blocks[0].attn.qkv.weight)
+    torch.save(as_openai_has_it(clip(patch_size=32)), tmp_path / "clip.pth")
+    with pytest.raises(GfnetBenchError, match=r"expected 24 x 3 x 16 x 16, found 24 x 3 x 32 x 32, .* another size"):
+        load_weights(clip(), tmp_path / "clip.pth", "clip")
 
 
 def test_weights_for_another_image_size_are_resampled(tmp_path: Path) -> None:

@@ -96,12 +96,15 @@ def _say(text: str) -> None:
 
 def _fit(net: nn.Module, stored: StateDict) -> StateDict | str:
     """The network's own tensors among those stored, or why they are not."""
-    problem = ""
-    for form in _unwrapped(stored, net.state_dict()):  # timm's functions know some prefixes, and wait for them
+    own = _needed(net)
+    known, problem = -1, ""
+    for form in _unwrapped(stored, own):  # timm's functions know some prefixes, and wait for them
         tensors = _adapted(net, form)
-        problem = _mismatch(net, form, tensors)
-        if not problem:
-            return {key: tensors[key] for key in _needed(net) if key in tensors}
+        mismatch = _mismatch(net, form, tensors)
+        if not mismatch:
+            return {key: tensors[key] for key in own if key in tensors}
+        if len(own.keys() & tensors.keys()) >= known:  # what it is called by the most names tells most
+            known, problem = len(own.keys() & tensors.keys()), mismatch
     return problem
 
 
@@ -112,7 +115,8 @@ def _weights(path: Path, key: str | None) -> dict[str, StateDict]:
     if not any(found.values()):
         raise GfnetBenchError(f"{path}: expected tensors by name, directly or in a dictionary, found {_kind(content)}.")
     if key is not None:
-        chosen = {where: tensors for where, tensors in found.items() if f"{where}.".startswith(f"{key}.")}
+        inside = {where: tensors for where, tensors in found.items() if f"{where}.".startswith(f"{key}.")}
+        chosen = {key: found[key]} if key in found else inside
         if not chosen:
             listed = ", ".join(where for where in found if where) or "no keys, but the weights themselves"
             raise UsageError(f"--weights-key {key}: expected weights under that key in {path}, found {listed}")
@@ -253,8 +257,14 @@ def _before_resampling(net: nn.Module, key: str, stored: StateDict, adapted: Ten
     layer = net.get_submodule(key.rpartition(".")[0])
     if not isinstance(layer, (nn.Linear, nn.modules.conv._ConvNd)):
         return None
-    before = stored.get(key)
-    return before if before is not None and before.numel() != adapted.numel() else None
+    before = [stored[key]] if key in stored else [t for t in stored.values() if _is_kernel_like(t, adapted)]  # renamed
+    resampled = before and all(tensor.numel() != adapted.numel() for tensor in before)
+    return before[0] if resampled else None
+
+
+def _is_kernel_like(tensor: Tensor, other: Tensor) -> bool:
+    """Whether both are kernels of convolutions with the same channels."""
+    return tensor.ndim == other.ndim == 4 and tensor.shape[:2] == other.shape[:2]
 
 
 def _odd_kind(tensor: Tensor, own: Tensor) -> str | None:
