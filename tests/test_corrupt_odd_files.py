@@ -290,6 +290,15 @@ def test_a_sheet_never_takes_the_place_of_its_photograph(tmp_path, monkeypatch, 
         assert (tmp_path / "preview.png").read_bytes() == data
 
 
+@pytest.mark.parametrize("kind", ["folder", "fifo", "device"])
+def test_a_sheet_takes_the_place_of_nothing_but_a_file(kind, tmp_path, capsys):
+    (tmp_path / "photo.png").write_bytes(encoded(PIXELS, "PNG"))
+    sheet = tmp_path / "sheet.png"
+    {"folder": sheet.mkdir, "fifo": lambda: os.mkfifo(sheet), "device": lambda: sheet.symlink_to("/dev/null")}[kind]()
+    assert main(["corrupt", "--preview", str(tmp_path / "photo.png"), str(sheet)]) == 2
+    assert "expected the name of a file to write" in capsys.readouterr().err and not sheet.is_file()
+
+
 @pytest.mark.parametrize("odd", [*ODD, None], ids=lambda odd: getattr(odd, "__name__", "nothing"))
 def test_an_odd_file_has_no_sheet(odd, tmp_path, capsys):
     if odd:

@@ -30,12 +30,16 @@ def draw(image: Path, file: Path, *, recipe: str = "imagenet_c", seed: int = 0) 
     enlarged, pixel for pixel.
 
     Raises:
-        UsageError: if the sheet would take the place of the image.
+        UsageError: if the sheet would take the place of the image, or of something that is no file.
         MissingError: if there is no such image.
         GfnetBenchError: if it cannot be decoded, or the sheet cannot be written.
     """
     if file.exists() and file.samefile(image):
         raise UsageError(f"the sheet would take the place of {image}; name another file after it")
+    if file.exists() and not file.is_file():
+        raise UsageError(
+            f"{file}: expected the name of a file to write, found a folder or a device; choose another DST"
+        )
     clean = _read(image, recipe)
     pixels = torch.from_numpy(clean).permute(2, 0, 1)[None]
     seeds = image_seeds([image.name], seed)
@@ -57,6 +61,7 @@ def draw(image: Path, file: Path, *, recipe: str = "imagenet_c", seed: int = 0) 
         for column, tile in enumerate([pixels, *tiles]):
             picture = Image.fromarray(tile[0].permute(1, 2, 0).numpy())
             sheet.paste(picture.resize((TILE, TILE), Image.Resampling.NEAREST), (_left(column), top))
+    file = Path(os.path.realpath(file))  # behind a link
     part = file.with_name(f".{os.getpid()}.partial")
     try:
         sheet.save(part, "PNG", optimize=True)

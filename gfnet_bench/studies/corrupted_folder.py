@@ -279,7 +279,6 @@ def _executor(device: str, workers: int) -> Iterator[Executor | None]:
             yield processes
         return
     threads = ThreadPoolExecutor(workers)
-    _stopping.clear()
     try:
         yield threads
     except BaseException:
@@ -287,6 +286,7 @@ def _executor(device: str, workers: int) -> Iterator[Executor | None]:
         raise
     finally:
         threads.shutdown(cancel_futures=True)
+        _stopping.clear()  # there is nobody left to be stopped
 
 
 _device_in_use = threading.Lock()  # the memory of one batch is enough
