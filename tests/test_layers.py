@@ -9,21 +9,10 @@ import gfnet_bench
 
 PACKAGE = Path(gfnet_bench.__file__).parent
 
-BOTTOM = {"errors", "registry", "randomness", "records", "metrics", "checksum", "remote", "webpage", "download"}
-BOTTOM |= {
-    "archives",
-    "catalog",
-    "clustering",
-    "files",
-    "inputs",
-    "interrupts",
-    "mini",
-    "processes",
-    "published",
-    "schemas",
-}
-BOTTOM |= {"spectra", "terminal"}
-BOTTOM |= {"filetypes", "weightfile"}
+BOTTOM = set(
+    "archives catalog checksum clustering download errors files filetypes inputs interrupts metrics mini processes "
+    "published randomness records registry remote schemas spectra terminal webpage weightfile".split()
+)
 NOUNS = {"models", "datasets", "attacks", "corruptions", "profiling"}
 
 # What each part may import beside itself; the bottom modules may import one another.
