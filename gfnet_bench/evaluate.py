@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from numbers import Integral
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,11 +15,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
+from gfnet_bench.ball import Ball, check_images, name_of
 from gfnet_bench.errors import GfnetBenchError, out_of_memory
 from gfnet_bench.metrics import Predictions
 from gfnet_bench.randomness import image_seeds
+from gfnet_bench.watch import Predict, Watch, check_logits, fault
 
-Predict = Callable[[Tensor], Tensor]
 Attack = Callable[[Predict, Tensor, Tensor, Tensor], Tensor]
 Corrupt = Callable[[Tensor, Tensor], Tensor]
 
@@ -56,7 +59,7 @@ def to_pixels(images: NDArray[np.uint8] | Tensor, device: torch.device) -> Tenso
 
 def _to_device(images: NDArray[np.uint8] | Tensor, device: torch.device) -> Tensor:
     """(b, h, w, 3) uint8 to (b, 3, h, w) uint8 on `device`."""
-    tensor = images if isinstance(images, Tensor) else torch.from_numpy(np.ascontiguousarray(images))
+    tensor = images if isinstance(images, Tensor) else torch.from_numpy(np.require(images, requirements=["C", "W"]))
     return tensor.to(device, non_blocking=True).permute(0, 3, 1, 2)
 
 
@@ -91,13 +94,17 @@ def evaluate_all(
     Every batch has the same number of images (the last is filled up with repeats, which are dropped), so that no
     kernel choice depends on where an image falls. When memory runs out the batch is halved and the pass goes on.
 
+    What models, attacks and corruptions return is refused at once where its form is wrong. Values are looked at on the
+    device and read when the pass is over: logits and gradients are finite, and an attack leaves neither the box [0, 1]
+    nor its `Ball`.
+
     Args:
         predicts: each (b, 3, h, w) float32 in [0, 1] to (b, k) logits.
         images: (n, h, w, 3) uint8; an array, memory-mapped or not, or a tensor already on the device.
         labels: (n,) class indices.
         ids: n names that key each image's random numbers.
-        corrupt: (images (b, 3, h, w) uint8, seeds) to images of that shape and type.
-        attack: (predict, images, labels, seeds) to images.
+        corrupt: (images (b, 3, h, w) uint8, seeds) to images of that type, of any size.
+        attack: (predict, images, labels, seeds) to images of that shape and type.
         classes: the class indices that count; logits of the others are left out before the arg-max.
         batch_size: images at a time, at most.
         device: where to compute.
@@ -107,89 +114,184 @@ def evaluate_all(
         progress: what the bar on stderr is called; None for no bar.
 
     Returns:
-        For each model its evaluation, or the error that its logits are not finite.
+        For each model its evaluation, or the error that it, or the attack on it, met.
 
     Raises:
-        GfnetBenchError: when there are no images, or one image alone does not fit into memory.
+        GfnetBenchError: when images, labels, ids and classes do not go together, the corruption does not return
+            images, or one image alone does not fit into memory.
     """
     device = torch.device(device)
-    n = len(labels)
-    if n == 0:
-        raise GfnetBenchError("there are no images to evaluate; `gfnet-bench doctor` says what was found")
-    columns = None if classes is None else torch.tensor(sorted(classes), device=device)
-    targets = torch.from_numpy(np.ascontiguousarray(labels, dtype=np.int64)).to(device)
-    if columns is not None:
-        targets = torch.searchsorted(columns, targets)
-    restricted = [_restricted(predict, columns) for predict in predicts]
+    known = _check_inputs(images, labels, ids, classes, batch_size)
+    passes = [_Pass(predict, known, attack, device) for predict in predicts]
+    targets = torch.from_numpy(known.targets).to(device)
     seeds = image_seeds(ids, seed, salt).to(device)
-    batch_size = min(batch_size, n)
-    parts: list[list[tuple[Tensor, ...]]] = [[] for _ in predicts]
-    done = 0
+    n, done, batch_size = len(ids), 0, min(batch_size, len(ids))
     with (
         precision(dtype, device) as scoring,
         tqdm(total=n, desc=progress, unit="img", disable=progress is None, leave=False, position=1) as bar,
     ):
         while done < n:
+            going = [one for one in passes if one.error is None]
+            if not going:
+                break
             count = min(batch_size, n - done)
             # The last batch repeats images from the front of the set.
             chosen = np.arange(done, done + batch_size) % n
             index = torch.from_numpy(chosen).to(device)
             try:
                 pixels = _to_device(_take(images, chosen, done, count), device)
-                if corrupt is not None:
-                    pixels = corrupt(pixels, seeds[index])
-                clean = pixels.float().div_(255)
-                batch = []
-                for predict in restricted:
-                    inputs = clean if attack is None else attack(predict, clean, targets[index], seeds[index])
-                    with torch.no_grad(), scoring():
-                        logits = predict(inputs).float()
-                    batch.append(tuple(x[:count] for x in _scores(logits, targets[index])))
+                if corrupt is not None:  # a copy, since the pixels may be the caller's memory
+                    corrupted = corrupt(pixels.clone(), seeds[index])
+                    pixels = check_images(corrupted, pixels, name_of(corrupt), any_size=True)
+                batch = [one.scores(pixels, targets[index], seeds[index], scoring) for one in going]
             except (RuntimeError, MemoryError) as error:
                 if not out_of_memory(error):
                     raise
                 if batch_size == 1:
                     raise GfnetBenchError(f"one image does not fit into the memory of {device}: {error}") from error
                 batch_size //= 2
-                bar.write(f"out of memory; going on with {batch_size} images at a time")
+                bar.write(f"out of memory; going on with {batch_size} images at a time", file=sys.stderr)
                 if device.type == "cuda":
                     torch.cuda.empty_cache()
                 continue
-            for part, scores in zip(parts, batch, strict=True):
-                part.append(scores)
+            for one, scores in zip(going, batch, strict=True):
+                one.parts.append({name: column[:count] for name, column in scores.items()})
             done += count
             bar.update(count)
-    return [_evaluation(part, columns, labels, ids, batch_size) for part in parts]
+    return [one.evaluation(known, batch_size) for one in passes]
 
 
-def _restricted(predict: Predict, columns: Tensor | None) -> Predict:
-    """The model with logits of the classes that count alone."""
-    return predict if columns is None else lambda images: predict(images)[:, columns]
+class _Known(NamedTuple):
+    """What is known of the images before a model sees one.
+
+    Attributes:
+        labels: (n,) int64 class indices.
+        targets: (n,) int64, the columns of the logits that count which the labels are.
+        ids: n names.
+        columns: the class indices that count, ascending; None for all.
+    """
+
+    labels: NDArray[np.int64]
+    targets: NDArray[np.int64]
+    ids: tuple[str, ...]
+    columns: NDArray[np.int64] | None
+
+    @property
+    def classes(self) -> int:
+        """How many classes a model must tell apart at least."""
+        return int((self.labels if self.columns is None else self.columns).max()) + 1
 
 
-def _evaluation(
-    parts: Sequence[tuple[Tensor, ...]],
-    columns: Tensor | None,
-    labels: NDArray[np.int64],
-    ids: Sequence[str],
-    batch_size: int,
-) -> Evaluation | GfnetBenchError:
-    """One model's batches put together."""
-    top5, confidence, nll, finite = (torch.cat(column).cpu() for column in zip(*parts, strict=True))
-    if not finite.all():
-        bad = int((~finite).sum())
+def _check_inputs(images: Any, labels: Any, ids: Sequence[str], classes: Any, batch_size: int) -> _Known:
+    """What the caller handed over, or the first thing wrong with it as a GfnetBenchError."""
+    n, labels = len(ids), np.asarray(labels.cpu() if isinstance(labels, Tensor) else labels)
+    if n == 0:
+        raise GfnetBenchError("there are no images to evaluate; `gfnet-bench doctor` says what was found")
+    shape, kind = tuple(getattr(images, "shape", ())), str(getattr(images, "dtype", type(images).__name__))
+    if len(shape) != 4 or (shape[0], shape[3]) != (n, 3) or kind.removeprefix("torch.") != "uint8":
+        raise GfnetBenchError(f"expected images ({n}, h, w, 3) uint8, as many as there are ids, found {shape} {kind}")
+    if not all(isinstance(name, str) for name in ids):
+        raise GfnetBenchError(f"expected ids to be names, found {next(i for i in ids if not isinstance(i, str))!r}")
+    if labels.shape != (n,) or labels.dtype.kind not in "iu" or labels.min() < 0:
+        low = f" from {labels.min()}" if labels.size and labels.dtype.kind in "iuf" else ""
+        raise GfnetBenchError(f"expected labels ({n},), integers from 0 up, found {labels.shape} {labels.dtype}{low}")
+    if not isinstance(batch_size, Integral) or batch_size < 1:
+        raise GfnetBenchError(f"expected a batch size of 1 or more, found {batch_size!r}")
+    labels = labels.astype(np.int64)
+    if classes is None:
+        return _Known(labels, labels, tuple(ids), None)
+    columns = np.unique(np.asarray(classes))
+    if not columns.size or columns.dtype.kind not in "iu" or columns[0] < 0:
+        raise GfnetBenchError(f"expected classes to be class indices from 0 up, found {list(columns)[:5]}")
+    strange = ~np.isin(labels, columns)
+    if strange.any():
+        first = int(strange.argmax())
+        raise GfnetBenchError(
+            f"expected labels among the {len(columns)} classes that count, found another for {strange.sum()} of {n} "
+            f"images (the first: {labels[first]} for {ids[first]})"
+        )
+    return _Known(labels, np.searchsorted(columns, labels), tuple(ids), columns.astype(np.int64))
+
+
+class _Pass:
+    """One model on its way through the images: what it returned, or the error that ended it."""
+
+    def __init__(self, predict: Predict, known: _Known, attack: Attack | None, device: torch.device) -> None:
+        self.predict = predict
+        self.classes = known.classes
+        self.columns = None if known.columns is None else torch.from_numpy(known.columns).to(device)
+        self.attack = attack
+        self.ball = Ball.of(attack)
+        self.parts: list[dict[str, Tensor]] = []
+        self.error: GfnetBenchError | None = None
+
+    def logits(self, images: Tensor) -> Tensor:
+        """(b, k) of the classes that count."""
+        found = check_logits(self.predict(images), images, self.classes)
+        return found if self.columns is None else found[:, self.columns]
+
+    def scores(self, pixels: Tensor, targets: Tensor, seeds: Tensor, scoring: Callable[[], Any]) -> dict[str, Tensor]:
+        """What is kept of a batch, by name, each (b, ...); nothing when this pass ends here.
+
+        The model, and the attack, get images of their own: one that works in place must not change another's.
+        """
+        try:
+            images = pixels.float().div_(255)
+            seen: dict[str, Tensor] = {}
+            if self.attack is not None:
+                images, seen = self._attacked(images, targets.clone(), seeds)
+            with torch.no_grad(), scoring():
+                logits = self.logits(images).float()
+        except GfnetBenchError as error:
+            self.error = error
+            return {}
+        return {**_scores(logits, targets), **seen}
+
+    def _attacked(self, images: Tensor, targets: Tensor, seeds: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Adversarial images, and what a look at them and at the model under attack gave for each."""
+        assert self.attack is not None
+        watch = Watch(self.logits, images)
+        found = self.attack(watch, images.clone(), targets, seeds)
+        adversarial = check_images(found, images, name_of(self.attack))
+        return adversarial, {
+            "extent": self.ball.extent(adversarial, images),
+            "broken_logits": watch.logits,
+            "broken_gradient": watch.gradient,
+            "values": watch.values,
+        }
+
+    def evaluation(self, known: _Known, batch_size: int) -> Evaluation | GfnetBenchError:
+        """The batches put together: here the device is waited for."""
+        if self.error is not None:
+            return self.error
+        seen = {name: torch.cat([part[name] for part in self.parts]).cpu() for name in self.parts[0]}
+        problem = self._fault(seen, known.ids)
+        if problem is not None:
+            return problem
+        top5 = seen["top5"] if self.columns is None else self.columns.cpu()[seen["top5"]]
+        predictions = Predictions(
+            top5=top5.numpy().astype(np.int32),
+            confidence=seen["confidence"].numpy(),
+            nll=seen["nll"].numpy(),
+            labels=known.labels,
+            ids=known.ids,
+        )
+        return Evaluation(predictions, batch_size)
+
+    def _fault(self, seen: Mapping[str, Tensor], ids: Sequence[str]) -> GfnetBenchError | None:
+        """What makes the numbers void, if anything does."""
+        if self.attack is not None:
+            problem = fault(seen["broken_logits"], seen["broken_gradient"], seen["values"], ids)
+            problem = problem or self.ball.fault(seen["extent"], name_of(self.attack), ids)
+            if problem is not None:
+                return problem
+        finite = seen["finite"]
+        if finite.all():
+            return None
         first = ids[int((~finite).int().argmax())]
-        return GfnetBenchError(f"the logits of {bad} of {len(ids)} images are not finite (the first: {first})")
-    if columns is not None:
-        top5 = columns.cpu()[top5]
-    predictions = Predictions(
-        top5=top5.numpy().astype(np.int32),
-        confidence=confidence.numpy(),
-        nll=nll.numpy(),
-        labels=np.asarray(labels, dtype=np.int64),
-        ids=tuple(ids),
-    )
-    return Evaluation(predictions, batch_size)
+        return GfnetBenchError(
+            f"the logits of {int((~finite).sum())} of {len(ids)} images are not finite (the first: {first})"
+        )
 
 
 def _take(images: NDArray[np.uint8] | Tensor, chosen: NDArray[np.int64], done: int, count: int) -> Any:
@@ -199,9 +301,9 @@ def _take(images: NDArray[np.uint8] | Tensor, chosen: NDArray[np.int64], done: i
     return images[torch.from_numpy(chosen).to(images.device)] if isinstance(images, Tensor) else images[chosen]
 
 
-def _scores(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _scores(logits: Tensor, targets: Tensor) -> dict[str, Tensor]:
     """Top-5 indices, top-1 confidence, negative log-likelihood and finiteness of each row."""
     log_probabilities = F.log_softmax(logits, dim=1)
     values, top5 = log_probabilities.topk(min(5, logits.shape[1]), dim=1)
     nll = -log_probabilities.gather(1, targets[:, None])[:, 0]
-    return top5, values[:, 0].exp(), nll, logits.isfinite().all(dim=1)
+    return {"top5": top5, "confidence": values[:, 0].exp(), "nll": nll, "finite": logits.isfinite().all(dim=1)}

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from gfnet_bench.attacks.base import Predict, make_attack
-from gfnet_bench.attacks.checks import check
+from gfnet_bench.attacks.checks import CHECKS, CheckResult, _Sample, check
 from gfnet_bench.attacks.pgd import PGD
+from gfnet_bench.ball import Ball
 
 ZERO = "epsilon 0 changes nothing"
 BALL = "stays in the ball and the box"
@@ -17,7 +18,8 @@ STEPS = "more steps never help the model"
 LARGE = "large epsilon leaves no accuracy"
 RANDOM = "beats a random direction"
 GRADIENT = "gradient reaches the pixels"
-EVERYTHING = {ZERO, BALL, STEPS, LARGE, RANDOM, GRADIENT}
+IMAGES_TELL = "the images can tell"
+EVERYTHING = {IMAGES_TELL, ZERO, BALL, STEPS, LARGE, RANDOM, GRADIENT}
 
 generator = torch.Generator().manual_seed(0)
 PATTERNS = torch.randn(5, 3, 12, 12, generator=generator)
@@ -31,18 +33,60 @@ def matched_filter(images: Tensor) -> Tensor:
     return 0.08 * torch.einsum("bchw,kchw->bk", images - 0.5, PATTERNS)
 
 
-def failures(predict: Predict, make=PGD, epsilon: float = 2 / 255) -> set[str]:
-    results = check(predict, IMAGES, LABELS, IDS, make, epsilon=epsilon, batch_size=16)
-    assert {result.name for result in results} == EVERYTHING
-    assert all(result.detail for result in results)
-    return {result.name for result in results if not result.passed}
+def results(predict: Predict, make=PGD, epsilon: float | None = 2 / 255, which=slice(None)) -> dict[str, CheckResult]:
+    found = check(predict, IMAGES[which], LABELS[which], IDS[which], make, epsilon=epsilon, batch_size=16)
+    assert all(result.detail for result in found)
+    return {result.name: result for result in found}
 
 
-@pytest.mark.parametrize("name", ["pgd", "fgsm", "torchattacks:PGD"])
+def failures(
+    predict: Predict, make=PGD, epsilon: float | None = 2 / 255, which=slice(None), names=EVERYTHING
+) -> set[str]:
+    found = results(predict, make, epsilon, which)
+    assert set(found) == names
+    return {name for name, result in found.items() if not result.passed}
+
+
+@pytest.mark.parametrize("name", ["pgd", "fgsm"])
 def test_sound_attack_on_an_honest_model_passes_everything(name):
-    if name.startswith("torchattacks"):
-        pytest.importorskip("torchattacks", reason='needs pip install "gfnet-bench[reference]"')
     assert failures(matched_filter, partial(make_attack, name)) == set()
+
+
+WITHOUT_RADIUS = {
+    "CW": {IMAGES_TELL, BALL, STEPS, RANDOM, GRADIENT},
+    "DeepFool": {IMAGES_TELL, BALL, STEPS, RANDOM, GRADIENT},
+    "GN": {IMAGES_TELL, BALL, GRADIENT},
+    "VANILA": {IMAGES_TELL, BALL, GRADIENT},
+    "OnePixel": {IMAGES_TELL, BALL, STEPS, GRADIENT},
+    "Pixle": {IMAGES_TELL, BALL, STEPS, GRADIENT},
+}
+
+
+@pytest.mark.filterwarnings("ignore:divide by zero:RuntimeWarning")  # in OnePixel
+@pytest.mark.parametrize("name", ["PGD", "APGD", "PGDL2", *WITHOUT_RADIUS])
+def test_sound_attack_of_torchattacks_raises_no_alarm(name):
+    pytest.importorskip("torchattacks", reason='needs pip install "gfnet-bench[reference]"')
+    make = partial(make_attack, f"torchattacks:{name}")
+    epsilon = 8 / 255 if make().norm == "linf" else None
+    assert failures(matched_filter, make, epsilon, slice(16), names=WITHOUT_RADIUS.get(name, EVERYTHING)) == set()
+
+
+@pytest.mark.parametrize("name", ["APGD", "AutoAttack", "FAB", "Square"])
+def test_an_attack_that_keeps_its_successes_alone_raises_no_alarm(name, monkeypatch):
+    """Where it did not win it hands back the image, whose loss is below that of any random direction."""
+    torchattacks = pytest.importorskip("torchattacks", reason='needs pip install "gfnet-bench[reference]"')
+    perturb = torchattacks.Square.perturb
+
+    def with_fewer_queries(square, *batch):  # 5,000, of an image that stands, show no more
+        square.n_queries = 300
+        return perturb(square, *batch)
+
+    monkeypatch.setattr(torchattacks.Square, "perturb", with_fewer_queries)
+    sample = _Sample(matched_filter, IMAGES[:8], LABELS[:8], IDS[:8], 8)
+    judge, _ = CHECKS[RANDOM]
+    passed, detail = judge(sample, partial(make_attack, f"torchattacks:{name}"), Ball("linf", 8 / 255))
+    assert passed, detail
+    assert "that came back as they were judged at a large epsilon" in detail
 
 
 def test_rounding_the_pixels_hides_the_gradient():
@@ -55,13 +99,58 @@ def test_saturated_outputs_hide_the_gradient():
 
 
 def test_detached_model_fails_and_says_why():
-    results = {r.name: r for r in check(lambda x: matched_filter(x.detach()), IMAGES, LABELS, IDS, PGD)}
-    assert not results[GRADIENT].passed
-    assert "depend on the pixels" in results[GRADIENT].detail
+    found = results(lambda x: matched_filter(x.detach()))
+    assert not found[GRADIENT].passed
+    assert "depend on the pixels" in found[GRADIENT].detail
 
 
-def test_model_without_finite_logits_fails():
-    assert {ZERO, BALL, GRADIENT} <= failures(lambda images: matched_filter(images) * float("nan"))
+def test_model_whose_gradient_is_not_finite_fails_and_says_why():
+    """The same function as the honest one, for which all checks used to hold."""
+    dark = IMAGES.clone()
+    dark[:, :, ::2] = 0
+    found = check(lambda x: matched_filter((x * x).sqrt()), dark, LABELS, IDS, PGD, epsilon=2 / 255)
+    failed = {result.name for result in found if not result.passed}
+    assert failed == EVERYTHING - {IMAGES_TELL}
+    assert all("expected a finite gradient of the loss" in r.detail for r in found if not r.passed)
+
+
+# Where no verdict is possible there is one sentence
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda logits: logits * float("nan"), "expected finite logits, found NaN or infinity for 16 of 16"),
+        (lambda logits: (logits, logits), "expected the model to return logits of shape (16, 5 or more)"),
+        (lambda logits: {"logits": logits}, "found a dict; wrap it"),
+        (lambda logits: None, "found a NoneType"),
+        (lambda logits: logits[:, :3], "found shape (16, 3)"),
+        (lambda logits: logits.roll(1, 1), "0 of 40 images are classified rightly"),
+        (lambda logits: logits * 0, "8 of 40 images are classified rightly"),
+    ],
+)
+def test_model_of_which_nothing_can_be_said(change, sentence):
+    found = results(lambda images: change(matched_filter(images)))
+    assert list(found) == [IMAGES_TELL]
+    assert not found[IMAGES_TELL].passed
+    assert sentence in found[IMAGES_TELL].detail
+
+
+@pytest.mark.parametrize(("count", "enough"), [(1, False), (15, False), (16, True)])
+def test_a_few_images_say_nothing(count, enough):
+    found = results(matched_filter, which=slice(count))
+    assert found[IMAGES_TELL].passed == enough
+    assert (set(found) == EVERYTHING) == enough
+    assert enough or found[IMAGES_TELL].detail == f"expected 16 images or more, found {count}; take more of them"
+
+
+def test_a_weak_but_honest_model_can_be_checked():
+    """18 of 40 right of five classes: clearly more than the 8 of chance."""
+    labels = LABELS.clone()
+    labels[18:] = (labels[18:] + 1) % 5
+    found = {r.name: r for r in check(matched_filter, IMAGES, labels, IDS, PGD, epsilon=2 / 255)}
+    assert found[IMAGES_TELL].passed
+    assert set(found) == EVERYTHING
 
 
 @dataclass(frozen=True)
@@ -113,6 +202,34 @@ class TinySteps(Broken):
         return PGD(self.epsilon, step, self.steps, random_start=False)(predict, images, labels, seeds)
 
 
+class OfAnotherForm(Broken):
+    def __call__(self, predict, images, labels, seeds):
+        return self.sound()(predict, images, labels, seeds)[:-1]
+
+
+class ChangesItsInput(Broken):
+    """Leaves the ball, measured from the images that it changed itself it does not."""
+
+    def __call__(self, predict, images, labels, seeds):
+        return images.add_(0.3).clamp_(0, 1)
+
+
+class GivesUp(Broken):
+    """Hands back what it was given, as an attack that never wins."""
+
+    def __call__(self, predict, images, labels, seeds):
+        return images
+
+
+class WinsWithoutSteps(Broken):
+    """Keeps its successes alone, and has none with more than two steps."""
+
+    def __call__(self, predict, images, labels, seeds):
+        adversarial = self.sound()(predict, images, labels, seeds)
+        fooled = (predict(adversarial).argmax(1) != labels) & (self.steps < 3)
+        return adversarial.where(fooled[:, None, None, None], images)
+
+
 class NotANumber(Broken):
     def __call__(self, predict, images, labels, seeds):
         return images * float("nan")
@@ -128,6 +245,9 @@ class NotANumber(Broken):
         (OnlyNoise, {LARGE, RANDOM}),
         (TinySteps, {LARGE}),
         (NotANumber, {ZERO, BALL, RANDOM}),
+        (OfAnotherForm, {ZERO, BALL, STEPS, LARGE, RANDOM}),
+        (ChangesItsInput, {ZERO, BALL}),
+        (GivesUp, {LARGE, RANDOM}),
     ],
 )
 def test_broken_attack_fails_its_check(make, expected):

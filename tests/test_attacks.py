@@ -6,7 +6,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gfnet_bench.attacks.base import ATTACKS, format_epsilon, from_settings, make_attack, parse_epsilon, settings
+from gfnet_bench.attacks.base import (
+    ATTACKS,
+    attacks_within,
+    format_epsilon,
+    from_settings,
+    make_attack,
+    parse_epsilon,
+    settings,
+)
 from gfnet_bench.attacks.fgsm import FGSM
 from gfnet_bench.attacks.pgd import PGD, loss_gradient
 from gfnet_bench.errors import GfnetBenchError, UsageError
@@ -63,6 +71,9 @@ def sample() -> Sample:
     return Sample()
 
 
+NOT_FINITE = [{key: float(value)} for key in ("epsilon", "relative_step") for value in ("nan", "inf", "-inf")]
+
+
 def every_attack(**options):
     return [make_attack(name, **options) for name in ATTACKS]
 
@@ -87,6 +98,28 @@ def test_epsilon_that_makes_no_sense_is_refused(text):
 def test_epsilon_in_grey_levels_is_recognised():
     with pytest.raises(UsageError, match="did you mean 8/255"):
         parse_epsilon("8")
+
+
+@pytest.mark.parametrize(("text", "value"), [("1.5", 1.5), ("3", 3.0), ("300", 300.0), ("0", 0.0), ("1/255", 1 / 255)])
+def test_a_length_in_l2_may_exceed_the_pixel_range(text, value):
+    assert parse_epsilon(text, "l2") == value
+
+
+@pytest.mark.parametrize("text", ["-1", "nan", "inf", "two", "1/0", ""])
+def test_a_length_in_l2_is_a_number_from_0_up(text):
+    with pytest.raises(UsageError, match="epsilon: expected a number from 0 up, found"):
+        parse_epsilon(text, "l2")
+
+
+def test_an_attack_is_made_once_for_each_radius_that_was_written():
+    assert attacks_within("pgd", ["1/255", "4/255", "1/255"], 0.5, steps=9) == [
+        PGD(1 / 255, steps=9),
+        PGD(4 / 255, steps=9),
+    ]
+    for nothing in (None, []):
+        assert attacks_within("fgsm", nothing, 4 / 255) == [FGSM(4 / 255)]
+    with pytest.raises(UsageError, match="did you mean 8/255"):
+        attacks_within("pgd", ["1/255", "8"], 0.5)
 
 
 @pytest.mark.parametrize("text", ["0", "1/255", "0.5/255", "4/255", "64/255", "0.1", "0.0157", "1", "85/255"])
@@ -122,7 +155,9 @@ def test_unknown_attack_suggests_a_near_name():
         make_attack("pdg")
 
 
-@pytest.mark.parametrize("wrong", [{"epsilon": -0.1}, {"epsilon": 8}, {"steps": 0}, {"relative_step": 0.0}])
+@pytest.mark.parametrize(
+    "wrong", [{"epsilon": -0.1}, {"epsilon": 8}, {"steps": 0}, {"relative_step": 0.0}, *NOT_FINITE]
+)
 def test_settings_that_make_no_sense_are_refused(wrong):
     with pytest.raises(UsageError, match="expected"):
         make_attack("pgd", **wrong)
@@ -192,6 +227,72 @@ def test_logits_that_are_not_finite_are_named(sample, bad):
     for attack in every_attack():
         with pytest.raises(GfnetBenchError, match="found NaN or infinity for 2 of 48 attacked images"):
             attack(broken, sample.images, sample.labels, sample.seeds)
+
+
+def rooted(images: Tensor) -> Tensor:
+    """The images, with a gradient of 0 / 0 where they are 0."""
+    return (images * images).sqrt()
+
+
+def steep(images: Tensor) -> Tensor:
+    """Nearly the images, with an infinite gradient where they are 0."""
+    return images + 1e-6 * images.sqrt()
+
+
+@pytest.mark.parametrize("odd", [rooted, steep])
+def test_a_gradient_that_is_not_finite_is_not_taken_for_none(sample, odd):
+    images = torch.where(sample.images < 0.4, 0.0, sample.images)
+    images[30:] += 1 / 255  # nothing is 0 there
+    assert torch.allclose(sample.net(odd(images)), sample.net(images), atol=1e-4)
+    share = f"{(images == 0).float().mean():.2%}"
+    attack = FGSM(4 / 255)
+    with pytest.raises(
+        GfnetBenchError, match=f"at {share} of its values, for 30 of 48 attacked images; look for roots"
+    ):
+        attack(lambda x: sample.net(odd(x)), images, sample.labels, sample.seeds)
+    with pytest.raises(GfnetBenchError, match=f"at {share} of its values"):
+        loss_gradient(lambda x: sample.net(odd(x)), images, sample.labels)
+
+
+@pytest.mark.parametrize("step", [2, 4])
+def test_a_gradient_that_is_not_finite_at_one_step_for_one_image_is_seen(sample, step):
+    calls = []
+
+    def once(images: Tensor) -> Tensor:
+        calls.append(len(images))
+        if len(calls) == step:  # 0 times the root of 0: nothing, with a gradient of 0 / 0
+            odd = images[7:8] + 0 * (images[7:8] - images[7:8].detach()).sqrt()
+            images = torch.cat([images[:7], odd, images[8:]])
+        return sample.net(images)
+
+    with pytest.raises(GfnetBenchError, match=r"at 0\.42% of its values, for 1 of 48 attacked images"):  # 1 / 48 / 5
+        PGD(4 / 255)(once, sample.images, sample.labels, sample.seeds)
+    assert len(calls) == 5, "nothing is read before the last step"
+
+
+def test_a_gradient_of_zero_is_finite(sample):
+    flat = PGD(4 / 255)(lambda x: sample.net(x) * 0, sample.images, sample.labels, sample.seeds)
+    assert torch.isfinite(flat).all()
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [(-1, "expected labels from 0 up, found -1"), (-100, "found -100"), (4, r"logits of shape \(48, 5 or more\)")],
+)
+def test_labels_that_are_no_class_are_refused(sample, labels, message):
+    """-100 would be left out of the loss, and its image of the attack."""
+    wrong = sample.labels.clone()
+    wrong[5] = labels
+    for attack in every_attack():
+        with pytest.raises(GfnetBenchError, match=message):
+            attack(sample.net, sample.images, wrong, sample.seeds)
+
+
+@pytest.mark.parametrize("change", [lambda x: (x, x), lambda x: {"logits": x}, lambda x: None, lambda x: x[:, :, None]])
+def test_a_model_that_returns_no_logits_is_refused(sample, change):
+    for attack in every_attack():
+        with pytest.raises(GfnetBenchError, match="expected the model to return logits"):
+            attack(lambda x: change(sample.net(x)), sample.images, sample.labels, sample.seeds)
 
 
 @pytest.mark.parametrize("trainable", [False, True])

@@ -1,6 +1,8 @@
 """Our attacks against torchattacks, an implementation made by others, image for image from the same start."""
 
 import csv
+import inspect
+import re
 import sys
 
 import numpy as np
@@ -10,12 +12,18 @@ from PIL import Image
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
-from gfnet_bench.attacks.base import from_settings, make_attack, settings
+from gfnet_bench.attacks.base import attacks_within, from_settings, make_attack, settings
 from gfnet_bench.attacks.fgsm import FGSM
 from gfnet_bench.attacks.pgd import PGD
 from gfnet_bench.attacks.reference import BATCHED, TorchAttack
+from gfnet_bench.cli import main
+from gfnet_bench.datasets import load_images
 from gfnet_bench.errors import GfnetBenchError, MissingError, UsageError
+from gfnet_bench.evaluate import evaluate, to_pixels
+from gfnet_bench.models import Model, load_model
 from gfnet_bench.randomness import image_seeds, uniform
+from gfnet_bench.records import Store
+from gfnet_bench.studies.robustness import Bench
 
 torchattacks = pytest.importorskip("torchattacks", reason='needs pip install "gfnet-bench[reference]"')
 
@@ -172,8 +180,29 @@ def test_only_arguments_that_the_constructor_takes_are_passed():
     assert make_attack("torchattacks:PGD", **stated) == TorchAttack(
         "torchattacks:PGD", version, eps=4 / 255, alpha=1 / 255, steps=7, random_start=False
     )
-    # 1/255 means nothing in L2.
-    assert make_attack("torchattacks:PGDL2") == TorchAttack("torchattacks:PGDL2", version)
+
+
+@pytest.mark.parametrize("name", ["PGDL2", "PGDRSL2"])
+def test_a_radius_in_l2_is_torchattacks_own_unless_it_is_named(name):
+    """1/255 means nothing in L2: PGDL2 moved images by 0.016 in all, and every network looked robust."""
+    own = {"name": f"torchattacks:{name}", "norm": "l2", "version": torchattacks.__version__}
+    attack = make_attack(f"torchattacks:{name}")
+    assert settings(attack) == {**own, "eps": 1.0, "alpha": 0.2, "steps": 10}
+    assert from_settings(settings(attack)) == attack
+    (within,) = attacks_within(f"torchattacks:{name}", None, 4 / 255)
+    assert within == attack
+    small, large = attacks_within(f"torchattacks:{name}", ["0.5", "3"], 4 / 255)
+    assert settings(small) == {**own, "eps": 0.5, "alpha": 0.1, "steps": 10}
+    assert (large.norm, large.epsilon) == ("l2", 3.0)
+
+
+def test_settings_of_attacks_that_have_records_are_what_they_were():
+    assert settings(make_attack("torchattacks:CW")) == {"name": "torchattacks:CW", "version": torchattacks.__version__}
+    assert settings(make_attack("torchattacks:APGD", epsilon=4 / 255)) == {
+        "name": "torchattacks:APGD",
+        "version": torchattacks.__version__,
+        "eps": 4 / 255,
+    }
 
 
 def test_unknown_name_suggests_near_ones():
@@ -226,7 +255,186 @@ def test_works_under_no_grad_and_leaves_no_gradient(small):
     assert all(parameter.grad is None for parameter in small.net.parameters())
 
 
+# Every attack of the library
+
+NAMES = sorted(set(torchattacks.__all__) - set(torchattacks.__wrapper__))
+ITS_WARNINGS = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:divide by zero:RuntimeWarning")
+DISTANCES = {"Linf": "linf", "L2": "l2", "L1": "l1", "L0": "l0"}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_norm_and_radius_are_the_librarys_own(name):
+    """Its docstring says `Distance Measure : L2`, the usual norm first; its constructor takes a radius or does not."""
+    attack = make_attack(f"torchattacks:{name}")
+    stated = re.search(r"Distance Measure : (\w+)", getattr(torchattacks, name).__doc__)
+    assert attack.norm == (DISTANCES[stated[1]] if stated else None)
+    takes = inspect.signature(getattr(torchattacks, name)).parameters
+    assert (attack.epsilon is not None) == ("eps" in takes)
+    assert TorchAttack(attack.name, attack.version).epsilon == (takes["eps"].default if "eps" in takes else None)
+
+
+@pytest.fixture(scope="module")
+def nearest_mean() -> Model:
+    """The classifier by the nearest mean image of a class, in place of a network: it is right, fast and linear."""
+    model = load_model("resmlp_mini")
+    images = load_images("mini", (), model.transform)
+    pixels = (to_pixels(images.pixels[:], torch.device("cpu")) - model.mean) / model.std
+    means = torch.stack([pixels[images.labels == c].mean(0).flatten() for c in range(10)])
+    net = nn.Sequential(nn.Flatten(), nn.Linear(3072, 10))
+    with torch.no_grad():
+        net[1].weight.copy_(means * 0.02)
+        net[1].bias.copy_(-0.01 * means.square().sum(1))
+    model.net = net.requires_grad_(False)
+    assert (model(pixels * model.std + model.mean).argmax(1).numpy() == images.labels).mean() > 0.6
+    return model
+
+
+@pytest.fixture(scope="module", autouse=True)
+def fewer_queries():
+    """Square asks the network 5,000 times for an image that stands; 50 show as much here."""
+    patch = pytest.MonkeyPatch()
+    prepare = torchattacks.Square.init_hyperparam
+    patch.setattr(
+        torchattacks.Square, "init_hyperparam", lambda self, x: (setattr(self, "n_queries", 50), prepare(self, x))
+    )
+    yield
+    patch.undo()
+
+
+RADII = {"linf": [4 / 255, 0.2], "l2": [0.5, 3.0]}
+
+
+@pytest.fixture(scope="module")
+def measured(nearest_mean, tmp_path_factory):
+    """Every attack through the command, at two radii that suit its norm: the small one leaves images to try hard on."""
+    folder = tmp_path_factory.mktemp("results")
+    norms = {f"torchattacks:{name}": make_attack(f"torchattacks:{name}").norm for name in NAMES}
+    patch = pytest.MonkeyPatch()
+    patch.setattr(Bench, "model", lambda bench, cell: nearest_mean)
+    for norm, radii in RADII.items():
+        names = [name for name in norms if (norms[name] == "l2") == (norm == "l2")]
+        options = ["--attack", *names, "--eps", *map(str, radii), "--limit", "3", "--output-dir", str(folder)]
+        assert main(["robustness", "--model", "resmlp_mini", "--dataset", "mini", "--no-progress", *options]) == 0
+    patch.undo()
+    return list(Store(folder))
+
+
+@ITS_WARNINGS
+@pytest.mark.parametrize("name", NAMES)
+def test_every_attack_runs_through_robustness_once_for_each_radius(measured, name):
+    attack = make_attack(f"torchattacks:{name}")
+    radii = [None] if attack.epsilon is None else RADII[attack.norm]
+    records = {
+        r.cell.settings["perturbation"].get("eps"): r
+        for r in measured
+        if r.cell.settings["perturbation"]["name"] == attack.name
+    }
+    assert sorted(records) == sorted(radii)
+    for record in records.values():
+        assert record.error is None
+        assert record.values["images"] == 3
+    if attack.epsilon is not None and name != "Square":  # which so few queries do not help
+        assert records[radii[1]].values["nll"] > records[radii[0]].values["nll"], "more room should"
+
+
 def test_logits_that_are_not_finite_are_named(small):
     attack = make_attack("torchattacks:FGSM")
     with pytest.raises(GfnetBenchError, match="NaN or infinity for 6 of 6"):
         attack(lambda images: small.net(images) * float("nan"), small.images, small.labels, small.seeds)
+
+
+class Rooted:
+    """The image itself, with a gradient of 0 / 0 where a pixel is 0."""
+
+    def __init__(self, net: nn.Module) -> None:
+        self.net = net
+
+    def __call__(self, images: Tensor) -> Tensor:
+        return self.net((images * images).sqrt())
+
+
+GRADIENT_FREE = {"GN", "OnePixel", "Pixle", "Square", "VANILA"}
+NOISY = {"PGDRS", "PGDRSL2"}  # they show images with noise, in which no value is 0
+
+
+@ITS_WARNINGS
+@pytest.mark.parametrize("name", NAMES)
+def test_a_gradient_that_is_not_finite_is_named(small, name):
+    images, seeds = small.images[:2].clone(), small.seeds[:2]
+    images[1, :, :4] = 0
+    labels = small.net(images).argmax(1)  # some attacks leave alone what is wrong already
+    attack = make_attack(f"torchattacks:{name}")
+    if name in GRADIENT_FREE | NOISY:
+        attack(Rooted(small.net), images, labels, seeds)
+    else:
+        with pytest.raises(GfnetBenchError, match=r"gradient of the loss, found NaN .* of 2 attacked images"):
+            attack(Rooted(small.net), images, labels, seeds)
+
+
+@pytest.mark.parametrize("name", sorted(set(NAMES) - GRADIENT_FREE))
+@pytest.mark.parametrize("trainable", [False, True])
+def test_logits_cut_off_from_the_pixels_are_named(small, name, trainable):
+    scale = torch.ones((), requires_grad=trainable)
+    attack = make_attack(f"torchattacks:{name}")
+    images, seeds = small.images[:2], small.seeds[:2]
+    with pytest.raises(GfnetBenchError, match="depend on the pixels"):
+        attack(lambda x: scale * small.net(x.detach()), images, small.net(images).argmax(1), seeds)
+
+
+@pytest.mark.parametrize("k", [2, 3, 4])
+@pytest.mark.parametrize("name", ["APGD", "APGDT", "AutoAttack", "FAB", "PGDL2"])
+def test_few_classes_are_attacked_or_refused_in_one_sentence(small, name, k):
+    labels = small.net(small.images)[:, :k].argmax(1)
+    attack = make_attack(f"torchattacks:{name}", epsilon=0.2)
+
+    def run() -> Tensor:
+        return attack(lambda images: small.net(images)[:, :k], small.images, labels, small.seeds)
+
+    if k < 4 and name == "APGDT":  # its loss is made of four logits
+        with pytest.raises(GfnetBenchError, match=r"torchattacks:APGDT does not work on .* \(IndexError"):
+            run()
+    else:
+        assert run().shape == small.images.shape
+
+
+@ITS_WARNINGS
+@pytest.mark.parametrize("name", NAMES)
+def test_any_strides_will_do(small, name):
+    """The loop's images are channels last, and networks may pass on gradients of that layout."""
+    net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 4, 3), nn.Flatten(), nn.Linear(576, 10))
+    net = net.to(memory_format=torch.channels_last).requires_grad_(False)
+    images = small.images[:2].to(memory_format=torch.channels_last)
+    attack = make_attack(f"torchattacks:{name}", epsilon=0.3)
+    assert attack(net, images, net(images).argmax(1), small.seeds[:2]).shape == images.shape
+
+
+def test_a_radius_of_0_leaves_the_images(small):
+    for name in ("PGD", "PGDL2", "PGDRSL2", "FAB"):
+        assert torch.equal(small.ours(make_attack(f"torchattacks:{name}", epsilon=0.0)), small.images)
+
+
+def test_errors_of_the_model_are_not_taken_for_the_librarys(small):
+    def broken(images: Tensor) -> Tensor:
+        raise KeyError("head")
+
+    for name in ("PGD", "FAB"):
+        with pytest.raises(KeyError, match="head"):
+            small.ours(make_attack(f"torchattacks:{name}")) if False else make_attack(f"torchattacks:{name}")(
+                broken, small.images, small.labels, small.seeds
+            )
+
+
+def test_memory_that_runs_out_in_an_attack_of_the_library_changes_no_number(small):
+    images = (small.images.permute(0, 2, 3, 1) * 255).byte().numpy()
+    names = [str(i) for i in range(6)]
+    attack = make_attack("torchattacks:MIFGSM")  # sees the whole batch
+
+    def hungry(shown: Tensor) -> Tensor:
+        if len(shown) > 2:
+            raise RuntimeError("CUDA out of memory")
+        return small.net(shown)
+
+    expected, _ = evaluate(small.net, images, small.labels.numpy(), names, attack=attack, batch_size=2)
+    found, used = evaluate(hungry, images, small.labels.numpy(), names, attack=attack)
+    assert used == 1 or used == 2
+    assert np.allclose(found.nll, expected.nll)

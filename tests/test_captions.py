@@ -147,7 +147,8 @@ COSTS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("name", "published"), [*((name, True) for name in COSTS), ("a GPU", False)])
+@pytest.mark.parametrize("published", [True, False])
+@pytest.mark.parametrize("name", COSTS)
 def test_captions_of_costs(name, published):
     records, expected = COSTS[name]
     drawings = complexity(records, published=published).figures
@@ -275,7 +276,7 @@ def test_interactive_plots_speak_of_intervals_where_they_are_drawn(tmp_path):
         assert [" to " in text for text in said].count(False) == len(exact)
 
 
-@pytest.mark.parametrize("name", ["mixed", "latency alone"])
+@pytest.mark.parametrize("name", ["whole models", "a CPU", "a GPU", "mixed", "latency alone"])
 def test_interactive_costs_are_titled_by_what_they_are_of(name):
     """Two setups never look the same, and no setup is split by what of it was timed."""
     report = complexity(COSTS[name][0])

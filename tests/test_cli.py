@@ -206,7 +206,7 @@ def test_list_shows_every_kind(capsys):
 def test_attack_check_of_a_mini_network(capsys):
     assert main(["attack-check", "--model", "resnet_mini", "--limit", "48", "--format", "json", "--workers", "0"]) == 0
     checks = json.loads(capsys.readouterr().out)
-    assert len(checks) == 6 and all(check["holds"] == "yes" for check in checks)
+    assert len(checks) == 7 and all(check["holds"] == "yes" for check in checks)
 
 
 def test_data_status_and_doctor_on_an_empty_folder(tmp_path, capsys):

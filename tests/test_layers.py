@@ -10,8 +10,8 @@ import gfnet_bench
 PACKAGE = Path(gfnet_bench.__file__).parent
 
 BOTTOM = set(
-    "archives catalog checksum clustering download errors files filetypes inputs interrupts metrics mini processes "
-    "published randomness records registry remote schemas spectra terminal webpage weightfile".split()
+    "archives ball catalog checksum clustering download errors files filetypes inputs interrupts metrics mini "
+    "processes published randomness records registry remote schemas spectra terminal watch webpage weightfile".split()
 )
 NOUNS = {"models", "datasets", "attacks", "corruptions", "profiling"}
 

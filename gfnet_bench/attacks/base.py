@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from gfnet_bench.errors import UsageError
@@ -26,6 +27,14 @@ class Attack(Protocol):
     def name(self) -> str:
         """As registered, or `torchattacks:<class>`."""
 
+    @property
+    def norm(self) -> str | None:
+        """What it keeps small: `linf`, `l2`, `l1` or `l0`; None for one that is not about a distance, as noise."""
+
+    @property
+    def epsilon(self) -> float | None:
+        """Radius of the ball of that norm, which its images never leave; None where it has no radius."""
+
     def __call__(self, predict: Predict, images: Tensor, labels: Tensor, seeds: Tensor) -> Tensor:
         """Adversarial images.
 
@@ -39,7 +48,7 @@ class Attack(Protocol):
             (b, 3, h, w) float32, detached.
 
         Raises:
-            GfnetBenchError: if the logits are not finite, or do not depend on the pixels.
+            GfnetBenchError: if logits or gradients are not finite, or the logits do not depend on the pixels.
         """
 
 
@@ -80,10 +89,33 @@ def make_attack(
     return attack(**{key: value for key, value in stated.items() if key in fields})
 
 
+def attacks_within(text: str, radii: Sequence[str] | None, usual: float, **options: Any) -> list[Attack]:
+    """The attack called `text` at each radius, or once if it has none.
+
+    Args:
+        text: the name, as for `make_attack`.
+        radii: as a user wrote them (`4/255`), in the attack's own norm; None or empty where nothing was written.
+        usual: the radius of an L-infinity attack then; one of another norm has its own.
+        **options: see `make_attack`.
+
+    Raises:
+        UsageError: if a radius makes no sense in the attack's norm; see also `make_attack`.
+    """
+    attack = make_attack(text, **options)
+    if attack.epsilon is None or not (radii or attack.norm == "linf"):
+        return [attack]
+    epsilons = [parse_epsilon(radius, attack.norm) for radius in dict.fromkeys(radii)] if radii else [usual]
+    return [make_attack(text, epsilon=epsilon, **options) for epsilon in epsilons]
+
+
 def settings(attack: Attack) -> dict[str, Any]:
-    """What a record stores of an attack: its name, its norm where it is known, and its fields that are set."""
+    """What a record stores of an attack: its name, the norm its radius is in, and its fields that are set.
+
+    That torchattacks' radii are L-infinity is left unsaid, as it always was: the cell must stay the same.
+    """
     fields = dataclasses.asdict(attack)  # type: ignore[call-overload]
-    known = {"name": attack.name, "norm": getattr(attack, "norm", None), **fields}
+    unsaid = attack.epsilon is None or (attack.name.startswith("torchattacks:") and attack.norm == "linf")
+    known = {"name": attack.name, "norm": None if unsaid else attack.norm, **fields}
     return {key: value for key, value in known.items() if value is not None}
 
 
@@ -97,35 +129,40 @@ def from_settings(stored: dict[str, Any]) -> Attack:
     return ATTACKS[fields.pop("name")](**fields)
 
 
-def parse_epsilon(text: str) -> float:
+def parse_epsilon(text: str, norm: str | None = "linf") -> float:
     """`4/255` or `0.0157` to a float in units of the pixel range [0, 1].
 
     Raises:
-        UsageError: if it is not a number from 0 to 1.
+        UsageError: if it is no radius in that norm.
     """
     numerator, slash, denominator = text.partition("/")
     try:
         value = float(numerator) / float(denominator) if slash else float(numerator)
     except (ValueError, ZeroDivisionError):
         value = math.nan
-    if 0 <= value <= 1:
-        return value
-    hint = f"; did you mean {text.strip()}/255?" if 1 < value <= 255 else ", written 4/255 or 0.0157"
-    raise UsageError(f"epsilon: expected a number from 0 to 1, found {text!r}{hint}")
+    check_epsilon(value, norm, text)
+    return value
 
 
 def format_epsilon(epsilon: float) -> str:
     """`1/255`, `0.5/255`, `0.1`: the shortest spelling that `parse_epsilon` reads back, to nine digits."""
     spellings = [f"{epsilon:.6g}", f"{epsilon * 255:.6g}/255", f"{epsilon:.9g}"]
-    exact = [text for text in spellings if math.isclose(parse_epsilon(text), epsilon, rel_tol=1e-9)]
+    exact = [text for text in spellings if math.isclose(parse_epsilon(text, None), epsilon, rel_tol=1e-9)]
     return min(exact, key=len, default=spellings[-1])
 
 
-def check_epsilon(epsilon: float) -> None:
-    """Refuse a radius outside [0, 1], the width of the pixel range.
+def check_epsilon(epsilon: float, norm: str | None = "linf", text: str | None = None) -> None:
+    """Refuse what is no radius: in L-infinity outside [0, 1], the width of the pixel range, else outside [0, inf).
 
     Raises:
-        UsageError: in that case.
+        UsageError: in that case, with what the user wrote where that is given.
     """
-    if not 0 <= epsilon <= 1:
-        raise UsageError(f"epsilon: expected a number from 0 to 1 (pixels are in [0, 1]), found {epsilon:g}")
+    largest, wanted = (
+        (1.0, "from 0 to 1 (pixels are in [0, 1])") if norm == "linf" else (sys.float_info.max, "from 0 up")
+    )
+    if 0 <= epsilon <= largest:
+        return
+    written = f"{epsilon:g}" if text is None else text.strip()
+    levels = norm == "linf" and 1 < epsilon <= 255 and "/" not in written
+    hint = f"did you mean {written}/255?" if levels else "it is written 4/255 or 0.0157"
+    raise UsageError(f"epsilon: expected a number {wanted}, found {written!r}; {hint}")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from gfnet_bench.attacks.base import ATTACKS, Predict, check_epsilon
-from gfnet_bench.errors import GfnetBenchError, UsageError
+from gfnet_bench.errors import UsageError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -40,22 +41,24 @@ class PGD:
         check_epsilon(self.epsilon)
         if self.steps < 1:
             raise UsageError(f"pgd: expected at least one step, found steps={self.steps}")
-        if self.relative_step <= 0:
+        if not 0 < self.relative_step < math.inf:
             raise UsageError(f"pgd: expected relative_step above 0 (the paper's is 0.5), found {self.relative_step:g}")
 
     def __call__(self, predict: Predict, images: Tensor, labels: Tensor, seeds: Tensor) -> Tensor:
         """See `Attack`."""
         from gfnet_bench.randomness import uniform
+        from gfnet_bench.watch import watched
 
         images = images.detach()
         adversarial = images
         if self.random_start:
             offset = self.epsilon * (2 * uniform(seeds, images.shape[1:]) - 1)
             adversarial = (images + offset).clamp(0, 1)
-        for _ in range(self.steps):
-            direction = loss_gradient(predict, adversarial, labels).sign()
-            moved = adversarial + self.relative_step * self.epsilon * direction
-            adversarial = (images + (moved - images).clamp(-self.epsilon, self.epsilon)).clamp(0, 1)
+        with watched(predict, images, labels) as predict:
+            for _ in range(self.steps):
+                direction = loss_gradient(predict, adversarial, labels).sign()
+                moved = adversarial + self.relative_step * self.epsilon * direction
+                adversarial = (images + (moved - images).clamp(-self.epsilon, self.epsilon)).clamp(0, 1)
         return adversarial
 
 
@@ -73,34 +76,17 @@ def loss_gradient(predict: Predict, images: Tensor, labels: Tensor) -> Tensor:
         (b, 3, h, w) float32.
 
     Raises:
-        GfnetBenchError: if the logits are not finite, or do not depend on the pixels.
+        GfnetBenchError: if logits or gradient are not finite, or the logits do not depend on the pixels.
     """
     import torch
     import torch.nn.functional as F
 
-    with torch.enable_grad():
+    from gfnet_bench.watch import no_gradient, watched
+
+    with watched(predict, images, labels) as predict, torch.enable_grad():
         pixels = images.detach().requires_grad_()
-        logits = finite(predict(pixels))
-        loss = F.cross_entropy(logits, labels, reduction="sum")
-        gradient = torch.autograd.grad(loss, pixels, allow_unused=True)[0] if loss.requires_grad else None
-    if gradient is None:
-        raise GfnetBenchError(
-            "expected logits that depend on the pixels through autograd, found none of the kind; "
-            "look for no_grad, detach or a conversion to NumPy inside the model"
-        )
+        loss = F.cross_entropy(predict(pixels), labels, reduction="sum")
+        (gradient,) = torch.autograd.grad(loss, pixels, allow_unused=True)
+        if gradient is None:
+            raise no_gradient()
     return gradient
-
-
-def finite(logits: Tensor) -> Tensor:
-    """The logits, unchanged.
-
-    Raises:
-        GfnetBenchError: if one of them is NaN or infinite, since its gradient would be NaN and the attack void.
-    """
-    broken = len(logits) - int(logits.isfinite().all(dim=1).sum())
-    if broken:
-        raise GfnetBenchError(
-            f"expected finite logits, found NaN or infinity for {broken} of {len(logits)} attacked images; "
-            "check the weights, and that the model runs in float32"
-        )
-    return logits

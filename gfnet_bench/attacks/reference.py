@@ -13,20 +13,30 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from gfnet_bench.attacks.base import Predict, check_epsilon
-from gfnet_bench.attacks.pgd import finite
-from gfnet_bench.errors import MissingError, UsageError
+from gfnet_bench.attacks.pgd import loss_gradient
+from gfnet_bench.errors import GfnetBenchError, MissingError, UsageError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from gfnet_bench.watch import Watch
+
 PREFIX = "torchattacks:"
+
+# What an attack keeps small, where it is not the L-infinity distance.
+NORMS = {
+    **dict.fromkeys(("CW", "DeepFool", "PGDL2", "PGDRSL2"), "l2"),
+    **dict.fromkeys(("OnePixel", "Pixle", "SparseFool"), "l0"),
+    **dict.fromkeys(("GN", "VANILA"), None),
+}
 
 # Neither random nor coupled within a batch (by a shared stopping rule, say), read from their source. PGD joins them
 # without a random start. Everything else runs image by image.
 BATCHED = frozenset({"VANILA", "FGSM", "BIM", "MIFGSM", "NIFGSM", "SINIFGSM"})
 
-# Their eps is a length in L2, for which the paper's 1/255 would be next to nothing.
-L2 = frozenset({"PGDL2", "PGDRSL2"})
+# They call `view` on tensors strided like the images, so they need plain (b, c, h, w) memory. The others keep the
+# strides that they are given, since their random numbers follow them: the same seed must give the same image.
+PLAIN = frozenset({"AutoAttack", "FAB", "PGDL2", "PGDRS", "PGDRSL2", "SparseFool"})
 
 
 @dataclass(frozen=True)
@@ -40,7 +50,7 @@ class TorchAttack:
     Attributes:
         name: `torchattacks:` and the class name.
         version: of torchattacks.
-        eps: radius of the ball.
+        eps: radius of the ball, in `norm`.
         alpha: length of a step, absolute.
         steps: gradient steps.
         random_start: whether to start at a random point of the ball.
@@ -53,34 +63,80 @@ class TorchAttack:
     steps: int | None = None
     random_start: bool | None = None
 
+    @property
+    def norm(self) -> str | None:
+        """See `Attack`."""
+        return NORMS.get(self._class, "linf")
+
+    @property
+    def epsilon(self) -> float | None:
+        """See `Attack`; the constructor's default where `eps` is left to it."""
+        return self.eps if self.eps is not None else _defaults(_attacks(self.version)[self._class]).get("eps")
+
     def __call__(self, predict: Predict, images: Tensor, labels: Tensor, seeds: Tensor) -> Tensor:
         """See `Attack`.
 
         Raises:
             MissingError: if torchattacks is absent or another version than recorded.
+            GfnetBenchError: if it cannot work on these images or that many classes.
         """
+        import torch
+
+        from gfnet_bench.watch import watched
+
+        if self.norm == "l2" and self.epsilon == 0:  # they divide by the length of what is left, which is 0
+            return images.detach().clone()
+        size = len(images) if self._batched else 1
+        parts = [slice(start, start + size) for start in range(0, len(images), size)]
+        plain = images.contiguous() if self._class in PLAIN else images
+        results = []
+        with _generators_kept(), torch.enable_grad(), watched(predict, images, labels) as watch:
+            for part, seed in zip(parts, seeds[::size].tolist(), strict=True):
+                results.append(self._run(watch.of(part), plain[part], labels[part], seed))
+            if watch.passes["forward"] and not watch.passes["backward"]:  # CW and Jitter have a gradient of their own
+                loss_gradient(watch.predict, images[:1], labels[:1])
+        return torch.cat(results)
+
+    def _run(self, watch: Watch, images: Tensor, labels: Tensor, seed: int) -> Tensor:
+        """The attack on images that it may see together."""
         import numpy as np
         import torch
 
-        attack = _attacks(self.version)[self.name.removeprefix(PREFIX)]
+        attack = _attacks(self.version)[self._class]
         arguments = {key: value for key, value in asdict(self).items() if value is not None}
         del arguments["name"], arguments["version"]
-        size = len(images) if self._batched else 1
-        takes_seed = "seed" in inspect.signature(attack).parameters  # AutoAttack's default is the clock
-        model = _pixel_model(predict, images)
-        results = []
-        with _generators_kept(), torch.enable_grad():
-            for batch, label, seed in zip(images.split(size), labels.split(size), seeds[::size].tolist(), strict=True):
-                torch.manual_seed(seed)
-                np.random.seed(seed % 2**32)
-                seeded = {"seed": seed} if takes_seed else {}
-                results.append(attack(model, **arguments, **seeded)(batch, label).detach())
-        return torch.cat(results)
+        takes = _defaults(attack)
+        if "seed" in takes:  # AutoAttack's default is the clock
+            arguments["seed"] = seed
+        if "n_classes" in takes:  # 10 by default, of which it aims at the likeliest; there may be fewer
+            with torch.no_grad():
+                arguments["n_classes"] = min(watch(images).shape[1], takes["n_classes"])
+        torch.manual_seed(seed)
+        np.random.seed(seed % 2**32)
+        model = _pixel_model(watch, images)
+        try:
+            return attack(model, **arguments)(images, labels).detach()
+        except Exception as error:
+            if error is model.error:
+                raise
+            problem = watch.fault()
+            if problem is not None:
+                raise problem from error
+            loss_gradient(watch.predict, images[:1], labels[:1])  # raises if the model gives none
+            if isinstance(error, (RuntimeError, MemoryError)):  # of torch; memory among them
+                raise
+            raise GfnetBenchError(
+                f"{self.name} does not work on {tuple(images.shape[1:])} images and this model's classes "
+                f"({type(error).__name__}: {error}); try another attack"
+            ) from error
+
+    @property
+    def _class(self) -> str:
+        return self.name.removeprefix(PREFIX)
 
     @property
     def _batched(self) -> bool:
-        name = self.name.removeprefix(PREFIX)
-        return name in BATCHED or (name == "PGD" and self.random_start is False)
+        return self._class in BATCHED or (self._class == "PGD" and self.random_start is False)
 
 
 def torch_attack(
@@ -94,7 +150,8 @@ def torch_attack(
     """The torchattacks class called `name`, given those of our arguments that its constructor takes.
 
     Where nothing is stated, an L-infinity attack gets the paper's epsilon, 1/255, and one that walks in steps the
-    paper's five steps of half that; the rest is left to torchattacks.
+    paper's five steps of half that. An attack in L2 gets torchattacks' own radius (1.0) and steps (10, each a fifth
+    of the radius). The rest is left to torchattacks.
 
     Raises:
         MissingError: if torchattacks is not installed.
@@ -107,16 +164,22 @@ def torch_attack(
         names = " or ".join(PREFIX + spelling[n] for n in near) if near else f"one of {', '.join(sorted(attacks))}"
         raise UsageError(f"unknown attack {PREFIX + name!r}; did you mean {names}?")
     name = spelling[name.lower()]
-    takes = inspect.signature(attacks[name]).parameters
-    if name not in L2:
-        epsilon = 1 / 255 if epsilon is None else epsilon
-        check_epsilon(epsilon)
+    norm, takes = NORMS.get(name, "linf"), _defaults(attacks[name])
+    usual: dict[str, Any] = {"eps": 1 / 255, "alpha": 0.5 / 255, "steps": 5} if norm == "linf" else takes
+    if "eps" in takes:
+        epsilon = float(usual["eps"]) if epsilon is None else epsilon
+        check_epsilon(epsilon, norm)
         if {"alpha", "steps"} <= takes.keys():
-            relative_step = 0.5 if relative_step is None else relative_step
-            steps = 5 if steps is None else steps
+            relative_step = usual["alpha"] / usual["eps"] if relative_step is None else relative_step
+            steps = usual["steps"] if steps is None else steps
     alpha = relative_step * epsilon if relative_step is not None and epsilon is not None else None
     wanted: dict[str, Any] = {"eps": epsilon, "alpha": alpha, "steps": steps, "random_start": random_start}
     return TorchAttack(PREFIX + name, _version(), **{key: value for key, value in wanted.items() if key in takes})
+
+
+def _defaults(attack: type) -> dict[str, Any]:
+    """The arguments of its constructor but the model, and their defaults."""
+    return {name: p.default for name, p in inspect.signature(attack).parameters.items() if name != "model"}
 
 
 def _version() -> str:
@@ -149,9 +212,17 @@ def _pixel_model(predict: Predict, images: Tensor) -> Any:
         def __init__(self) -> None:
             super().__init__()
             self.device = torch.nn.Parameter(images.new_empty(0), requires_grad=False)
+            self.error: Exception | None = None
 
         def forward(self, pixels: Tensor) -> Tensor:
-            return finite(predict(pixels))
+            shown = pixels.view_as(pixels)
+            if shown.requires_grad and pixels.is_contiguous():  # then so is the gradient: see `PLAIN`
+                shown.register_hook(torch.Tensor.contiguous)
+            try:
+                return predict(shown)
+            except Exception as error:  # the model's own, not torchattacks'
+                self.error = error
+                raise
 
     return PixelModel().eval()
 

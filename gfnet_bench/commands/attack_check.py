@@ -6,6 +6,7 @@ import argparse
 from functools import partial
 
 from gfnet_bench.commands import options
+from gfnet_bench.errors import GfnetBenchError, UsageError
 
 NAME = "attack-check"
 HELP = "self-checks of an attack against a model: the ball, the box, more steps, large epsilon, hidden gradients"
@@ -20,7 +21,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Which model, which attack, which images."""
     parser.add_argument("-m", "--model", default="gfnet_mini", metavar="NAME", help="default: gfnet_mini")
     parser.add_argument("--attack", default="pgd", metavar="NAME", help="fgsm, pgd (default) or torchattacks:NAME")
-    parser.add_argument("--eps", metavar="E", help="radius in pixel units (default: 1/255; mini: 4/255)")
+    parser.add_argument(
+        "--eps", metavar="E", help="radius in pixel units (default: 1/255; mini: 4/255; not L-infinity: its own)"
+    )
     parser.add_argument("--dataset", metavar="NAME", help="default: imagenet, or mini for a mini model")
     options.add_checkpoint_options(parser)
     parser.add_argument("--limit", type=options.positive, default=64, metavar="N", help="images (default: 64)")
@@ -32,40 +35,56 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print a line a check; exit status 1 if one does not hold."""
-    from gfnet_bench.attacks.base import make_attack, parse_epsilon
-    from gfnet_bench.attacks.checks import check
+    import torch
+
+    from gfnet_bench.attacks.base import attacks_within, make_attack
+    from gfnet_bench.attacks.checks import CHECKS, check
     from gfnet_bench.catalog import find_spec
-    from gfnet_bench.datasets import load_images
-    from gfnet_bench.evaluate import to_pixels
+    from gfnet_bench.datasets import DATASETS, load_images
+    from gfnet_bench.evaluate import out_of_memory, to_pixels
     from gfnet_bench.models import load_model
     from gfnet_bench.reports.tables import Column, render
-    from gfnet_bench.studies.robustness import SUITES
+    from gfnet_bench.studies.robustness import CORRUPTED, SUITES, check_classes
 
     suite = SUITES[find_spec(arguments.model).suite]
+    dataset = DATASETS[arguments.dataset or suite.main].name
+    if dataset in CORRUPTED:
+        raise UsageError(f"--dataset {dataset}: is corrupted, and attacks are made on clean images; name a clean set")
+    (attack,) = attacks_within(arguments.attack, [arguments.eps] if arguments.eps else None, suite.epsilon)
+    if arguments.eps and attack.epsilon is None:
+        raise UsageError(f"--eps {arguments.eps}: {attack.name} has no radius; leave it out")
     device = options.device(arguments)
     options.checkpoint_sha256(arguments)  # before the network is built: is there such a file?
     model = load_model(
         arguments.model, checkpoint=arguments.checkpoint, weights_key=arguments.weights_key, device=device
     )
+    check_classes(arguments.model, model.num_classes, dataset)
     images = load_images(
-        arguments.dataset or suite.main,
+        dataset,
         options.data_dirs(arguments),
         model.transform,
         limit=arguments.limit,
         seed=arguments.seed,
         workers=options.workers(arguments),
     )
-    import torch
-
-    results = check(
-        model,
-        to_pixels(images.pixels[:], torch.device(device)),
-        torch.from_numpy(images.labels).to(device),
-        images.ids,
-        partial(make_attack, arguments.attack),
-        epsilon=parse_epsilon(arguments.eps) if arguments.eps else suite.epsilon,
-        batch_size=options.batch_size(arguments, device),
-    )
+    classes = sorted(images.classes or range(model.num_classes))
+    try:
+        results = check(
+            lambda pixels: model(pixels)[:, classes],
+            to_pixels(images.pixels[:], torch.device(device)),
+            torch.tensor([classes.index(label) for label in images.labels.tolist()], device=device),
+            images.ids,
+            partial(make_attack, arguments.attack),
+            epsilon=attack.epsilon,
+            batch_size=options.batch_size(arguments, device),
+        )
+    except (RuntimeError, MemoryError) as error:
+        if not out_of_memory(error):
+            raise
+        raise GfnetBenchError(f"memory ran out on {device}; run it again with a smaller --batch-size") from error
+    left_out = [name for name in CHECKS if results[0].passed and name not in {r.name for r in results}]
+    if left_out:
+        options.note(f"left out, since {attack.name} is no attack to hold to it: {'; '.join(left_out)}")
     if arguments.format == "text":
         for result in results:
             print(options.paragraph("holds   " if result.passed else "FAILS   ", f"{result.name}: {result.detail}"))

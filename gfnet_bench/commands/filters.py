@@ -225,8 +225,7 @@ def _dataset(arguments: argparse.Namespace, suite: str) -> str:
 
 def _perturbations(arguments: argparse.Namespace, suite: str) -> list[tuple[str, dict[str, Any]]]:
     """Data sets with what is done to their images."""
-    from gfnet_bench.attacks import make_attack, settings
-    from gfnet_bench.attacks.base import parse_epsilon
+    from gfnet_bench.attacks.base import attacks_within, settings
     from gfnet_bench.catalog import CORRUPTIONS
     from gfnet_bench.studies import filters as study
     from gfnet_bench.studies.robustness import SUITES
@@ -237,9 +236,9 @@ def _perturbations(arguments: argparse.Namespace, suite: str) -> list[tuple[str,
         options.refuse(arguments, dict.fromkeys(("corruption", "severity"), why))
     if not any(name != "clean" for name in arguments.attack or ("pgd",)):
         options.refuse(arguments, {"eps": "expected an attack that has it, found clean"})
-    epsilon = parse_epsilon(arguments.eps) if arguments.eps else SUITES[suite].epsilon
+    radii = [arguments.eps] if arguments.eps else None
     names = [name for name in dict.fromkeys(arguments.attack or ("pgd",)) if name != "clean"]
-    attacks = [settings(make_attack(name, epsilon=epsilon)) for name in names]
+    attacks = [settings(a) for name in names for a in attacks_within(name, radii, SUITES[suite].epsilon)]
     corruptions = [CORRUPTIONS[name].name for name in arguments.corruption or study.CORRUPTIONS]
     return study.perturbations(dataset, attacks, corruptions, arguments.severity or 3)
 

@@ -187,26 +187,22 @@ def _datasets(
 
 
 def _attacks(arguments: argparse.Namespace, epsilon: float) -> list[dict[str, Any]]:
-    """Settings of the attacks; one for each epsilon."""
-    from gfnet_bench.attacks.base import make_attack, parse_epsilon, settings
+    """Settings of the attacks, each once; one for each epsilon of those that have one."""
+    from gfnet_bench.attacks.base import attacks_within, settings
     from gfnet_bench.studies.robustness import CLEAN
 
-    epsilons = [parse_epsilon(text) for text in arguments.eps] if arguments.eps else [epsilon]
+    options = {
+        "steps": arguments.steps,
+        "relative_step": arguments.relative_step,
+        "random_start": False if arguments.no_random_start else None,
+    }
     found: list[dict[str, Any]] = []
     for name in arguments.attack or ("clean", "fgsm", "pgd"):
         if name == "clean":
             found.append(CLEAN)
-            continue
-        for radius in epsilons:
-            attack = make_attack(
-                name,
-                epsilon=radius,
-                steps=arguments.steps,
-                relative_step=arguments.relative_step,
-                random_start=False if arguments.no_random_start else None,
-            )
-            found.append(settings(attack))
-    return found
+        else:
+            found += [settings(attack) for attack in attacks_within(name, arguments.eps, epsilon, **options)]
+    return [attack for i, attack in enumerate(found) if attack not in found[:i]]
 
 
 def _recipe(arguments: argparse.Namespace) -> str | None:

@@ -201,7 +201,7 @@ class Bench:
                 checkpoint=self.checkpoint,
                 weights_key=self.weights_key,
                 device=self.device,
-                check=lambda classes: check_classes(classes, cell),
+                check=lambda classes: check_classes(cell.model, classes, s.get("dataset")),
             )
             if self.channels_last:
                 model = model.to(memory_format=torch.channels_last)
@@ -320,7 +320,7 @@ class Bench:
             GfnetBenchError: if they are not, before any weights are fetched where the catalogue tells.
         """
         model = self.model(cell)
-        check_classes(model.num_classes, cell)
+        check_classes(cell.model, model.num_classes, cell.settings["dataset"])
         return model
 
     def _measure(self, cells: Sequence[Cell], models: Sequence[Model]) -> list[Outcome | Exception]:
@@ -387,18 +387,13 @@ def about_images(images: Images) -> dict[str, Any]:
     }
 
 
-def check_classes(found: int, cell: Cell) -> None:
-    """Refuse a model whose logits are not for the classes of the cell's data set.
-
-    Raises:
-        GfnetBenchError: in that case.
-    """
+def check_classes(model: str, num_classes: int, dataset: str | None) -> None:
+    """Raise GfnetBenchError if the logits of a model are not for the classes of a data set."""
     from gfnet_bench.datasets import DATASETS
 
-    dataset = cell.settings.get("dataset")
-    expected = CLASSES[DATASETS[dataset].suite] if dataset else found
-    if found != expected:
-        raise GfnetBenchError(f"{cell.model}: expected logits for the {expected} classes of {dataset}, found {found}")
+    expected = num_classes if dataset is None else CLASSES[DATASETS[dataset].suite]
+    if num_classes != expected:
+        raise GfnetBenchError(f"{model}: expected logits for the {expected} classes of {dataset}, found {num_classes}")
 
 
 def _size(cell: Cell) -> tuple[int, int] | None:
