@@ -66,7 +66,7 @@ def same(net: nn.Module, state: dict[str, Tensor]) -> bool:
 def nestings() -> list[tuple[tuple[str, ...], str]]:
     keys = [path for depth in range(3) for path in itertools.product(WRAPPERS, repeat=depth)]
     prefixes = ["".join(some) for count in range(3) for some in itertools.product(PREFIXES, repeat=count)]
-    return [(path, prefix) for path in keys for prefix in prefixes]
+    return [(path, prefix) for path in keys for prefix in prefixes if len(path) < 2 or prefix.count(".") < 2]
 
 
 def test_every_nesting_under_every_prefix_is_read(source: Net, tmp_path: Path) -> None:
