@@ -333,6 +333,7 @@ def test_an_interrupt_does_not_wait_for_what_a_gpu_has_still_to_do(source, tmp_p
         )
         assert started.wait(60)
         raise KeyboardInterrupt
+    assert not corrupted_folder._stopping.is_set()  # the next folder in this process is written
     assert isinstance(job.exception(), CancelledError) and 1 <= len(saved) <= 5  # one severity of five, of one size
 
 
