@@ -134,7 +134,8 @@ def load(
     try:
         file, rows, unreadable = _prepared(known, home, _How(transform, workers, keep, files if progress else None))
     except (OSError, DamagedError) as error:
-        text = f"{reason(error)}: {error.filename}" if isinstance(error, OSError) and error.filename else error
+        text = reason(error) if isinstance(error, OSError) else str(error)
+        text += f": {error.filename}" if isinstance(error, OSError) and error.filename else ""
         raise GfnetBenchError(
             f"{files}: cannot keep {_WHAT} in {home} ({text}); free some space or choose another folder, then run "
             "again: what has been decoded is kept"
