@@ -38,9 +38,13 @@ def write_together(contents: Mapping[Path, bytes | None]) -> None:
         contents: by path; None removes the file.
 
     Raises:
-        OSError: if the folder cannot be written to; the old files are still there.
+        OSError: if the folder cannot be written to; the old files are still there. So it is where a device or a pipe
+            has the name: it would be replaced by a file, /dev/null for the whole machine.
     """
     new = {path: content for path, content in contents.items() if content is not None}
+    for path in new:
+        if path.exists() and not path.is_file():
+            raise OSError(errno.EINVAL, "a folder, a device or a pipe is there, expected a file or nothing", str(path))
     folder = next(iter(contents)).parent
     waiting = {path: _temporary(folder) for path in new}
     try:

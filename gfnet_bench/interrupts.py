@@ -13,6 +13,7 @@ import select
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from types import FrameType
 
@@ -57,7 +58,8 @@ def answer() -> None:
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-    signal.signal(signal.SIGINT, lambda *_: None)  # the handler that matters writes to the pipe, and is not Python's
+    # The handler that matters writes to the pipe, and is not Python's. This one has the main thread wait for the end.
+    signal.signal(signal.SIGINT, lambda *_: time.sleep(3 * PATIENCE_S))
     threading.Thread(target=_wait, args=(reader,), name="interrupts", daemon=True).start()
 
 

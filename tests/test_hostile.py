@@ -18,7 +18,6 @@ PATHS = [
     "dangling",
     "/proc/x.html",
     "/proc/self/mem",
-    "/dev/null",
     "pipe",
     "a" * 300,
 ]
@@ -104,6 +103,15 @@ def place(tmp_path_factory):
     (folder / "options.json").write_text('{"model": ["gfnet_mini"], "limit": 3}')
     (folder / "broken.json").write_text('{"model": 3, "seed": "x"')
     return folder
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_what_is_no_file_is_not_replaced_by_one(place, monkeypatch, capsys):
+    monkeypatch.chdir(place)
+    for name in ("pipe", "folder"):
+        assert main(["report", "ablation", "--html", name]) == 1
+        assert capsys.readouterr().err.startswith(f"gfnet-bench: cannot use {name} (a folder, a device or a pipe")
+    assert (place / "pipe").is_fifo() and (place / "folder").is_dir()
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
