@@ -108,7 +108,8 @@ def test_a_negative_value_is_a_value(capsys):
     assert parsed("robustness", "--eps", "-1/255", "-.5", "-inf", "-nan").eps == ["-1/255", "-.5", "-inf", "-nan"]
     assert "found '-5'" in refused(["robustness", "--limit", "-5"], capsys)
     assert main(["robustness", "--suite", "mini", "--eps", "-1/255"]) == 2
-    assert "expected a number from 0 to 1, found '-1/255'" in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert "expected a number from 0 to 1" in err and "found '-1/255'" in err
 
 
 NUMBERS = ["nan", "inf", "-inf", "-1", "0", "", " ", "1e999", "9" * 5000, "-" + "9" * 5000, "٣", "१२", "1_0", "0x10"]
