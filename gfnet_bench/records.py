@@ -27,7 +27,7 @@ from gfnet_bench.schemas import SCHEMA, Unfit, check_record, pack, read_beside, 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-PROTOCOLS = {"robustness": 2, "complexity": 1, "filters": 1}
+PROTOCOLS = {"robustness": 3, "complexity": 1, "filters": 1}
 """Raise a study's number when a change alters its results: older records then drop out of reports by themselves."""
 
 _NAMING = ("dataset", "perturbation", "measure", "tokens")
