@@ -317,9 +317,9 @@ def _record_files(folder: Path, problems: list[str]) -> Iterator[Path]:
 
 
 def _set_aside(path: Path) -> None:
-    """Rename a folder that stands in a file's place."""
-    if path.is_dir() and not path.is_symlink():
-        path.rename(path.with_name(f"{path.name}.folder-{secrets.token_hex(4)}"))
+    """Rename what stands in a file's place and is none: a folder, a pipe."""
+    if path.exists() and not path.is_file():
+        path.rename(path.with_name(f"{path.name}.aside-{secrets.token_hex(4)}"))
 
 
 def _slug(text: str, longest: int = 200) -> str:

@@ -310,9 +310,8 @@ def test_models_by_tokens(tmp_path, capsys):
     words = ["complexity", "--model", "vit_mini", "--tokens", "4,16", "--count-only", "--format", "json"]
     assert cli.main([*words, "--output-dir", str(tmp_path), "--no-progress"]) == 0
     rows = json.loads(capsys.readouterr().out)
-    assert [(r["img_size"], r["tokens"], r["convention"]) for r in rows] == [
-        ("32x32", 4, "authors"), ("64x64", 16, "authors"),
-    ]  # fmt: skip
+    found = [(r["image_height_px"], r["image_width_px"], r["tokens"], r["convention"]) for r in rows]
+    assert found == [(32, 32, 4, "authors"), (64, 64, 16, "authors")]
 
 
 def test_help_needs_no_torch():

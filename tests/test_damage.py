@@ -23,7 +23,7 @@ import pytest
 from whole_records import SEEN, Whole, counted, every_kind, mapped, operated, scored
 
 from gfnet_bench.cli import main
-from gfnet_bench.records import Cell, Record, Store
+from gfnet_bench.records import PROTOCOLS, Cell, Record, Store
 from gfnet_bench.reports import REPORTS
 from gfnet_bench.runner import run, run_together
 
@@ -232,7 +232,7 @@ def test_text_that_is_no_record(clean, text):
         ('"top1": ', '"top1": 0.1, "top1": '),
         ('"schema": 1', '"schema": 2'),
         ('"schema": 1', '"schema": true'),
-        ('"protocol": 2', '"protocol": "2"'),
+        (f'"protocol": {PROTOCOLS["robustness"]}', '"protocol": "2"'),
         ('"model": "gfnet_s"', '"model": "deit_small"'),
         ('"error": null', '"error": 7'),
         ('"artifacts": [', '"artifacts": ["other.npz", '),
