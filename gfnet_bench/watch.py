@@ -68,6 +68,7 @@ class Watch:
         self.logits = torch.zeros(len(images), dtype=torch.bool, device=images.device)
         self.gradient = torch.zeros(len(images), dtype=torch.int64, device=images.device)
         self.passes = Counter[str]()
+        self._whole = self
 
     def of(self, rows: slice) -> Watch:
         """The same model while only some of the images are attacked; what it counts is counted here."""
@@ -94,11 +95,12 @@ class Watch:
     @property
     def values(self) -> Tensor:
         """(n,) values of an image's gradients in all, on the CPU."""
-        return torch.full((len(self.logits),), self.passes["values"] / len(self.logits), dtype=torch.float64)
+        n = len(self._whole.logits)
+        return torch.full((n,), self.passes["values"] / n, dtype=torch.float64)
 
     def fault(self) -> GfnetBenchError | None:
-        """What was wrong until now, if anything; waits for the device."""
-        return fault(self.logits, self.gradient, self.values)
+        """What was wrong until now with any of the images, if anything was; waits for the device."""
+        return fault(self._whole.logits, self._whole.gradient, self.values)
 
     def _count(self, gradient: Tensor) -> None:
         self.passes["backward"] += 1

@@ -56,7 +56,11 @@ def run(arguments: argparse.Namespace) -> int:
     device = options.device(arguments)
     options.checkpoint_sha256(arguments)  # before the network is built: is there such a file?
     model = load_model(
-        arguments.model, checkpoint=arguments.checkpoint, weights_key=arguments.weights_key, device=device
+        arguments.model,
+        checkpoint=arguments.checkpoint,
+        weights_key=arguments.weights_key,
+        device=device,
+        check=lambda classes: check_classes(arguments.model, classes, dataset),
     )
     check_classes(arguments.model, model.num_classes, dataset)
     images = load_images(

@@ -23,6 +23,7 @@ from gfnet_bench.models.checkpoints import load_weights
 from gfnet_bench.models.origins import Origin, origin_of
 from gfnet_bench.models.tensorfiles import read_tensors
 from gfnet_bench.models.weights import fetch_weights, kept_at
+from gfnet_bench.watch import check_logits
 from gfnet_bench.weightfile import sha256_of_weights
 
 ImageSize = int | tuple[int, int]
@@ -72,8 +73,12 @@ class Model(nn.Module):
         self.eval().requires_grad_(False)
 
     def forward(self, images: Tensor) -> Tensor:
-        """(b, 3, h, w) float in [0, 1] to (b, k) float32 logits."""
-        return self.net((images - self.mean) / self.std).float()
+        """(b, 3, h, w) float in [0, 1] to (b, k) float32 logits.
+
+        Raises:
+            GfnetBenchError: if the network returns anything else.
+        """
+        return check_logits(self.net((images - self.mean) / self.std), images).float()
 
 
 def load_model(
