@@ -36,7 +36,7 @@ class Ball(NamedTuple):
             GfnetBenchError: if they are no norm and no radius.
         """
         norm, radius = getattr(attack, "norm", "linf"), getattr(attack, "epsilon", None)
-        if norm is not None and norm not in ORDERS:
+        if norm is not None and norm not in tuple(ORDERS):
             raise GfnetBenchError(
                 f"{name_of(attack)}: expected norm to be None or one of {', '.join(ORDERS)}, found {norm!r}"
             )

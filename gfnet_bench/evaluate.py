@@ -192,25 +192,25 @@ def _check_inputs(images: Any, labels: Any, ids: Sequence[str], classes: Any, ba
         raise GfnetBenchError(f"expected images ({n}, h, w, 3) uint8, as many as there are ids, found {shape} {kind}")
     if not all(isinstance(name, str) for name in ids):
         raise GfnetBenchError(f"expected ids to be names, found {next(i for i in ids if not isinstance(i, str))!r}")
-    if labels.shape != (n,) or labels.dtype.kind not in "iu" or labels.min() < 0:
+    whole = labels.astype(np.int64) if labels.dtype.kind in "iu" else np.full(1, -1)
+    if labels.shape != (n,) or whole.min() < 0:
         low = f" from {labels.min()}" if labels.size and labels.dtype.kind in "iuf" else ""
         raise GfnetBenchError(f"expected labels ({n},), integers from 0 up, found {labels.shape} {labels.dtype}{low}")
     if not isinstance(batch_size, Integral) or batch_size < 1:
         raise GfnetBenchError(f"expected a batch size of 1 or more, found {batch_size!r}")
-    labels = labels.astype(np.int64)
     if classes is None:
-        return _Known(labels, labels, tuple(ids), None)
+        return _Known(whole, whole, tuple(ids), None)
     columns = np.unique(np.asarray(classes))
     if not columns.size or columns.dtype.kind not in "iu" or columns[0] < 0:
         raise GfnetBenchError(f"expected classes to be class indices from 0 up, found {list(columns)[:5]}")
-    strange = ~np.isin(labels, columns)
+    strange = ~np.isin(whole, columns)
     if strange.any():
         first = int(strange.argmax())
         raise GfnetBenchError(
             f"expected labels among the {len(columns)} classes that count, found another for {strange.sum()} of {n} "
-            f"images (the first: {labels[first]} for {ids[first]})"
+            f"images (the first: {whole[first]} for {ids[first]})"
         )
-    return _Known(labels, np.searchsorted(columns, labels), tuple(ids), columns.astype(np.int64))
+    return _Known(whole, np.searchsorted(columns, whole), tuple(ids), columns.astype(np.int64))
 
 
 class _Pass:

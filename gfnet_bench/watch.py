@@ -6,6 +6,7 @@ what passes is counted where it is computed, and nobody waits for the device unt
 
 from __future__ import annotations
 
+import contextlib
 import copy
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -57,7 +58,7 @@ class Watch:
 
     Attributes:
         logits: (n,) bool, whether an image ever had logits that were not finite.
-        gradient: (n,) int64, values of an image's gradients that were not finite though its logits had been.
+        gradient: (n,) float32, values of an image's gradients that were not finite though its logits had been.
         passes: how many gradients were wanted (`forward`) and came (`backward`), and the `values` of those.
     """
 
@@ -66,7 +67,7 @@ class Watch:
         self.predict = predict
         self.classes = classes
         self.logits = torch.zeros(len(images), dtype=torch.bool, device=images.device)
-        self.gradient = torch.zeros(len(images), dtype=torch.int64, device=images.device)
+        self.gradient = torch.zeros(len(images), device=images.device)
         self.passes = Counter[str]()
         self._whole = self
 
@@ -87,16 +88,17 @@ class Watch:
             pixels.register_hook(self._count)
             self.passes["forward"] += 1
         logits = check_logits(self.predict(pixels), images, self.classes)
+        with _plain(logits) as values:
+            self.logits |= self._by_image(_not_finite(values)) > 0
         if pixels.requires_grad and not logits.requires_grad:
             raise no_gradient()
-        self.logits |= self._by_image(_not_finite(logits.detach())) > 0
         return logits
 
     @property
     def values(self) -> Tensor:
         """(n,) values of an image's gradients in all, on the CPU."""
         n = len(self._whole.logits)
-        return torch.full((n,), self.passes["values"] / n, dtype=torch.float64)
+        return torch.full((n,), self.passes["values"] / max(n, 1), dtype=torch.float64)
 
     def fault(self) -> GfnetBenchError | None:
         """What was wrong until now with any of the images, if anything was; waits for the device."""
@@ -104,16 +106,27 @@ class Watch:
 
     def _count(self, gradient: Tensor) -> None:
         self.passes["backward"] += 1
-        self.passes["values"] += gradient.numel()
-        self.gradient += self._by_image(_not_finite(gradient)) * ~self.logits  # that of a NaN is no news
+        with _plain(gradient) as values:
+            self.passes["values"] += values.numel()
+            self.gradient += self._by_image(_not_finite(values)) * ~self.logits  # that of a NaN is no news
 
     def _by_image(self, rows: Tensor) -> Tensor:
         """Counts of what the model was given, as counts of the images that are attacked.
 
         An attack may show the model copies of its images, or some of them only: which is which is not known then, and
-        what happened to one is put down to all.
+        what happened to one is shared out to all.
         """
-        return rows if len(rows) == len(self.logits) else rows.sum(0, keepdim=True)
+        n = len(self.logits)
+        return rows if len(rows) == n else rows.sum(0, keepdim=True) / n
+
+
+@contextmanager
+def _plain(x: Tensor) -> Iterator[Tensor]:
+    """The values of a tensor, which an attack's torch.func may have wrapped so that nothing of it could be kept."""
+    x = x.detach()
+    values = torch.func.debug_unwrap(x)
+    with contextlib.nullcontext() if values is x else torch._C._DisableFuncTorch():
+        yield values
 
 
 def _not_finite(x: Tensor) -> Tensor:
@@ -128,7 +141,7 @@ def fault(logits: Tensor, gradient: Tensor, values: Tensor, ids: Sequence[str] =
         first = f" (the first: {ids[int(which.int().argmax())]})" if ids else ""
         return f"{int(which.sum())} of {len(which)} attacked images{first}"
 
-    broken = int(gradient.sum())
+    broken = float(gradient.sum())
     # Logits that broke before any gradient of their image did are a fault of their own, and may spoil other gradients.
     if broken and not (logits & (gradient == 0)).any():
         return GfnetBenchError(
@@ -159,6 +172,9 @@ def watched(predict: Predict, images: Tensor, labels: Tensor) -> Iterator[Watch]
     if isinstance(predict, Watch):
         yield predict
         return
+    if labels.shape != (len(images),) or labels.is_floating_point():
+        found = f"{tuple(labels.shape)} {labels.dtype}"
+        raise GfnetBenchError(f"expected labels ({len(images)},) int64, one an image, found {found}")
     low, high = (int(end) for end in labels.aminmax()) if len(labels) else (0, 0)
     if low < 0:
         raise GfnetBenchError(f"expected labels from 0 up, found {low}")

@@ -19,6 +19,7 @@ from gfnet_bench.attacks.fgsm import FGSM
 from gfnet_bench.attacks.pgd import PGD, loss_gradient
 from gfnet_bench.errors import GfnetBenchError, UsageError
 from gfnet_bench.randomness import image_seeds, uniform
+from gfnet_bench.watch import watched
 
 ROUNDING = 2.0**-23
 EPSILONS = [0.5 / 255, 1 / 255, 4 / 255, 16 / 255, 64 / 255, 1.0]
@@ -182,6 +183,11 @@ def test_every_attack_stays_in_its_ball_and_in_the_box(sample, epsilon):
         assert (adversarial - sample.images).abs().max() > 0.9 * epsilon, "it should use the room it has"
 
 
+def test_no_images_are_no_trouble(sample):
+    for attack in every_attack():
+        assert sample.run(attack, slice(0)).shape == (0, 3, 16, 16)
+
+
 def test_epsilon_zero_returns_the_images_bit_for_bit(sample):
     for attack in every_attack(epsilon=0.0):
         adversarial = sample.run(attack)
@@ -270,6 +276,49 @@ def test_a_gradient_that_is_not_finite_at_one_step_for_one_image_is_seen(sample,
     assert len(calls) == 5, "nothing is read before the last step"
 
 
+def by_torch_func(predict, images, labels, seeds) -> Tensor:
+    """FGSM by somebody who likes `torch.func`."""
+    gradient = torch.func.grad(lambda x: F.cross_entropy(predict(x), labels, reduction="sum"))(images)
+    return (images + 4 / 255 * gradient.sign()).clamp(0, 1)
+
+
+def by_vmap(predict, images, labels, seeds) -> Tensor:
+    """The same, image by image."""
+
+    def loss(image: Tensor, label: Tensor) -> Tensor:
+        return F.cross_entropy(predict(image[None]), label[None])
+
+    gradient = torch.func.vmap(torch.func.grad(loss))(images, labels)
+    return (images + 4 / 255 * gradient.sign()).clamp(0, 1)
+
+
+def by_backward(predict, images, labels, seeds) -> Tensor:
+    """The same, as in a tutorial."""
+    images.requires_grad_()
+    F.cross_entropy(predict(images), labels).backward()
+    return (images + 4 / 255 * images.grad.sign()).clamp(0, 1)
+
+
+def in_halves(predict, images, labels, seeds) -> Tensor:
+    """The same, some images at a time."""
+    parts = zip(images.split(20), labels.split(20), seeds.split(20), strict=True)
+    return torch.cat([FGSM(4 / 255)(predict, *part) for part in parts])
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:FutureWarning")  # where torch.func is first used
+@pytest.mark.parametrize("attack", [by_torch_func, by_vmap, by_backward, in_halves])
+def test_attacks_of_others_are_watched_however_they_get_their_gradient(sample, attack):
+    def run(images: Tensor, net) -> Tensor:
+        with watched(net, images, sample.labels) as watch:
+            return attack(watch, images.clone(), sample.labels, sample.seeds)
+
+    assert torch.equal(run(sample.images, sample.net), sample.run(FGSM(4 / 255)))
+    odd = sample.images.clamp(min=0.01)
+    odd[3, :, :4] = 0
+    with pytest.raises(GfnetBenchError, match=r"gradient of the loss, found NaN or infinity at 0\.52% of its values"):
+        run(odd, lambda x: sample.net(rooted(x)))  # a quarter of one image of 48
+
+
 def test_a_gradient_of_zero_is_finite(sample):
     flat = PGD(4 / 255)(lambda x: sample.net(x) * 0, sample.images, sample.labels, sample.seeds)
     assert torch.isfinite(flat).all()
@@ -286,6 +335,13 @@ def test_labels_that_are_no_class_are_refused(sample, labels, message):
     for attack in every_attack():
         with pytest.raises(GfnetBenchError, match=message):
             attack(sample.net, sample.images, wrong, sample.seeds)
+
+
+@pytest.mark.parametrize("change", [lambda y: y.float(), lambda y: y[:-1], lambda y: y[:, None]])
+def test_labels_of_another_form_are_refused(sample, change):
+    for attack in every_attack():
+        with pytest.raises(GfnetBenchError, match=r"expected labels \(48,\) int64, one an image, found"):
+            attack(sample.net, sample.images, change(sample.labels), sample.seeds)
 
 
 @pytest.mark.parametrize("change", [lambda x: (x, x), lambda x: {"logits": x}, lambda x: None, lambda x: x[:, :, None]])

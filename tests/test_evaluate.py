@@ -496,6 +496,8 @@ def test_nothing_waits_for_the_device_but_at_the_end(images, network, monkeypatc
         ({"labels": lambda x: x[:, None]}, r"labels \(13,\)"),
         ({"labels": lambda x: x - 1}, "from 0 up, found .* from -1"),
         ({"labels": lambda x: x + 0.5}, "integers"),
+        ({"labels": lambda x: x > 3}, "integers"),
+        ({"labels": lambda x: x.astype(np.uint64) + np.uint64(2**63)}, "from 0 up"),
         ({"labels": lambda x: x + 1}, "logits of shape .*, 8 or more"),
         ({"ids": lambda x: x[:-1]}, "as many as there are ids"),
         ({"ids": lambda x: list(range(13))}, "expected ids to be names"),

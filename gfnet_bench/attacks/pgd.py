@@ -86,7 +86,7 @@ def loss_gradient(predict: Predict, images: Tensor, labels: Tensor) -> Tensor:
     with watched(predict, images, labels) as predict, torch.enable_grad():
         pixels = images.detach().requires_grad_()
         loss = F.cross_entropy(predict(pixels), labels, reduction="sum")
-        (gradient,) = torch.autograd.grad(loss, pixels, allow_unused=True)
+        gradient = torch.autograd.grad(loss, pixels, allow_unused=True)[0] if loss.requires_grad else None
         if gradient is None:
             raise no_gradient()
     return gradient
