@@ -7,10 +7,12 @@ import pytest
 import torch
 from torch import Tensor
 
+import gfnet_bench.models
 from gfnet_bench.attacks.base import Predict, make_attack
 from gfnet_bench.attacks.checks import CHECKS, CheckResult, _Sample, check
 from gfnet_bench.attacks.pgd import PGD
 from gfnet_bench.ball import Ball
+from gfnet_bench.cli import main
 
 ZERO = "epsilon 0 changes nothing"
 BALL = "stays in the ball and the box"
@@ -254,3 +256,81 @@ def test_broken_attack_fails_its_check(make, expected):
     found = failures(matched_filter, make)
     assert expected <= found
     assert GRADIENT not in found, "nothing is wrong with the model"
+
+
+# The command
+
+
+@pytest.mark.parametrize(
+    ("options", "status", "sentence"),
+    [
+        ("--model gfnet_s --dataset mini", 1, "gfnet_s: expected logits for the 10 classes of mini, found 1000"),
+        ("--dataset imagenet", 1, "gfnet_mini: expected logits for the 1000 classes of imagenet, found 10"),
+        ("--limit 1", 1, "expected 16 images or more, found 1;"),
+        ("--dataset mini_a", 1, "images are classified rightly"),
+        ("--dataset mini_c", 2, "--dataset mini_c: is corrupted"),
+        ("--attack clean", 2, "unknown attack 'clean'"),
+        ("--attack torchattacks:CW --eps 1/255", 2, "--eps 1/255: torchattacks:CW has no radius; leave it out"),
+        ("--attack torchattacks:PGDL2 --eps -1", 2, "epsilon: expected a number from 0 up, found '-1'"),
+        ("--eps 8", 2, "did you mean 8/255?"),
+    ],
+)
+def test_command_refuses_what_no_verdict_can_rest_on(options, status, sentence, capsys):
+    if "torchattacks" in options:
+        pytest.importorskip("torchattacks", reason='needs pip install "gfnet-bench[reference]"')
+    assert main(["attack-check", "--workers", "0", *options.replace("--eps -1", "--eps=-1").split()]) == status
+    out, err = capsys.readouterr()
+    assert sentence in " ".join((out + err).split())
+    assert len(out.split("FAILS")) <= 2
+
+
+class Changed(torch.nn.Module):
+    """A network whose output someone changed."""
+
+    def __init__(self, net, change):
+        super().__init__()
+        self.net, self.change = net, change
+
+    def forward(self, images):
+        return self.change(self.net(images))
+
+
+@pytest.fixture
+def changed(monkeypatch):
+    """Let a command load networks whose output is changed."""
+    load = gfnet_bench.models.load_model
+
+    def put(change) -> None:
+        def load_changed(*arguments, **options):
+            model = load(*arguments, **options)
+            model.net = Changed(model.net, change)
+            return model
+
+        monkeypatch.setattr(gfnet_bench.models, "load_model", load_changed)
+
+    return put
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda logits: (logits, logits), "expected the model to return logits of shape (64, 1 or more)"),
+        (lambda logits: {"logits": logits}, "found a dict"),
+        (lambda logits: logits[..., None], "found shape (64, 10, 1)"),
+    ],
+)
+@pytest.mark.parametrize("command", ["attack-check", "robustness --attack clean fgsm --no-progress"])
+def test_command_names_a_network_that_returns_no_logits(command, change, sentence, changed, capsys, tmp_path):
+    changed(change)
+    options = f"--model resmlp_mini --dataset mini --limit 64 --workers 0 --batch-size 64 --output-dir {tmp_path}"
+    options = options if "robustness" in command else options.partition(" --output-dir")[0]
+    assert main([*command.split(), *options.split()]) == 1
+    assert sentence in " ".join(" ".join(capsys.readouterr()).split())
+
+
+def test_command_gives_no_verdict_where_the_labels_are_wrong(changed, capsys):
+    changed(lambda logits: logits.roll(1, 1))
+    assert main("attack-check --model resmlp_mini --workers 0".split()) == 1
+    out = " ".join(capsys.readouterr().out.split())
+    assert out.startswith("FAILS the images can tell:")
+    assert out.endswith("are these the weights and the labels that belong together?")
