@@ -49,7 +49,10 @@ def write_together(contents: Mapping[Path, bytes | None]) -> None:
     waiting = {path: _temporary(folder) for path in new}
     try:
         for path, content in new.items():
-            _write(waiting[path], content)
+            try:
+                _write(waiting[path], content)
+            except OSError as error:  # people know the file they asked for, not what it is called meanwhile
+                raise OSError(error.errno, error.strerror, str(path)) from error
         with alone_in(folder):
             for path in contents:
                 if path in waiting:

@@ -274,3 +274,14 @@ def test_reading_results_needs_little(module, absent):
     code = f"import sys, {module}; print([m for m in {absent} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_what_cannot_be_written_is_named_as_it_was_asked_for(tmp_path, monkeypatch):
+    def full(path, content):
+        raise OSError(28, "No space left on device", str(path))
+
+    monkeypatch.setattr("gfnet_bench.files._write", full)
+    with pytest.raises(OSError) as caught:
+        write_atomic(tmp_path / "report.html", b"x")
+    assert caught.value.filename == str(tmp_path / "report.html") and caught.value.errno == 28
+    assert not list(tmp_path.iterdir())
