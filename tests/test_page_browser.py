@@ -153,8 +153,8 @@ def test_plots_are_drawn_and_follow_their_menu(opened):
     sizes = page.eval_on_selector_all("[data-plot]", "all => all.map(e => e.querySelector('*')?.clientHeight ?? 0)")
     assert len(sizes) >= 4 and min(sizes) > 200
     script = """() => Bokeh.documents.flatMap(d => [...d._all_models.values()])
-        .filter(m => m.type === 'ColumnDataSource' && m.data['error@fog'])
-        .map(m => [[...m.data.error], [...m.data['error@fog']]])"""
+        .filter(m => m.type === 'ColumnDataSource' && m.data['error_percent@fog'])
+        .map(m => [[...m.data.error_percent], [...m.data['error_percent@fog']]])"""
     assert all(shown != fog for shown, fog in page.evaluate(script))
     page.get_by_role("combobox", name="Corruption").select_option("fog")
     assert len(page.evaluate(script)) == 2
