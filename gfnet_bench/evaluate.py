@@ -243,7 +243,7 @@ class _Pass:
             with torch.no_grad(), scoring():
                 logits = self.logits(images).float()
         except GfnetBenchError as error:
-            self.error = error
+            self.error = error.with_traceback(None)  # which would keep the model in memory
             return {}
         return {**_scores(logits, targets), **seen}
 

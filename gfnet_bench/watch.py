@@ -69,7 +69,7 @@ class Watch:
         self.logits = torch.zeros(len(images), dtype=torch.bool, device=images.device)
         self.gradient = torch.zeros(len(images), device=images.device)
         self.passes = Counter[str]()
-        self._whole = self
+        self._whole = self.logits, self.gradient  # not self, which would keep the model in memory by itself
 
     def of(self, rows: slice) -> Watch:
         """The same model while only some of the images are attacked; what it counts is counted here."""
@@ -97,12 +97,12 @@ class Watch:
     @property
     def values(self) -> Tensor:
         """(n,) values of an image's gradients in all, on the CPU."""
-        n = len(self._whole.logits)
+        n = len(self._whole[0])
         return torch.full((n,), self.passes["values"] / max(n, 1), dtype=torch.float64)
 
     def fault(self) -> GfnetBenchError | None:
         """What was wrong until now with any of the images, if anything was; waits for the device."""
-        return fault(self._whole.logits, self._whole.gradient, self.values)
+        return fault(*self._whole, self.values)
 
     def _count(self, gradient: Tensor) -> None:
         self.passes["backward"] += 1

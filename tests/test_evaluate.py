@@ -1,6 +1,8 @@
 """The loop: the same predictions however the images are batched, and every way it can go wrong."""
 
+import gc
 import re
+import weakref
 from dataclasses import dataclass
 
 import numpy as np
@@ -158,6 +160,30 @@ def test_one_models_bad_logits_leave_the_others_alone(images, network):
     good, bad = evaluate_all([network, lambda x: network(x) * torch.nan], images, LABELS, IDS)
     assert np.isfinite(good.predictions.nll).all()
     assert isinstance(bad, GfnetBenchError)
+
+
+@pytest.mark.parametrize(
+    "change", [lambda x: x, lambda x: (x, x), lambda x: x * torch.nan], ids=["right", "tuple", "NaN"]
+)
+@pytest.mark.parametrize("attack", [None, PGD(8 / 255)], ids=["clean", "pgd"])
+def test_a_model_is_let_go_when_its_pass_is_over(images, network, change, attack):
+    """At once, not when the garbage collector comes round: the next model may need the memory."""
+
+    class Large:
+        def __call__(self, x):
+            return change(network(x))
+
+    model = Large()
+    gone = weakref.ref(model)
+    gc.collect()
+    gc.disable()
+    try:
+        found = evaluate_all([model], images, LABELS, IDS, attack=attack)
+        del model
+        assert gone() is None
+    finally:
+        gc.enable()
+    assert len(found) == 1
 
 
 def test_no_images_is_an_error(images, network):
