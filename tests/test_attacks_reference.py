@@ -1,9 +1,11 @@
 """Our attacks against torchattacks, an implementation made by others, image for image from the same start."""
 
 import csv
+import gc
 import inspect
 import re
 import sys
+import weakref
 
 import numpy as np
 import pytest
@@ -406,6 +408,26 @@ def test_any_strides_will_do(small, name):
     images = small.images[:2].to(memory_format=torch.channels_last)
     attack = make_attack(f"torchattacks:{name}", epsilon=0.3)
     assert attack(net, images, net(images).argmax(1), small.seeds[:2]).shape == images.shape
+
+
+@ITS_WARNINGS
+@pytest.mark.parametrize("name", NAMES)
+def test_a_model_is_let_go_when_the_attack_is_over(small, name):
+    """torchattacks leaves cycles behind, which would keep it until the garbage collector comes round."""
+
+    class Large:
+        def __call__(self, images: Tensor) -> Tensor:
+            return small.net(images)
+
+    model, attack = Large(), make_attack(f"torchattacks:{name}")
+    gone = weakref.ref(model)
+    gc.disable()
+    try:
+        attack(model, small.images[:1], small.labels[:1], small.seeds[:1])
+        del model
+        assert gone() is None
+    finally:
+        gc.enable()
 
 
 def test_a_radius_of_0_leaves_the_images(small):

@@ -175,7 +175,6 @@ def test_a_model_is_let_go_when_its_pass_is_over(images, network, change, attack
 
     model = Large()
     gone = weakref.ref(model)
-    gc.collect()
     gc.disable()
     try:
         found = evaluate_all([model], images, LABELS, IDS, attack=attack)

@@ -113,7 +113,7 @@ class TorchAttack:
                 arguments["n_classes"] = min(watch(images).shape[1], takes["n_classes"])
         torch.manual_seed(seed)
         np.random.seed(seed % 2**32)
-        model = _pixel_model(watch, images)
+        model = _pixel_model(watch)
         try:
             return attack(model, **arguments)(images, labels).detach()
         except Exception as error:
@@ -129,6 +129,8 @@ class TorchAttack:
                 f"{self.name} does not work on {tuple(images.shape[1:])} images and this model's classes "
                 f"({type(error).__name__}: {error}); try another attack"
             ) from error
+        finally:
+            model.watch = None
 
     @property
     def _class(self) -> str:
@@ -201,30 +203,32 @@ def _attacks(version: str | None = None) -> dict[str, type]:
     return {name: getattr(torchattacks, name) for name in sorted(names)}
 
 
-def _pixel_model(predict: Predict, images: Tensor) -> Any:
-    """`predict` as the module torchattacks wants: in eval mode, its first parameter on the device to work on.
+def _pixel_model(watch: Watch) -> Any:
+    """`watch` as the module torchattacks wants: in eval mode, its first parameter on the device to work on.
 
     It takes pixels in [0, 1] and nothing is said about normalisation, which torchattacks would otherwise apply itself.
     """
     import torch
 
     class PixelModel(torch.nn.Module):
-        def __init__(self) -> None:
+        def __init__(self, watch: Watch) -> None:
             super().__init__()
-            self.device = torch.nn.Parameter(images.new_empty(0), requires_grad=False)
+            self.device = torch.nn.Parameter(torch.empty(0, device=watch.logits.device), requires_grad=False)
+            self.watch: Watch | None = watch  # until the attack is over: torchattacks and classes keep themselves alive
             self.error: Exception | None = None
 
         def forward(self, pixels: Tensor) -> Tensor:
+            assert self.watch is not None
             shown = pixels.view_as(pixels)
             if shown.requires_grad and pixels.is_contiguous():  # then so is the gradient: see `PLAIN`
                 shown.register_hook(torch.Tensor.contiguous)
             try:
-                return predict(shown)
+                return self.watch(shown)
             except Exception as error:  # the model's own, not torchattacks'
                 self.error = error
                 raise
 
-    return PixelModel().eval()
+    return PixelModel(watch).eval()
 
 
 @contextmanager
