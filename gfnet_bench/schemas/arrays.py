@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 MOST_BYTES = 2**30
 """No record has more beside it; a small file may claim to unpack to any number."""
 
-# What zipfile and NumPy raise for bytes they cannot make sense of.
+# What zipfile and NumPy raise for bytes they cannot make sense of; a RuntimeError also for unknown methods.
 _UNREADABLE = (
     zipfile.BadZipFile,
     zlib.error,
@@ -30,7 +30,6 @@ _UNREADABLE = (
     tokenize.TokenError,
     EOFError,
     KeyError,
-    NotImplementedError,
     OverflowError,
     RuntimeError,
     SyntaxError,
