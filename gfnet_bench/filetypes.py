@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from gfnet_bench.webpage import looks_like_page
+from gfnet_bench.downloads.webpage import looks_like_page
 
 HEAD = 1 << 12
 """So many bytes are enough to tell."""

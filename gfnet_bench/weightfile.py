@@ -7,7 +7,7 @@ import json
 import stat
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-from gfnet_bench.checksum import sha256_of
+from gfnet_bench.downloads.checksum import sha256_of
 from gfnet_bench.errors import GfnetBenchError, MissingError, acquit
 
 _LARGEST_INDEX = 64 << 20  # bytes; the names of a million tensors

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from gfnet_bench import archives
-from gfnet_bench.archives import unpack
+from gfnet_bench.downloads import archives
+from gfnet_bench.downloads.archives import unpack
 from gfnet_bench.errors import GfnetBenchError
 
 PHOTO = bytes(range(256)) * 40

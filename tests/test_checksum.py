@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gfnet_bench.checksum import Checksum, digest_of, pin, pinned, sha256_of
+from gfnet_bench.downloads.checksum import Checksum, digest_of, pin, pinned, sha256_of
 
 # The test vectors of FIPS 180-2 and RFC 1321.
 SHA256_ABC = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"

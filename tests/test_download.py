@@ -14,8 +14,8 @@ import pytest
 from http_server import Reply, Server, page, serve
 
 import gfnet_bench
-from gfnet_bench import download
-from gfnet_bench.download import alone, cache_dir, fetch, readable
+from gfnet_bench.downloads import fetching
+from gfnet_bench.downloads.fetching import alone, cache_dir, fetch, readable
 from gfnet_bench.errors import GfnetBenchError, MissingError
 
 ZIP = b"PK\x03\x04"  # a checkpoint as torch saves it begins like this
@@ -26,7 +26,7 @@ ETAG = {"ETag": '"one"'}
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    monkeypatch.setattr(download, "PAUSES", (0.0, 0.0, 0.0))
+    monkeypatch.setattr(fetching, "PAUSES", (0.0, 0.0, 0.0))
     with serve(monkeypatch) as running:
         yield running
 
@@ -88,7 +88,7 @@ def test_a_cut_transfer_goes_on_where_it_ended(server: Server, target: Path, mar
 
 
 def test_a_cut_transfer_goes_on_in_a_later_run(server: Server, target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(download, "PAUSES", ())
+    monkeypatch.setattr(fetching, "PAUSES", ())
     url = server.put("/f", Reply(FILE, headers=ETAG, cut=400_000), Reply(FILE, headers=ETAG))
     with pytest.raises(MissingError, match="the connection ended after 400000 of 600004 bytes"):
         get(url, target)
@@ -307,7 +307,7 @@ def test_of_several_at_once_one_fetches_and_the_others_wait(
 
 def test_whoever_waited_holds_a_lock_that_others_can_see(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     waiting = threading.Event()
-    monkeypatch.setattr(download.tqdm, "write", lambda *text, **options: waiting.set())
+    monkeypatch.setattr(fetching.tqdm, "write", lambda *text, **options: waiting.set())
     seen = []
 
     def second() -> None:

@@ -10,8 +10,8 @@ import gfnet_bench
 PACKAGE = Path(gfnet_bench.__file__).parent
 
 BOTTOM = set(
-    "archives ball catalog checksum clustering download errors files filetypes inputs interrupts metrics mini "
-    "processes published randomness records registry remote schemas spectra terminal watch webpage weightfile".split()
+    "ball catalog clustering downloads errors files filetypes inputs interrupts metrics mini "
+    "processes published randomness records registry schemas spectra terminal watch weightfile".split()
 )
 NOUNS = {"models", "datasets", "attacks", "corruptions", "profiling"}
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from http_server import Reply, Server, page, serve
 
-from gfnet_bench.remote import BrokenError, RefusedError, RemoteFile, answers, size_of
+from gfnet_bench.downloads.remote import BrokenError, RefusedError, RemoteFile, answers, size_of
 
 FILE = b"PK\x03\x04" + random.Random(0).randbytes(600_000)
 

@@ -6,7 +6,7 @@ from http.cookiejar import CookieJar
 import pytest
 
 from gfnet_bench.catalog import MODELS
-from gfnet_bench.webpage import direct_url, looks_like_page, read_page
+from gfnet_bench.downloads.webpage import direct_url, looks_like_page, read_page
 
 DIRECT = "https://drive.usercontent.google.com/download?id=1_xrf-C7c&export=download&confirm=t"
 

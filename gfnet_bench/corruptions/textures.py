@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from gfnet_bench.checksum import sha256_of
-from gfnet_bench.download import cache_dir, fetch
+from gfnet_bench.downloads.checksum import sha256_of
+from gfnet_bench.downloads.fetching import cache_dir, fetch
 from gfnet_bench.errors import MissingError
 
 SOURCE = "https://raw.githubusercontent.com/hendrycks/robustness/master/ImageNet-C/create_c/"

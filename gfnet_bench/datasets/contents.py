@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from gfnet_bench import download
-from gfnet_bench.checksum import TICK
 from gfnet_bench.datasets.image_files import BadFile, file_status, read_file
+from gfnet_bench.downloads import fetching
+from gfnet_bench.downloads.checksum import TICK
 from gfnet_bench.files import write_atomic
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def hashes(
     Returns:
         None if more would have to be read than may be.
     """
-    notes = _Notes(download.cache_dir() / "contents" / f"{name}.notes")
+    notes = _Notes(fetching.cache_dir() / "contents" / f"{name}.notes")
     keys = {path: _key(path, status) for path, status in files.items() if status}
     unknown = {path: status for path, status in files.items() if status and keys[path] not in notes.known}
     if most_bytes is not None and sum(status.st_size for status in unknown.values()) > most_bytes:

@@ -11,11 +11,11 @@ from typing import NamedTuple
 
 from tqdm import tqdm
 
-from gfnet_bench.archives import unpack
 from gfnet_bench.datasets.classes import AGREES, agreement, file_number, wnids
 from gfnet_bench.datasets.image_files import BadFile, printable, read_file, reason
 from gfnet_bench.datasets.layouts import IMAGE_SUFFIXES
-from gfnet_bench.download import alone, make_room
+from gfnet_bench.downloads.archives import unpack
+from gfnet_bench.downloads.fetching import alone, make_room
 from gfnet_bench.errors import GfnetBenchError, MissingError
 
 SORTED = "val"  # the folder that shards and tables are sorted into, beside them

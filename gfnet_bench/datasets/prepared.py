@@ -26,13 +26,13 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from gfnet_bench import download
 from gfnet_bench.catalog import Transform
 from gfnet_bench.datasets.decode import BadImage, resize_and_crop
 from gfnet_bench.datasets.decoding import Job, Reasons, decode_all
 from gfnet_bench.datasets.image_files import BadFile, file_status, printable, read_file, reason
 from gfnet_bench.datasets.images import Rows
 from gfnet_bench.datasets.pixel_file import BLOCK, DamagedError, PixelFile, Shape
+from gfnet_bench.downloads import fetching
 from gfnet_bench.errors import GfnetBenchError
 from gfnet_bench.files import write_atomic
 from gfnet_bench.interrupts import doing
@@ -129,8 +129,8 @@ def load(
     stamps, reasons = _stamps(paths)
     there = list(stamps)
     known = _Files(files, [ids[n] for n in there], [paths[n] for n in there], list(stamps.values()))
-    home = (cache_dir or download.cache_dir()) / "images" / files / recipe(transform)
-    download.make_room(home, 0, f"{files}: {_WHAT}")
+    home = (cache_dir or fetching.cache_dir()) / "images" / files / recipe(transform)
+    fetching.make_room(home, 0, f"{files}: {_WHAT}")
     try:
         file, rows, unreadable = _prepared(known, home, _How(transform, workers, keep, files if progress else None))
     except (OSError, DamagedError) as error:
@@ -215,7 +215,7 @@ def _prepared(known: _Files, home: Path, how: _How) -> tuple[PixelFile, NDArray[
     final = known.folder(home)
     found = _finished(known, final, how, quiet=True)
     if found is None:
-        with download.alone(final):
+        with fetching.alone(final):
             found = _finished(known, final, how)  # another process may have made it while this one waited
             if found is None:
                 return _make(known, final, how)
@@ -281,7 +281,7 @@ def _laid_out(known: _Files, folder: Path, shape: Shape) -> PixelFile:
         except DamagedError as error:
             _tell(known, f"what an earlier run left in {folder} is damaged ({error}): decoded again")
             remove(folder)
-    download.make_room(folder.parent, int(np.prod(shape)), f"{known.name}: {_WHAT}")
+    fetching.make_room(folder.parent, int(np.prod(shape)), f"{known.name}: {_WHAT}")
     folder.mkdir()
     try:
         return PixelFile.create(folder, shape)
@@ -336,7 +336,7 @@ def _write_index(known: _Files, folder: Path, how: _How) -> None:
 
 def _alone(folder: Path) -> contextlib.AbstractContextManager[None]:
     """Let no other process mend a set meanwhile; where nothing can be written, nothing needs to be kept out."""
-    return download.alone(folder) if os.access(folder.parent, os.W_OK) else contextlib.nullcontext()
+    return fetching.alone(folder) if os.access(folder.parent, os.W_OK) else contextlib.nullcontext()
 
 
 def remove(path: Path) -> None:

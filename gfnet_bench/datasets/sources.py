@@ -7,15 +7,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from gfnet_bench.archives import unpack
 from gfnet_bench.catalog import CORRUPTION_GROUPS
 from gfnet_bench.datasets.base import DATASETS
 from gfnet_bench.datasets.layouts import archives_of
 from gfnet_bench.datasets.packed import unpack_beside
-from gfnet_bench.download import alone, fetch, make_room, readable
+from gfnet_bench.downloads.archives import unpack
+from gfnet_bench.downloads.fetching import alone, fetch, make_room, readable
+from gfnet_bench.downloads.remote import size_of
 from gfnet_bench.errors import GfnetBenchError, MissingError, UsageError
 from gfnet_bench.registry import Registry
-from gfnet_bench.remote import size_of
 
 
 @dataclass(frozen=True)

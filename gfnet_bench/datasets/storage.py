@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from gfnet_bench import download
 from gfnet_bench.datasets.image_files import reason
 from gfnet_bench.datasets.pixel_file import DamagedError
 from gfnet_bench.datasets.prepared import PARTIAL, Stamp, libraries, read_index, remove
+from gfnet_bench.downloads import fetching
 from gfnet_bench.errors import GfnetBenchError
 
 NAME = re.compile(r"\d+-[0-9a-z]+(\.partial)?")
@@ -40,7 +40,7 @@ class Stored(NamedTuple):
 
 def stored(cache_dir: Path | None = None) -> list[Stored]:
     """All sets of decoded pixels, by name, the larger ones first."""
-    home = (cache_dir or download.cache_dir()) / "images"
+    home = (cache_dir or fetching.cache_dir()) / "images"
     sets = [_describe(folder) for folder in sorted(home.glob("*/*/*-*")) if NAME.fullmatch(folder.name)]
     sets.sort(key=lambda one: (one.files, -one.images))
     kept: dict[Path, list[dict[str, Stamp]]] = {}

@@ -9,9 +9,9 @@ import torch
 from huggingface_hub import constants, hf_hub_download, try_to_load_from_cache
 from timm.models import PretrainedCfg
 
-from gfnet_bench.download import fetch
+from gfnet_bench.downloads.fetching import fetch
+from gfnet_bench.downloads.remote import answers
 from gfnet_bench.errors import MissingError, acquit
-from gfnet_bench.remote import answers
 
 _FILES = ("model.safetensors", "pytorch_model.bin")
 _TIMEOUT_S = 5.0

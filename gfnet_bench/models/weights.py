@@ -8,8 +8,8 @@ from huggingface_hub.constants import ENDPOINT
 from timm.models import PretrainedCfg, resolve_pretrained_cfg
 
 from gfnet_bench.catalog import Weights, find_spec, source_of
-from gfnet_bench.checksum import sha256_of
-from gfnet_bench.download import cache_dir, fetch
+from gfnet_bench.downloads.checksum import sha256_of
+from gfnet_bench.downloads.fetching import cache_dir, fetch
 from gfnet_bench.errors import MissingError
 from gfnet_bench.models.baselines import cached_weights
 

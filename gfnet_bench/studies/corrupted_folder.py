@@ -40,7 +40,7 @@ from gfnet_bench.datasets.imagenet import BY_WNID
 from gfnet_bench.datasets.imagenet_c import MANIFEST
 from gfnet_bench.datasets.layouts import IMAGE_SUFFIXES
 from gfnet_bench.datasets.prepared import versions
-from gfnet_bench.download import alone
+from gfnet_bench.downloads.fetching import alone
 from gfnet_bench.errors import GfnetBenchError, MissingError, UsageError
 from gfnet_bench.evaluate import out_of_memory
 from gfnet_bench.processes import pool

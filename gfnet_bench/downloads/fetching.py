@@ -14,11 +14,11 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from gfnet_bench.checksum import Checksum, pin, pinned
+from gfnet_bench.downloads.checksum import Checksum, pin, pinned
+from gfnet_bench.downloads.remote import BrokenError, RefusedError, RemoteFile
+from gfnet_bench.downloads.webpage import looks_like_page, read_page
 from gfnet_bench.errors import GfnetBenchError, MissingError, remedy
 from gfnet_bench.filetypes import HEAD, file_type
-from gfnet_bench.remote import BrokenError, RefusedError, RemoteFile
-from gfnet_bench.webpage import looks_like_page, read_page
 
 try:
     import fcntl

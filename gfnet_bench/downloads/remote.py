@@ -18,7 +18,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from gfnet_bench import __version__
-from gfnet_bench.webpage import WebPage, direct_url, looks_like_page, read_page
+from gfnet_bench.downloads.webpage import WebPage, direct_url, looks_like_page, read_page
 
 SLOWEST = 1 << 10
 """Bytes a second, on average over the time of silence that is allowed: a transfer of less counts as broken."""

@@ -14,7 +14,7 @@ from typing import IO, NamedTuple, TypeVar
 
 from tqdm import tqdm
 
-from gfnet_bench.download import alone, make_room, readable
+from gfnet_bench.downloads.fetching import alone, make_room, readable
 from gfnet_bench.errors import GfnetBenchError, out_of_memory, remedy, sentence
 from gfnet_bench.files import open_regular
 from gfnet_bench.filetypes import HEAD, file_type

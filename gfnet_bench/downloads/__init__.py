@@ -1,0 +1,1 @@
+"""Files from elsewhere: reaching a server, fetching, checking and unpacking what it sends."""
