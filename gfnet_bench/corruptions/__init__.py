@@ -4,7 +4,8 @@ import importlib
 import pkgutil
 
 from gfnet_bench.catalog import CORRUPTIONS, MCE_NAMES, SEVERITIES
-from gfnet_bench.corruptions.base import RECIPES, corrupt
+from gfnet_bench.corruptions.base import RECIPES
+from gfnet_bench.corruptions.batch import corrupt
 
 __all__ = ["CORRUPTIONS", "MCE_NAMES", "RECIPES", "SEVERITIES", "corrupt"]
 

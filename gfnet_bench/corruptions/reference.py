@@ -27,7 +27,7 @@ from PIL import Image
 from torch import Tensor
 
 from gfnet_bench.catalog import CORRUPTIONS
-from gfnet_bench.corruptions.base import SMALLEST, check_severity
+from gfnet_bench.corruptions.batch import SMALLEST, check_severity
 from gfnet_bench.errors import GfnetBenchError, MissingError
 
 VERSION = "1.1.2"  # another one gives other bytes

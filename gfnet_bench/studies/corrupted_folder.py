@@ -32,7 +32,8 @@ from tqdm import tqdm
 
 from gfnet_bench import __version__
 from gfnet_bench.catalog import CORRUPTIONS, MCE_NAMES, SEVERITIES
-from gfnet_bench.corruptions.base import RECIPES, SMALLEST, check_severity, picture, uncoded
+from gfnet_bench.corruptions.base import RECIPES, picture
+from gfnet_bench.corruptions.batch import SMALLEST, check_severity, uncoded
 from gfnet_bench.corruptions.textures import FILES, texture_file
 from gfnet_bench.datasets.decode import BadImage, check_size, decode
 from gfnet_bench.datasets.image_files import BadFile, printable, read_file
