@@ -25,7 +25,7 @@ from fake_imagenet import (
     write_val,
 )
 
-from gfnet_bench.catalog import CORRUPTION_GROUPS, Transform, paper_transform
+from gfnet_bench.catalog import Transform, paper_transform
 from gfnet_bench.datasets import DATASETS, load_images, prepared
 from gfnet_bench.datasets.base import Corruption
 from gfnet_bench.datasets.classes import agreement, file_number, real_labels, subset, wnids
@@ -33,7 +33,6 @@ from gfnet_bench.datasets.decode import decode
 from gfnet_bench.datasets.doctor import examine
 from gfnet_bench.datasets.image_files import printable
 from gfnet_bench.datasets.images import choose
-from gfnet_bench.datasets.sources import SOURCES
 from gfnet_bench.errors import GfnetBenchError, MissingError, UsageError
 from gfnet_bench.metrics import ids_sha256
 from gfnet_bench.mini import images_path
@@ -295,11 +294,6 @@ def test_c_with_and_without_group_folders(tmp_path: Path) -> None:
     write_c(tmp_path / "a" / "imagenet-c", "fog", 3, group="weather", side=8)
     with pytest.raises(GfnetBenchError, match="expected one copy"):
         DATASETS["imagenet_c"].find([tmp_path / "a"], Corruption("fog", 3))
-
-
-def test_c_corruptions_are_those_that_can_be_fetched() -> None:
-    offered = {Path(path).name for source in SOURCES["imagenet_c"] for path in source.gives}
-    assert {name for names in CORRUPTION_GROUPS.values() for name in names} == offered
 
 
 def test_c_files_are_shown_as_they_are(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import io
 import json
 import tarfile
@@ -11,11 +12,11 @@ from pathlib import Path
 import pytest
 from http_server import Reply, Server, serve
 
-from gfnet_bench.datasets import sources
-from gfnet_bench.datasets.base import DATASETS
-from gfnet_bench.datasets.sources import SOURCES, Source, get
+from gfnet_bench.catalog import CORRUPTIONS, CorruptionName
+from gfnet_bench.datasets import DATASETS
+from gfnet_bench.datasets.sources import get
+from gfnet_bench.downloads.download import Download
 from gfnet_bench.errors import GfnetBenchError, MissingError, UsageError
-from gfnet_bench.registry import Registry
 
 A = "imagenet-a/n01498041/0.jpg"
 
@@ -31,11 +32,15 @@ def tar(*names: str) -> bytes:
     return buffer.getvalue()
 
 
+def come_as(monkeypatch: pytest.MonkeyPatch, name: str, *downloads: Download) -> None:
+    """Other files for a data set."""
+    monkeypatch.setitem(DATASETS._things, name, replace(DATASETS[name], downloads=downloads))
+
+
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     """The addresses of ImageNet-A, two groups of ImageNet-C and ReaL lead to small files of a server here."""
     with serve(monkeypatch) as running:
-        small: Registry[tuple[Source, ...]] = Registry("dataset")
         groups = {
             group: tar(
                 *(f"{corruption}/{severity}/n01440764/a.JPEG" for corruption in corruptions for severity in "12")
@@ -54,22 +59,19 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
             "real.json": ("real.json",),
         }
         for name, files in replies.items():
-            small.add(
-                name,
-                tuple(
-                    Source(
-                        file,
-                        (running.put(f"/{file}", body),),
-                        gives[file],
-                        len(body),
-                        md5=hashlib.md5(body).hexdigest(),
-                    )
-                    for file, body in files.items()
-                ),
+            there = tuple(
+                Download(
+                    (running.put(f"/{file}", body),),
+                    gives[file],
+                    len(body),
+                    md5=hashlib.md5(body).hexdigest(),
+                    group=file.removesuffix(".tar") if name == "imagenet_c" else None,
+                    on_request=file == "extra.tar",
+                    shipped=DATASETS[name].downloads[0].shipped,
+                )
+                for file, body in files.items()
             )
-        small.add("imagenet", ())
-        small.add("mini", ())
-        monkeypatch.setattr(sources, "SOURCES", small)
+            come_as(monkeypatch, name, *there)
         yield running
 
 
@@ -77,32 +79,49 @@ def files(folder: Path) -> list[str]:
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
 
 
-def test_every_data_set_has_an_entry_and_lands_where_it_is_looked_for() -> None:
-    assert set(SOURCES) == set(DATASETS)
-    for name in SOURCES:
-        for source in SOURCES[name]:
-            for path in source.gives if source.is_archive else ():
-                assert path.split("/")[0] in DATASETS[name].folders
+def test_every_data_set_lands_where_it_is_looked_for() -> None:
+    for spec in map(DATASETS.__getitem__, DATASETS):
+        for file in spec.downloads:
+            for path in file.gives if file.is_archive else ():
+                assert path.split("/")[0] in spec.folders
 
 
 def test_the_table_is_the_published_one() -> None:
-    everything = [source for name in SOURCES for source in SOURCES[name]]
-    assert len({source.file for source in everything}) == len(everything) == 12
-    for source in everything:
-        assert all(url.startswith("https://") for url in source.urls)
-        length = 64 if source.sha256 else 32
-        assert len(bytes.fromhex(source.sha256 or source.md5 or "")) == length // 2
-    published = {path for source in SOURCES["imagenet_c"] for path in source.gives}
-    assert len(published) == 19
-    extra = next(source for source in SOURCES["imagenet_c"] if source.file == "extra.tar")
-    assert {Path(path).name for path in extra.gives} == {"speckle_noise", "spatter", "gaussian_blur", "saturate"}
+    everything = [file for name in DATASETS for file in DATASETS[name].downloads]
+    assert len({file.file for file in everything}) == len(everything) == 12
+    for file in everything:
+        assert all(url.startswith("https://") for url in file.urls)
+        length = 64 if file.sha256 else 32
+        assert len(bytes.fromhex(file.sha256 or file.md5 or "")) == length // 2
+
+
+def test_published_archives_hold_what_was_published(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    archives = {file.group: {Path(path).name for path in file.gives} for file in DATASETS["imagenet_c"].downloads}
+    assert archives["extra"] == {"speckle_noise", "spatter", "gaussian_blur", "saturate"}
+    published = set().union(*archives.values())
+    assert len(published) == 19 and published == set(CORRUPTIONS)
+    monkeypatch.setitem(CORRUPTIONS._things, "rain", CorruptionName("rain", "extra"))  # made here, in no archive
+    for name in archives["extra"]:
+        (tmp_path / "imagenet-c" / name).mkdir(parents=True)
+    get(["imagenet_c"], tmp_path, corruptions=["extra"], progress=False)
+    with pytest.raises(UsageError, match="imagenet_c: unknown corruption 'rain'"):
+        get(["imagenet_c"], tmp_path, corruptions=["rain"], progress=False)
+
+
+def test_a_set_that_no_address_gives_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    own = replace(DATASETS["imagenet_a"], name="mine", downloads=(), help="Ask its authors.")
+    monkeypatch.setitem(DATASETS._things, "mine", own)
+    with pytest.raises(MissingError, match=r"mine: this set cannot be fetched\. Ask its authors\. Put it into"):
+        get(["mine"], tmp_path)
+    with pytest.raises(MissingError, match=r"imagenet_a_control: its images are those of imagenet, which cannot be f"):
+        get(["imagenet_a_control"], tmp_path)
 
 
 def test_timms_copy_of_the_labels_is_the_published_file() -> None:
     import timm.data
 
     copy = Path(timm.data.__file__).parent / "_info" / "imagenet_real_labels.json"
-    (source,) = SOURCES["imagenet_real"]
+    (source,) = DATASETS["imagenet_real"].downloads
     assert copy.stat().st_size == source.size
     assert hashlib.sha256(copy.read_bytes()).hexdigest() == source.sha256
     labels = json.loads(copy.read_text())
@@ -186,7 +205,7 @@ def test_the_labels_that_timm_ships_are_not_fetched(
 ) -> None:
     get(["imagenet_real", "mini"], tmp_path, progress=False)
     assert server.requests == [] and capsys.readouterr().out.count("nothing to fetch") == 2
-    monkeypatch.setattr(sources.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     get(["imagenet_real"], tmp_path, progress=False)
     assert files(tmp_path) == ["real.json"]
 
@@ -200,9 +219,7 @@ def test_a_wrong_archive_is_not_unpacked(server: Server, tmp_path: Path) -> None
 
 def test_an_archive_of_something_else_is_named(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     url = server.put("/imagenet-a.tar", tar("natural/0.jpg"))
-    small: Registry[tuple[Source, ...]] = Registry("dataset")
-    small.add("imagenet_a", (Source("imagenet-a.tar", (url,), ("imagenet-a",), 10_000),))
-    monkeypatch.setattr(sources, "SOURCES", small)
+    come_as(monkeypatch, "imagenet_a", Download((url,), ("imagenet-a",), 10_000))
     with pytest.raises(
         GfnetBenchError, match=r"imagenet_a: expected .*imagenet-a from .*imagenet-a.tar, found .*natural"
     ):
@@ -220,10 +237,8 @@ def test_a_size_that_no_server_tells_comes_from_the_table(
 def test_a_disk_too_small_for_archive_and_content_is_noticed_first(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (source,) = sources.SOURCES["imagenet_a"]
-    small: Registry[tuple[Source, ...]] = Registry("dataset")
-    small.add("imagenet_a", (replace(source, size=10**18),))
-    monkeypatch.setattr(sources, "SOURCES", small)
+    (file,) = DATASETS["imagenet_a"].downloads
+    come_as(monkeypatch, "imagenet_a", replace(file, size=10**18))
     with pytest.raises(GfnetBenchError, match=r"imagenet_a: needs 2000000000\.0 GB"):
         get(["imagenet_a"], tmp_path, progress=False)
     assert server.requests == []

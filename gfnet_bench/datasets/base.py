@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 from gfnet_bench.catalog import Transform
 from gfnet_bench.datasets.image_files import printable, reason
 from gfnet_bench.datasets.images import Images, choose, fingerprint
+from gfnet_bench.downloads.download import Download
 from gfnet_bench.errors import GfnetBenchError, UsageError
 from gfnet_bench.registry import Registry
 
@@ -66,6 +67,7 @@ class DatasetSpec:
         title: as papers print it.
         images: how many images the whole set has; for ImageNet-C, per corruption and severity.
         help: how to get it, the end of the message that it is missing.
+        downloads: the files it can be fetched as; none for a set that cannot be.
         folders: names looked for in a data folder, in any spelling (see `layouts.places`); "." is that folder itself.
         archives: what archives of the set, or of what belongs to it, are called beside these names.
         read: finds and lists the files; None for a set that uses another one's.
@@ -82,6 +84,7 @@ class DatasetSpec:
     title: str
     images: int
     help: str
+    downloads: tuple[Download, ...] = ()
     folders: tuple[str, ...] = ()
     archives: tuple[str, ...] = ()
     read: Reader | None = None

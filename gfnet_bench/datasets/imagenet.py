@@ -158,6 +158,7 @@ DATASETS.add(
             "ILSVRC2012_devkit_t12",
         ),
         read=read,
-        help="Get ILSVRC2012_img_val.tar with an account at image-net.org (its licence forbids a download from here).",
+        help="Get ILSVRC2012_img_val.tar with an account at https://image-net.org/download.php (its licence forbids a "
+        "download from here).",
     ),
 )

@@ -7,6 +7,7 @@ from functools import partial
 from gfnet_bench.datasets.base import DATASETS, DatasetSpec
 from gfnet_bench.datasets.classes import subset
 from gfnet_bench.datasets.layouts import read_class_folders, wnid_label
+from gfnet_bench.downloads.download import Download
 
 CLASSES = partial(subset, "imagenet_a")
 
@@ -16,6 +17,15 @@ DATASETS.add(
         name="imagenet_a",
         title="ImageNet-A",
         images=7500,
+        # Size and sha256: the checksum tables of TensorFlow Datasets.
+        downloads=(
+            Download(
+                ("https://people.eecs.berkeley.edu/~hendrycks/imagenet-a.tar",),
+                gives=("imagenet-a",),
+                size=687552512,
+                sha256="3bb3632277e6ba6392ea64c02ddbf4dd2266c9caffd6bc09c9656d28f012589e",
+            ),
+        ),
         folders=("imagenet-a",),
         read=read_class_folders(wnid_label, CLASSES),
         classes=CLASSES,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from gfnet_bench.catalog import CORRUPTION_GROUPS, SEVERITIES
+from gfnet_bench.catalog import CORRUPTIONS, SEVERITIES
 from gfnet_bench.datasets.base import DATASETS, Corruption, DatasetSpec, Found
 from gfnet_bench.datasets.classes import file_number
 from gfnet_bench.datasets.layouts import (
@@ -16,6 +17,7 @@ from gfnet_bench.datasets.layouts import (
     sorted_items,
     wnid_label,
 )
+from gfnet_bench.downloads.download import Download
 from gfnet_bench.errors import GfnetBenchError, MissingError
 
 MANIFEST = "corrupt.json"  # what `gfnet-bench corrupt` leaves in a folder, beside the corruptions
@@ -24,11 +26,10 @@ MANIFEST = "corrupt.json"  # what `gfnet-bench corrupt` leaves in a folder, besi
 def severity_folders(folder: Path) -> dict[Corruption, list[Path]]:
     """The folders with class folders in an ImageNet-C folder, with or without the archive's groups between."""
     found: dict[Corruption, list[Path]] = {}
-    for group, names in CORRUPTION_GROUPS.items():
-        for place, name in ((place, name) for place in (folder, folder / group) for name in names):
-            for severity in SEVERITIES:
-                if (place / name / str(severity)).is_dir():
-                    found.setdefault(Corruption(name, severity), []).append(place / name / str(severity))
+    for name, severity in itertools.product(CORRUPTIONS, SEVERITIES):
+        for place in (folder, folder / CORRUPTIONS[name].group):
+            if (place / name / str(severity)).is_dir():
+                found.setdefault(Corruption(name, severity), []).append(place / name / str(severity))
     return found
 
 
@@ -79,12 +80,42 @@ def _classes(label: str, folder: Path, cell: Path) -> Collection[int]:
     return range(1000)
 
 
+def _archive(group: str, gigabytes: int, md5: str, *corruptions: str) -> Download:
+    return Download(
+        tuple(f"https://zenodo.org/{page}/2235448/files/{group}.tar" for page in ("record", "records")),
+        gives=tuple(f"imagenet-c/{corruption}" for corruption in corruptions),
+        size=gigabytes * 10**9,
+        md5=md5,
+        group=group,
+        on_request=group == "extra",  # mCE leaves them out
+    )
+
+
+# What is published, whatever other corruptions there are here. Gigabytes (rounded) and md5 as several public loaders
+# of the record have them.
+ARCHIVES = (
+    _archive("noise", 21, "e80562d7f6c3f8834afb1ecf27252745", "gaussian_noise", "shot_noise", "impulse_noise"),
+    _archive("blur", 7, "2d8e81fdd8e07fef67b9334fa635e45c", "defocus_blur", "glass_blur", "motion_blur", "zoom_blur"),
+    _archive("weather", 12, "33ffea4db4d93fe4a428c40a6ce0c25d", "snow", "frost", "fog", "brightness"),
+    _archive(
+        "digital",
+        7,
+        "89157860d7b10d5797849337ca2e5c03",
+        "contrast",
+        "elastic_transform",
+        "pixelate",
+        "jpeg_compression",
+    ),
+    _archive("extra", 15, "d492dfba5fc162d8ec2c3cd8ee672984", "speckle_noise", "gaussian_blur", "spatter", "saturate"),
+)
+
 DATASETS.add(
     "imagenet_c",
     DatasetSpec(
         name="imagenet_c",
         title="ImageNet-C",
         images=50000,
+        downloads=ARCHIVES,
         folders=("imagenet-c", "."),
         read=read,
         control="imagenet",

@@ -7,6 +7,7 @@ from functools import partial
 from gfnet_bench.datasets.base import DATASETS, DatasetSpec
 from gfnet_bench.datasets.classes import subset
 from gfnet_bench.datasets.layouts import read_class_folders, wnid_label
+from gfnet_bench.downloads.download import Download
 
 CLASSES = partial(subset, "imagenet_r")
 
@@ -16,6 +17,15 @@ DATASETS.add(
         name="imagenet_r",
         title="ImageNet-R",
         images=30000,
+        # Size and sha256: the checksum tables of TensorFlow Datasets.
+        downloads=(
+            Download(
+                ("https://people.eecs.berkeley.edu/~hendrycks/imagenet-r.tar",),
+                gives=("imagenet-r",),
+                size=2191079936,
+                sha256="18c6bf493b39a0d975d48e587437f562caab9c52ae6327dcfa9dd8eb54aa1b52",
+            ),
+        ),
         folders=("imagenet-r",),
         read=read_class_folders(wnid_label, CLASSES),
         classes=CLASSES,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gfnet_bench.datasets.base import DATASETS, DatasetSpec
 from gfnet_bench.datasets.classes import file_number, real_labels
+from gfnet_bench.downloads.download import Download
 from gfnet_bench.errors import GfnetBenchError
 
 
@@ -29,6 +30,15 @@ DATASETS.add(
         title="ImageNet-ReaL",
         images=46837,
         images_of="imagenet",
+        downloads=(
+            Download(
+                ("https://raw.githubusercontent.com/google-research/reassessed-imagenet/master/real.json",),
+                gives=("real.json",),
+                size=388478,
+                sha256="d83e9bff374c631aae8439eb064c7019acc56e1b3bc3f56b8380c2a710b0220b",
+                shipped="timm/data/_info/imagenet_real_labels.json",
+            ),
+        ),
         answers=answers,
         control="imagenet",
         help="The labels come with timm; the images are those of imagenet.",

@@ -26,10 +26,10 @@ except ImportError:  # Windows, where two processes must not fetch the same file
     fcntl = None  # type: ignore[assignment]
 
 PAUSES = (1.0, 4.0, 15.0)  # seconds before each further attempt at a broken transfer
-NOUNS = {"checkpoint": "weights", "archive": "archive", "json": "JSON file", "image": "picture"}
+NOUNS = {"checkpoint": "weights", "archive": "archive", "json": "JSON file", "image": "picture", "file": "file"}
 
 # Bytes that no file of a kind has; where its size is published, twice that, which may be rounded, and a megabyte.
-LARGEST = {"checkpoint": 32 << 30, "archive": 64 << 30, "json": 1 << 28, "image": 1 << 26}
+LARGEST = {"checkpoint": 32 << 30, "archive": 64 << 30, "json": 1 << 28, "image": 1 << 26, "file": 64 << 30}
 
 
 def cache_dir() -> Path:
@@ -64,7 +64,8 @@ def fetch(
         sha256: the published checksum, if there is one.
         md5: likewise; it counts only where there is no sha256.
         size: the published size in bytes, perhaps rounded; a server that sends much more is not listened to.
-        expect: "checkpoint", "archive" or "json": a file that does not begin like one is not kept.
+        expect: "checkpoint", "archive", "json" or "image": a file that does not begin like one is not kept; "file" for
+            any other, of which only a page is told.
         progress: show a bar on stderr.
         timeout: seconds of silence, or of next to nothing, after which a connection counts as broken.
 
@@ -163,6 +164,7 @@ def _problem(head: bytes, expect: str) -> str | None:
         "archive": head.startswith((b"PK", b"\x1f\x8b")) or head[257:262] == b"ustar",
         "json": head.lstrip().startswith((b"{", b"[")),
         "image": head.startswith((b"\x89PNG", b"\xff\xd8")),
+        "file": True,
     }
     if begins[expect]:
         return None
