@@ -13,6 +13,7 @@ from typing import Any
 
 from gfnet_bench.errors import UsageError
 from gfnet_bench.registry import Registry
+from gfnet_bench.suites import DEFAULT
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ class ModelSpec:
         title: as the paper prints it, `GFNet-S`.
         timm_name: what `timm.create_model` builds it from, with the tag of the weights where timm hosts them.
         family: models of one design, for colours and legends.
-        suite: `imagenet`, or `mini` for the embedded 32 px suite.
+        suite: the name of the suite whose classes its weights are for.
         weights: the checkpoint; None where timm fetches it.
     """
 
@@ -119,8 +120,14 @@ class ModelSpec:
 MODELS: Registry[ModelSpec] = Registry("model")
 
 
-def _add(name: str, title: str, family: str, timm_name: str | None = None, weights: Weights | None = None) -> None:
-    suite = "mini" if name.endswith("_mini") else "imagenet"
+def _add(
+    name: str,
+    title: str,
+    family: str,
+    timm_name: str | None = None,
+    weights: Weights | None = None,
+    suite: str = DEFAULT,
+) -> None:
     MODELS.add(name, ModelSpec(name, title, timm_name or name, family, suite, weights))
 
 
@@ -141,7 +148,7 @@ def _pvt(size: str, title: str, top1: float) -> None:
 
 def _mini(name: str, title: str, family: str) -> None:
     weights = Weights(f"{name}.safetensors", (), None, "trained for gfnet-bench on Fashion-MNIST", None)
-    _add(name, title, family, weights=weights)
+    _add(name, title, family, weights=weights, suite="mini")
 
 
 _gfnet("Ti", 0.746, "3d0c1579aa524a0a99dd", "1_xrfC7c_ccZnVicYDnrViOA_T1N-xoHI")
@@ -200,10 +207,10 @@ def find_spec(name: str) -> ModelSpec:
     source, place = source_of(name)
     known = place.removeprefix("timm/") if source != "local-dir" else name
     if known not in MODELS and _in_timm(known):
-        return ModelSpec(known, known, known, "timm", "imagenet", None)
+        return ModelSpec(known, known, known, "timm", DEFAULT, None)
     if source is not None and name not in MODELS:
         full = f"{source}:{place}"
-        return ModelSpec(full, full, full, "timm", "imagenet", None)
+        return ModelSpec(full, full, full, "timm", DEFAULT, None)
     return MODELS[name]
 
 
@@ -239,7 +246,7 @@ def expand(patterns: Sequence[str], suite: str | None = None) -> list[str]:
     for pattern in patterns:
         if is_pattern(pattern):
             found = [name for name in MODELS.match(pattern) if suite in (None, MODELS[name].suite)]
-            found = found or ([] if suite == "mini" else _match_timm(pattern))
+            found = found or (_match_timm(pattern) if suite in (None, DEFAULT) else [])
             if not found:
                 where = f" of the suite {suite}" if suite else ""
                 raise UsageError(

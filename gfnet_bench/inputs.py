@@ -25,9 +25,6 @@ that count, the answers of images that have several.
 WEIGHTS = ("weights",)
 IMAGES = tuple(kind for kind in NOTED if kind not in WEIGHTS)
 
-MADE_FROM = {"imagenet_c_generated": "imagenet", "mini_c": "mini"}
-"""Sets that are corrupted in memory -> the set whose files they are."""
-
 
 class Inputs(NamedTuple):
     """What a cell would be measured on now.
@@ -50,8 +47,3 @@ def same(kind: str, a: Noted, b: Noted) -> bool | None:
 def differing(a: Noted, b: Noted, kinds: Iterable[str] = tuple(NOTED)) -> list[str]:
     """The kinds of input, among these, that are known to differ."""
     return [kind for kind in kinds if same(kind, a, b) is False]
-
-
-def files_of(dataset: str) -> str:
-    """The data set whose files another one's images are made from, or that set itself."""
-    return MADE_FROM.get(dataset, dataset)

@@ -12,17 +12,18 @@ PACKAGE = Path(gfnet_bench.__file__).parent
 
 BOTTOM = set(
     "ball catalog clustering downloads errors files filetypes inputs interrupts metrics mini "
-    "processes published randomness records registry schemas spectra terminal watch weightfile".split()
+    "processes published randomness records registry schemas spectra suites terminal watch weightfile".split()
 )
 NOUNS = {"models", "datasets", "attacks", "corruptions", "profiling"}
 
 # What each part may import beside itself; the bottom modules may import one another.
 MAY_IMPORT = {
     **{name: BOTTOM for name in BOTTOM | NOUNS},
+    "schemas": BOTTOM | {"datasets"},
     "evaluate": BOTTOM,
     "runner": BOTTOM,
     "studies": BOTTOM | NOUNS | {"evaluate", "runner"},
-    "reports": BOTTOM,
+    "reports": BOTTOM | {"datasets"},
     "commands": BOTTOM | NOUNS | {"evaluate", "runner", "studies", "reports"},
     "cli": BOTTOM | {"commands"},
     "__main__": {"cli", "interrupts"},

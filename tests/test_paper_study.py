@@ -10,9 +10,10 @@ import torch
 from gfnet_bench.catalog import MCE_NAMES, MODELS
 from gfnet_bench.published import rows as published_rows
 from gfnet_bench.reports import REPORTS
-from gfnet_bench.studies import complexity, filters, paper, robustness
+from gfnet_bench.studies import complexity, paper, robustness
 from gfnet_bench.studies.paper import ITEMS, Wish
 from gfnet_bench.studies.tokens import PAPER_SIDES
+from gfnet_bench.suites import SUITES
 
 CPU = {"kind": "cpu", "name": "some CPU", "threads": 1}
 PUBLISHED_ONLY = {"ablation", "transfer"}
@@ -95,7 +96,7 @@ def test_table_3_holds_every_column_for_every_model():
     assert {(p["name"], p["severity"]) for p in corrupted} == {(n, s) for n in MCE_NAMES for s in range(1, 6)}
     (fgsm,) = (s["perturbation"] for s in of_one if s["perturbation"]["name"] == "fgsm")
     assert fgsm["epsilon"] == pytest.approx(1 / 255)
-    assert {cell.model for cell in ITEMS["table3"].plan(Wish("mini"))} == set(robustness.SUITES["mini"].models)
+    assert {cell.model for cell in ITEMS["table3"].plan(Wish("mini"))} == set(SUITES["mini"].models)
 
 
 def test_figure_2_counts_the_papers_sizes_and_times_those_asked_for():
@@ -122,8 +123,8 @@ def test_figure_5_is_the_papers_network_and_in_the_mini_suite_everything():
     cells = ITEMS["figure5"].plan(Wish("mini"))
     by = {m: [c for c in cells if c.settings["measure"] == m] for m in ("spectra", "surgery", "heatmap")}
     assert [c.model for c in by["spectra"]] == ["gfnet_mini"] and {c.model for c in by["surgery"]} == {"gfnet_mini"}
-    assert {c.model for c in by["heatmap"]} == set(robustness.SUITES["mini"].models)
-    usual = filters.DEFAULTS["mini"]
+    assert {c.model for c in by["heatmap"]} == set(SUITES["mini"].models)
+    usual = SUITES["mini"].filters
     assert {c.settings["limit"] for c in by["surgery"]} == {usual.surgery_limit}
     assert {c.settings["limit"] for c in by["heatmap"]} == {usual.heatmap_limit}
     few = ITEMS["figure5"].plan(Wish("mini", robustness.Options(limit=7)))

@@ -11,8 +11,8 @@ import whole_records
 
 from gfnet_bench import metrics
 from gfnet_bench.cli import main
+from gfnet_bench.datasets import files_of
 from gfnet_bench.errors import MissingError
-from gfnet_bench.inputs import files_of
 from gfnet_bench.published import alexnet, corruptions
 from gfnet_bench.records import PROTOCOLS, Cell, Record, Store
 from gfnet_bench.reports import scores

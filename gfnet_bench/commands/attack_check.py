@@ -44,11 +44,12 @@ def run(arguments: argparse.Namespace) -> int:
     from gfnet_bench.evaluate import out_of_memory, to_pixels
     from gfnet_bench.models import load_model
     from gfnet_bench.reports.tables import Column, render
-    from gfnet_bench.studies.robustness import CORRUPTED, SUITES, check_classes
+    from gfnet_bench.studies.robustness import check_classes
+    from gfnet_bench.suites import SUITES
 
     suite = SUITES[find_spec(arguments.model).suite]
     dataset = DATASETS[arguments.dataset or suite.main].name
-    if dataset in CORRUPTED:
+    if DATASETS[dataset].is_corrupted:
         raise UsageError(f"--dataset {dataset}: is corrupted, and attacks are made on clean images; name a clean set")
     (attack,) = attacks_within(arguments.attack, [arguments.eps] if arguments.eps else None, suite.epsilon)
     if arguments.eps and attack.epsilon is None:

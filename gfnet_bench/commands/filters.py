@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from gfnet_bench.commands import options, plan
 from gfnet_bench.errors import UsageError
+from gfnet_bench.suites import SUITES, Suite
 from gfnet_bench.terminal import shortened
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     options.add_model_option(
         what, "models without global filters take part in heat maps alone (default: gfnet_xs; mini: all four)"
     )
-    what.add_argument("--suite", choices=("imagenet", "mini"), help="mini, with no measure named, measures everything")
+    what.add_argument("--suite", choices=tuple(SUITES), help="mini, with no measure named, measures everything")
     what.add_argument("--surgery", action="store_true", help="accuracy without a band of the filters' frequencies")
     what.add_argument("--heatmap", action="store_true", help="error under noise of one Fourier frequency at a time")
 
@@ -153,16 +154,17 @@ def _cells(arguments: argparse.Namespace) -> list[Cell]:
         UsageError: if it asks for filters of a model that has none, or for things that do not go together.
     """
     from gfnet_bench.studies import filters as study
-    from gfnet_bench.studies.robustness import SUITES, Options
+    from gfnet_bench.studies.robustness import Options
 
-    suite, named = options.suite_and_models(arguments, [arguments.dataset] if arguments.dataset else ())
-    everything = arguments.suite == "mini" and not (arguments.surgery or arguments.heatmap)
+    of_suite, named = options.suite_and_models(arguments, [arguments.dataset] if arguments.dataset else ())
+    suite, usual = SUITES[of_suite], SUITES[of_suite].filters
+    everything = arguments.suite and usual.whole and not (arguments.surgery or arguments.heatmap)
     measured = {"surgery": arguments.surgery or everything, "heatmap": arguments.heatmap or everything}
     for measures, names in _ONLY_FOR.items():
         if not any(measured[measure] for measure in measures):
             wanted = " or ".join(f"--{measure}" for measure in measures)
             options.refuse(arguments, dict.fromkeys(names, f"expected {wanted} with it, found none"))
-    models = named or (list(SUITES["mini"].models) if suite == "mini" else ["gfnet_xs"])  # the paper's Figure 5
+    models = named or list(usual.models or suite.models)
     if arguments.checkpoint and len(models) > 1:
         raise UsageError(f"--checkpoint is one model's weights, but there are {len(models)}: {', '.join(models)}")
     depths = {model: depth for model in models if (depth := study.depth(model))}
@@ -174,7 +176,6 @@ def _cells(arguments: argparse.Namespace) -> list[Cell]:
     if arguments.layers and max(numbers(arguments.layers, "--layers")) >= min(depths.values()):
         shallow = min(depths, key=depths.__getitem__)
         raise UsageError(f"--layers: expected numbers below {depths[shallow]}, the layers of {shallow}")
-    usual = study.DEFAULTS[suite]
 
     def settings(limit: int) -> Options:
         return Options(
@@ -207,38 +208,37 @@ def _cells(arguments: argparse.Namespace) -> list[Cell]:
             dataset=_dataset(arguments, suite),
             norm=usual.norm if arguments.norm is None else arguments.norm,
             frequencies=arguments.frequencies or usual.frequencies,
-            parts=1 if suite == "mini" else 8,
+            parts=usual.parts,
             options=settings(usual.heatmap_limit),
         )
     return cells
 
 
-def _dataset(arguments: argparse.Namespace, suite: str) -> str:
+def _dataset(arguments: argparse.Namespace, suite: Suite) -> str:
     from gfnet_bench.datasets import DATASETS
-    from gfnet_bench.studies.robustness import CORRUPTED, SUITES
 
-    name = DATASETS[arguments.dataset].name if arguments.dataset else SUITES[suite].main
-    if name in CORRUPTED:
+    name = DATASETS[arguments.dataset or suite.main].name
+    if DATASETS[name].is_corrupted:
         raise UsageError(f"--dataset {name}: is corrupted already; name a clean set, and corruptions with --corruption")
     return name
 
 
-def _perturbations(arguments: argparse.Namespace, suite: str) -> list[tuple[str, dict[str, Any]]]:
+def _perturbations(arguments: argparse.Namespace, suite: Suite) -> list[tuple[str, dict[str, Any]]]:
     """Data sets with what is done to their images."""
     from gfnet_bench.attacks.base import attacks_within, settings
     from gfnet_bench.catalog import CORRUPTIONS
+    from gfnet_bench.datasets import DATASETS, generated_of
     from gfnet_bench.studies import filters as study
-    from gfnet_bench.studies.robustness import SUITES
 
     dataset = _dataset(arguments, suite)
-    if dataset not in study.GENERATED_OF:
-        why = f"expected one of {', '.join(study.GENERATED_OF)} as data set, found {dataset}"
+    if generated_of(dataset) is None:
+        why = f"expected one of {', '.join(filter(generated_of, DATASETS))} as data set, found {dataset}"
         options.refuse(arguments, dict.fromkeys(("corruption", "severity"), why))
     if not any(name != "clean" for name in arguments.attack or ("pgd",)):
         options.refuse(arguments, {"eps": "expected an attack that has it, found clean"})
     radii = [arguments.eps] if arguments.eps else None
     names = [name for name in dict.fromkeys(arguments.attack or ("pgd",)) if name != "clean"]
-    attacks = [settings(a) for name in names for a in attacks_within(name, radii, SUITES[suite].epsilon)]
+    attacks = [settings(a) for name in names for a in attacks_within(name, radii, suite.epsilon)]
     corruptions = [CORRUPTIONS[name].name for name in arguments.corruption or study.CORRUPTIONS]
     return study.perturbations(dataset, attacks, corruptions, arguments.severity or 3)
 

@@ -7,6 +7,7 @@ import textwrap
 from typing import Any
 
 from gfnet_bench.commands import options
+from gfnet_bench.suites import DEFAULT
 
 NAME = "list"
 HELP = "the names the other commands take: models, data sets, attacks, corruptions, reports"
@@ -43,7 +44,7 @@ def _timm(pattern: str) -> list[dict[str, Any]]:
     import timm
 
     found = timm.list_models(pattern, pretrained=True)
-    return [{"kind": "model", "name": name, "title": "timm", "suite": "imagenet"} for name in found]
+    return [{"kind": "model", "name": name, "title": "timm", "suite": DEFAULT} for name in found]
 
 
 def _rows(noun: str | None) -> list[dict[str, Any]]:

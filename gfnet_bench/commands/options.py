@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from gfnet_bench.errors import GfnetBenchError, UsageError, about
+from gfnet_bench.suites import DEFAULT
 from gfnet_bench.terminal import one_line, shortened
 
 MOST_PIXELS = 16384
@@ -137,7 +138,7 @@ def suite_and_models(arguments: argparse.Namespace, datasets: Sequence[str] = ()
         raise UsageError(f"models, data sets and suite do not go together: {listed}")
     if not suites:
         fitting = set().union(*(suites_of(word) for word in words))
-        suites = fitting if len(fitting) == 1 else {"imagenet"}
+        suites = fitting if len(fitting) == 1 else {DEFAULT}
     (suite,) = suites
     return suite, expand(words, suite)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from gfnet_bench.commands import options
 from gfnet_bench.errors import MissingError
+from gfnet_bench.suites import DEFAULT, SUITES
 
 if TYPE_CHECKING:
     from gfnet_bench.records import Cell, Store
@@ -38,7 +39,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="table1 table2 table3 figure2 figure3 figure4 figure5 ablation transfer (default: all)",
     )
     what = parser.add_argument_group("what to measure")
-    what.add_argument("--suite", choices=("imagenet", "mini"), default="imagenet", help="default: imagenet")
+    what.add_argument("--suite", choices=tuple(SUITES), default=DEFAULT, help=f"default: {DEFAULT}")
     what.add_argument("--limit", type=options.positive, metavar="N", help="a seeded, stratified sample of N images")
     what.add_argument("--seed", type=options.seed, default=0)
     what.add_argument("--dtype", choices=("float32", "tf32", "bfloat16", "float16"), default="float32")
@@ -171,7 +172,7 @@ def _summary(
         reasons = [lacking[d] for cell in gone if (d := cell.settings.get("dataset")) in lacking]
         reasons += [error for error in failed if error]
         reasons += parts_of_sets(record for record in records.values() if record is not None)
-        reasons += [item.without] if suite == "mini" and item.without else []
+        reasons += [item.without] if suite != DEFAULT and item.without else []
         lines.append(
             {
                 "item": name,
@@ -210,7 +211,7 @@ def _report(name: str, store: Store, suite: str) -> Report:
     from gfnet_bench.reports import REPORTS
     from gfnet_bench.studies.paper import named_in
 
-    planned = {"planned": named_in("table3_robustness")} if (name, suite) == ("robustness", "imagenet") else {}
+    planned = {"planned": named_in("table3_robustness", suite)} if name == "robustness" else {}
     return REPORTS[name](store, suite=suite, **planned)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from gfnet_bench.commands import options
 from gfnet_bench.errors import MissingError, UsageError
+from gfnet_bench.suites import SUITES
 
 if TYPE_CHECKING:
     from gfnet_bench.records import Store
@@ -39,7 +40,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "report", nargs="*", metavar="REPORT", help="names, or `all` (default: robustness; with --html all)"
     )
     options.add_model_option(parser, "these alone, in this order")
-    parser.add_argument("--suite", choices=("imagenet", "mini"), help="this alone")
+    parser.add_argument("--suite", choices=tuple(SUITES), help="this alone")
     options.add_list(
         parser,
         "--metric",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from gfnet_bench.commands import options, plan
 from gfnet_bench.errors import UsageError
+from gfnet_bench.suites import SUITES
 
 if TYPE_CHECKING:
     from gfnet_bench.records import Cell, Store
@@ -34,7 +35,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     options.add_model_option(
         what, "short name, wildcard ('gfnet_*') or timm name; `gfnet-bench list models` (default: the suite's)"
     )
-    what.add_argument("--suite", choices=("imagenet", "mini"), help="default: the models', else imagenet")
+    what.add_argument("--suite", choices=tuple(SUITES), help="default: the models', else imagenet")
     options.add_list(what, "--dataset", metavar="NAME", help="default: all of Table 3")
     options.add_list(
         what,
@@ -100,7 +101,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     named = [DATASETS[name].name for name in arguments.dataset or ()]
     of_suite, models = options.suite_and_models(arguments, named)
-    suite = study.SUITES[of_suite]
+    suite = SUITES[of_suite]
     models = models or list(suite.models)
     datasets = _datasets(arguments, suite, named)
     if arguments.checkpoint and len(models) > 1:
@@ -215,10 +216,11 @@ def _recipe(arguments: argparse.Namespace) -> str | None:
 
 def _unheeded(cells: Sequence[Cell]) -> dict[str, str]:
     """The options that decide nothing about these cells, each with the reason."""
-    from gfnet_bench.studies.robustness import CORRUPTED, GENERATED
+    from gfnet_bench.datasets import DATASETS
 
+    known = {name: DATASETS[name] for name in DATASETS}
     datasets = dict.fromkeys(cell.settings["dataset"] for cell in cells)
-    clean, corrupted = ([name for name in datasets if (name in CORRUPTED) == is_so] for is_so in (False, True))
+    clean, corrupted = ([name for name in datasets if known[name].is_corrupted == is_so] for is_so in (False, True))
     attacks = [cell.settings["perturbation"] for cell in cells if cell.settings["dataset"] in clean]
     stated = {key for attack in attacks for key in attack}
     reasons: dict[str, str] = {}
@@ -229,11 +231,12 @@ def _unheeded(cells: Sequence[Cell]) -> dict[str, str]:
             names = ", ".join(dict.fromkeys(attack["name"] for attack in attacks)) or "none"
             reasons[option] = f"expected an attack that has it, found {names}"
     if not corrupted:
-        why = f"expected a corrupted data set ({', '.join(CORRUPTED)}), found {', '.join(clean)}"
+        every = ", ".join(name for name in known if known[name].is_corrupted)
+        why = f"expected a corrupted data set ({every}), found {', '.join(clean)}"
         reasons |= dict.fromkeys(("corruption", "severity"), why)
-    if not any(name in GENERATED for name in corrupted):
-        found = ", ".join(datasets)
-        reasons["recipe"] = f"expected a data set that is generated ({', '.join(GENERATED)}), found {found}"
+    if not any(known[name].recipe for name in corrupted):
+        generated, found = ", ".join(name for name in known if known[name].recipe), ", ".join(datasets)
+        reasons["recipe"] = f"expected a data set that is generated ({generated}), found {found}"
     return reasons
 
 

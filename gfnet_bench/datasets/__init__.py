@@ -5,10 +5,18 @@ from __future__ import annotations
 import importlib
 import pkgutil
 
-from gfnet_bench.datasets.base import DATASETS, DatasetSpec, chosen_files, load_images
+from gfnet_bench.datasets.base import (
+    DATASETS,
+    DatasetSpec,
+    chosen_files,
+    files_of,
+    generated_of,
+    load_images,
+    suite_of,
+)
 from gfnet_bench.datasets.images import Images
 
-__all__ = ["DATASETS", "DatasetSpec", "Images", "chosen_files", "load_images"]
+__all__ = ["DATASETS", "DatasetSpec", "Images", "chosen_files", "files_of", "generated_of", "load_images", "suite_of"]
 
 _TOOLS = (
     "contents",

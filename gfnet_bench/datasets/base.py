@@ -14,6 +14,7 @@ from gfnet_bench.datasets.images import Images, choose, fingerprint
 from gfnet_bench.downloads.download import Download
 from gfnet_bench.errors import GfnetBenchError, UsageError
 from gfnet_bench.registry import Registry
+from gfnet_bench.suites import DEFAULT, SUITES, Suite
 
 if TYPE_CHECKING:
     import os
@@ -77,7 +78,8 @@ class DatasetSpec:
         pixels: for sets inside the package: ids to (n, h, w, 3) uint8.
         control: the clean set its accuracy is compared with.
         file_side: for a set with files per corruption and severity, the pixels per side of those files.
-        suite: `imagenet`, or `mini` for the embedded suite with its own ten classes.
+        recipe: for a set that is corrupted in memory, how it is made unless another recipe is asked for.
+        suite: the name of the suite it belongs to, whose label space it has.
     """
 
     name: str
@@ -94,7 +96,13 @@ class DatasetSpec:
     pixels: Callable[[Sequence[str]], NDArray[np.uint8]] | None = None
     control: str | None = None
     file_side: int | None = None
-    suite: str = "imagenet"
+    recipe: str | None = None
+    suite: str = DEFAULT
+
+    @property
+    def is_corrupted(self) -> bool:
+        """Whether it has cells of corruption and severity, from files or made in memory."""
+        return self.recipe is not None or self.file_side is not None
 
     @property
     def source(self) -> DatasetSpec:
@@ -144,6 +152,25 @@ class DatasetSpec:
 
 
 DATASETS: Registry[DatasetSpec] = Registry("dataset")
+
+
+def suite_of(dataset: str) -> Suite:
+    """The suite of a data set; one that is not known here, its plug-in missing, stands by itself."""
+    if dataset in DATASETS:
+        return SUITES[DATASETS[dataset].suite]
+    lacking = (suite for suite in map(SUITES.__getitem__, SUITES) if dataset in suite.lacks)
+    return next(lacking, Suite(dataset, dataset, dataset))
+
+
+def files_of(dataset: str) -> str:
+    """The data set whose files one that is corrupted in memory is made from; any other one itself."""
+    spec = DATASETS[dataset] if dataset in DATASETS else None
+    return spec.images_of if spec and spec.recipe and spec.images_of else dataset
+
+
+def generated_of(dataset: str) -> str | None:
+    """The set that is made in memory of a data set's images; None if there is none."""
+    return next((name for name in DATASETS if name != dataset and files_of(name) == dataset), None)
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from gfnet_bench.catalog import Transform, paper_transform
-from gfnet_bench.datasets.base import DATASETS, Corruption, DatasetSpec, Found
+from gfnet_bench.datasets.base import DATASETS, Corruption, DatasetSpec, Found, suite_of
 from gfnet_bench.datasets.classes import agreement, file_number
 from gfnet_bench.datasets.decode import check
 from gfnet_bench.datasets.decoding import defects
@@ -130,7 +130,7 @@ def examine(name: str, data_dirs: Sequence[Path], *, deep: bool = False, workers
 def _all_well(spec: DatasetSpec, found: Found) -> Finding:
     text = f"{len(found.items.ids)} images in {found.folder} ({found.layout})"
     share, known = agreement([file_number(image) for image in found.items.ids], found.items.labels.tolist())
-    if known and spec.suite == "imagenet":
+    if known:
         text += f"; {share:.1%} of the labels agree with ReaL"
     return Finding("ok", spec.name, text)
 
@@ -140,11 +140,12 @@ def _examine_counts(spec: DatasetSpec, label: str, found: Found) -> list[Finding
     count = len(found.items.ids)
     if count != spec.images:
         findings.append(Finding("error", label, f"expected {spec.images} images in {found.folder}, found {count}"))
-    # Sets with as many images in each class are those of all 1000 classes whose number says so.
-    if spec.images % 1000 == 0 and spec.classes is None and spec.suite == "imagenet":
-        each = spec.images // 1000
+    classes = suite_of(spec.name).classes
+    # Sets with as many images in each class are those of all classes whose number says so; a sample need not be one.
+    if classes and spec.images % classes == 0 and spec.classes is None and spec.source.pixels is None:
+        each = spec.images // classes
         counts = Counter(found.items.labels.tolist())
-        wrong = [f"class {label} has {counts[label]}" for label in range(1000) if counts[label] != each]
+        wrong = [f"class {label} has {counts[label]}" for label in range(classes) if counts[label] != each]
         if wrong:
             text = f"expected {each} images of each class, found others in {len(wrong)} classes: {_some(wrong)}"
             findings.append(Finding("error", label, text))

@@ -131,6 +131,7 @@ DATASETS.add(
         images=50000,
         images_of="imagenet",
         control="imagenet",
+        recipe="imagenet_c",
         help="The images are those of imagenet.",
     ),
 )

@@ -83,6 +83,7 @@ DATASETS.add(
         images=1000,
         images_of="mini",
         control="mini",
+        recipe="cifar_c",
         suite="mini",
         help=_HELP,
     ),

@@ -23,6 +23,7 @@ from gfnet_bench.models.checkpoints import load_weights
 from gfnet_bench.models.origins import Origin, origin_of
 from gfnet_bench.models.tensorfiles import read_tensors
 from gfnet_bench.models.weights import fetch_weights, kept_at
+from gfnet_bench.suites import SUITES
 from gfnet_bench.watch import check_logits
 from gfnet_bench.weightfile import sha256_of_weights
 
@@ -201,7 +202,7 @@ def _try_size(net: nn.Module, size: tuple[int, int], wanted: str) -> None:
 def own_transform(spec: ModelSpec, cfg: PretrainedCfg, size: tuple[int, int], name: str) -> Transform:
     """How images of (height, width) `size` are cut for a model, by the paper's rule or by its own."""
     height, width = size
-    if spec.suite == "mini":
+    if SUITES[spec.suite].whole:
         return Transform(name, height, width, None, cfg.interpolation)
     if name == "paper":
         return paper_transform(height, width)

@@ -15,7 +15,7 @@ from gfnet_bench.reports.beside import FROM_MEMORY, beside, entries
 from gfnet_bench.reports.consistent import consistent
 from gfnet_bench.reports.figures import COLUMN, Drawing, explain, log_ticks, look, new_figure
 from gfnet_bench.reports.outcomes import MARKS, PARTIAL, Outcome, Results
-from gfnet_bench.reports.scores import CLEAN, Score, setup_of
+from gfnet_bench.reports.scores import CLEAN, MAIN, Score, setup_of
 from gfnet_bench.reports.tables import GAP, RECORDS, Column, Row, Table, decimals
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ FIGURES = {
 }
 """By name: the published figures, and the title."""
 
-_TOP1 = Score("imagenet", CLEAN, "top1")
+_TOP1 = Score(MAIN, CLEAN, "top1")
 
 _SIDE = 224  # pixels, of all weights that were published
 _NO_WEIGHTS = "weights that anybody can load were never published"

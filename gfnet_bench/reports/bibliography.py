@@ -94,7 +94,8 @@ def _keys(record: Record) -> Iterator[str]:
     yield from _known(_MODELS, model) or _known(_FAMILIES, spec.family if spec else model)
     if subject == "semantic_fpn":
         yield "kirillov2019panoptic"
-    if "timm" in record.provenance and subject not in ("block", "mixer") and not (spec and spec.suite == "mini"):
+    embedded = spec is not None and spec.weights is not None and not spec.weights.urls
+    if "timm" in record.provenance and subject not in ("block", "mixer") and not embedded:
         yield "wightman2019timm"
     yield from _DATASETS.get(str(dataset), ())
     about = perturbation if isinstance(perturbation, dict) else {"name": perturbation}

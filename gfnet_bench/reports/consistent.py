@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from gfnet_bench.inputs import IMAGES, NOTED, WEIGHTS, differing, files_of
+from gfnet_bench.datasets import files_of
+from gfnet_bench.inputs import IMAGES, NOTED, WEIGHTS, differing
 from gfnet_bench.records import Record
 
 Row = Callable[[Record], Hashable]

@@ -10,8 +10,8 @@ from gfnet_bench import metrics
 from gfnet_bench.published import corruptions
 from gfnet_bench.records import Record
 from gfnet_bench.reports.coverage import coverage
-from gfnet_bench.reports.outcomes import MINI_REFERENCE, PARTIAL, Results
-from gfnet_bench.reports.scores import SEVERITIES, SUITES, Score, Setup
+from gfnet_bench.reports.outcomes import PARTIAL, Results
+from gfnet_bench.reports.scores import SEVERITIES, Score, Setup
 from gfnet_bench.reports.tables import RECORDS, Column, Table
 
 _SHORT = {
@@ -42,8 +42,7 @@ def corruption_errors(results: Results, setups: Sequence[Setup], score: Score) -
         rows.append({"model": setup.label, **values, **ends, **texts, RECORDS: behind})
     heads = [Column("model", "Model"), _overall("mce", "mCE"), _overall("relative_mce", "rel.")]
     heads += [Column(f"{n}_percent", _SHORT.get(n, n.split("_")[0].capitalize()), align="right") for n in names]
-    against = "AlexNet's" if score.suite == "imagenet" else f"{MINI_REFERENCE}'s"
-    title = f"Corruption errors, {_set(score)}, % of {against}"
+    title = f"Corruption errors, {_set(score)}, % of {score.suite.reference}'s"
     return Table(_table_name(score), title, heads, rows, _notes(results, setups, score) if rows else [])
 
 
@@ -58,7 +57,7 @@ def _notes(results: Results, setups: Sequence[Setup], score: Score) -> list[str]
     faint = {name for setup in setups for name in results.faint(setup, score)}
     if faint:
         notes.append(
-            f"Relative mCE is shaky: what {MINI_REFERENCE} loses is not surely more than nothing under "
+            f"Relative mCE is shaky: what {score.suite.reference} loses is not surely more than nothing under "
             f"{', '.join(name for name in corruptions() if name in faint)}."
         )
     return notes + _incomplete(results, setups, score)
@@ -95,7 +94,7 @@ def _severity_key(severity: int) -> str:
 
 
 def _set(score: Score) -> str:
-    return f"{score.title.replace(' mCE', '')}, {SUITES[score.suite]}"
+    return f"{score.title.replace(' mCE', '')}, {score.suite.title}"
 
 
 def _table_name(score: Score) -> str:

@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gfnet_bench import metrics, spectra
-from gfnet_bench.catalog import MODELS
 from gfnet_bench.clustering import Clusters, cluster
 from gfnet_bench.errors import MissingError
 from gfnet_bench.records import Record, Store, canonical_json
@@ -230,7 +229,7 @@ def read(records: Sequence[Record], store: Store | None, suite: str | None = Non
     failed: dict[str, list[str]] = {}
     for record in records:
         cell = record.cell
-        if suite not in (None, MODELS[cell.model].suite if cell.model in MODELS else "imagenet"):
+        if suite not in (None, Setup.usual(cell.model).suite):
             continue
         measure = cell.settings["measure"]
         try:

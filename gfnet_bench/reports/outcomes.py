@@ -19,9 +19,7 @@ from gfnet_bench.records import Cell, Record, Store, canonical_json
 from gfnet_bench.reports.coverage import Coverage, coverage
 from gfnet_bench.reports.intervals import with_interval
 from gfnet_bench.reports.scores import CLEAN, SEVERITIES, Score, Setup, setup_of, variant
-
-MINI_REFERENCE = "resnet_mini"
-"""Its errors take AlexNet's place in the mCE of the mini suite."""
+from gfnet_bench.suites import ALEXNET
 
 MARKS = {"†": "published, but quoted from memory", "‡": "published, quoted from memory and uncertain even so"}
 
@@ -130,17 +128,18 @@ class Results:
     def behind(self, setup: Setup, score: Score, name: str | None = None) -> tuple[str, ...]:
         """Identities of the records behind a number, or of those about one corruption; a reference's with them."""
         found = self._counted(setup, score) if name is None else self.records(setup, score)
-        if score.over_corruptions and score.suite == "mini":
-            reference = setup.of(MINI_REFERENCE)
+        reference = _reference(setup, score)
+        if score.over_corruptions and reference:
             found = [*found, *(self._counted(reference, score) if name is None else self.records(reference, score))]
         return tuple(dict.fromkeys(r.cell.sha256 for r in found if name in (None, _name(r))))
 
     def faint(self, setup: Setup, score: Score) -> list[str]:
         """Corruptions under which the reference's own loss is not surely above nothing, of which relative mCE is."""
-        if score.suite == "imagenet":
+        reference = _reference(setup, score)
+        if reference is None:
             return []
         try:
-            added = self._wrong(setup.of(MINI_REFERENCE), replace(score, metric="relative_mce")).values
+            added = self._wrong(reference, replace(score, metric="relative_mce")).values
         except MissingError:
             return []
         intervals = {name: metrics.mean_interval(values) for name, values in added.items()}
@@ -167,8 +166,8 @@ class Results:
         transform = setup.settings.get("transform", "paper")
         quoted = score.published and published(setup.model, score.published, transform=transform, side=side)
         blank = Outcome(setup, score, "not measured", short="-", published=quoted or None)
-        if score.dataset == "mini_real":
-            return replace(blank, status="not applicable", short="n/a", reason="Fashion-MNIST has no ReaL labels")
+        if why := score.suite.lacks.get(score.dataset):
+            return replace(blank, status="not applicable", short="n/a", reason=why)
         records = self._counted(setup, score)
         measured = [r for r in records if r.error is None]
         if not records:
@@ -222,23 +221,24 @@ class Results:
 
     def _mce(self, seen: Outcome, blank: Outcome) -> Outcome:
         setup, score = seen.setup, seen.score
+        network = score.suite.reference
         if self.reference(setup, score) is None:
-            reason = f"needs all cells of {MINI_REFERENCE} under the same settings, whose errors are the reference"
-            if not self.same_images(setup, setup.of(MINI_REFERENCE), score):
-                reason = f"{MINI_REFERENCE}, whose errors are the reference, was measured on other images"
+            reason = f"needs all cells of {network} under the same settings, whose errors are the reference"
+            if (row := _reference(setup, score)) and not self.same_images(setup, row, score):
+                reason = f"{network}, whose errors are the reference, was measured on other images"
             return replace(blank, status="incomplete", short="no reference", reason=reason)
         errors, reference = self._errors(setup, score), self._reference_errors(setup, score)
         if errors is None or reference is None:
             return replace(blank, status="incomplete", short="no clean", reason="needs the accuracy on clean images")
         if nothing := [name for name in errors if reference[name] <= 0]:
             does = "makes no error" if score.metric == "mce" else "loses nothing"
-            reason = f"{MINI_REFERENCE} {does} under {', '.join(nothing)}, to which nothing can be relative"
+            reason = f"{network} {does} under {', '.join(nothing)}, to which nothing can be relative"
             return replace(blank, status="undefined", short="undefined", reason=reason)
         value = 100 * float(np.mean([errors[name] / reference[name] for name in errors]))
         return replace(seen, value=value, interval=self._mce_interval(setup, score))
 
     def _mce_interval(self, setup: Setup, score: Score) -> Interval | None:
-        if self._is_reference(setup, score):
+        if setup == _reference(setup, score):
             return None
         by_image = self.by_image(setup, score)
         if isinstance(by_image, ByImage) and by_image.values.std() > 0:
@@ -257,10 +257,12 @@ class Results:
         return {name: sum(e.values()) / len(e) for name, e in found.items() if set(e) >= set(SEVERITIES)}
 
     def reference(self, setup: Setup, score: Score) -> dict[str, float] | None:
-        """The mean errors that mCE is relative to: AlexNet's, or in the mini suite those of its ResNet."""
-        if score.suite == "imagenet":
+        """The mean errors that mCE is relative to: AlexNet's, or those of the suite's reference; None without them."""
+        if score.suite.reference == ALEXNET:
             return {name: float(np.mean(errors)) for name, errors in alexnet().errors.items()}
-        own = setup.of(MINI_REFERENCE)
+        own = _reference(setup, score)
+        if own is None:
+            return None
         errors = self.errors(own, score)
         return errors if set(errors) >= set(corruptions()) and self.same_images(setup, own, score) else None
 
@@ -272,17 +274,14 @@ class Results:
 
     def _reference_errors(self, setup: Setup, score: Score) -> dict[str, float] | None:
         """The same of the reference."""
-        if score.suite != "imagenet":
-            return self._errors(setup.of(MINI_REFERENCE), score)
+        if own := _reference(setup, score):
+            return self._errors(own, score)
         clean = alexnet().clean if score.metric == "relative_mce" else 0.0
         return {name: float(np.mean(alexnet().errors[name])) - clean for name in corruptions()}
 
-    def _is_reference(self, setup: Setup, score: Score) -> bool:
-        return score.suite == "mini" and setup == setup.of(MINI_REFERENCE)
-
     def _clean(self, setup: Setup, score: Score) -> Record | None:
         """The record of clean images that corrupted ones are compared with."""
-        found = self.records(setup, Score(score.suite, CLEAN, "top1"))
+        found = self.records(setup, Score(score.suite.main, CLEAN, "top1"))
         return found[0] if found and found[0].error is None else None
 
     def _clean_error(self, setup: Setup, score: Score) -> float | None:
@@ -306,8 +305,8 @@ class Results:
         return {name: Interval(float(low) - clean.high, float(high) - clean.low) for name, (low, high) in means.items()}
 
     def _reference_intervals(self, setup: Setup, score: Score) -> dict[str, Interval] | None:
-        if score.suite != "imagenet":
-            return self._error_intervals(setup.of(MINI_REFERENCE), score)
+        if own := _reference(setup, score):
+            return self._error_intervals(own, score)
         errors = self._reference_errors(setup, score) or {}
         return {name: Interval(error, error) for name, error in errors.items()}
 
@@ -331,12 +330,13 @@ class Results:
 
     def _read_mce(self, setup: Setup, score: Score) -> ByImage:
         own = self._wrong(setup, score)
-        if score.suite == "imagenet":
+        network = _reference(setup, score)
+        if network is None:
             errors = self._reference_errors(setup, score) or {}
             return ByImage(own.ids_sha256, metrics.mce_by_image(own.values, errors))
-        reference = self._wrong(setup.of(MINI_REFERENCE), score)
+        reference = self._wrong(network, score)
         if reference.ids_sha256 != own.ids_sha256:
-            raise MissingError(f"{MINI_REFERENCE} saw different images, or in another order")
+            raise MissingError(f"{network.model} saw different images, or in another order")
         return ByImage(own.ids_sha256, metrics.mce_by_image(own.values, reference.values))
 
     def _wrong(self, setup: Setup, score: Score) -> _Wrong:
@@ -372,6 +372,12 @@ class Results:
 
 _KEPT = 128
 """So many passes are kept in memory, at a megabyte for 50,000 images: all corrupted cells of one row."""
+
+
+def _reference(setup: Setup, score: Score) -> Setup | None:
+    """The row whose errors a corruption error is relative to; None where they are published or there is none."""
+    name = score.suite.reference
+    return None if name in (None, ALEXNET) else setup.of(name)
 
 
 def _key(cell: Cell) -> tuple[str, str]:

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from gfnet_bench import metrics
 from gfnet_bench.errors import MissingError
 from gfnet_bench.reports.outcomes import Results
-from gfnet_bench.reports.scores import SUITES, Score, Setup
+from gfnet_bench.reports.scores import Score, Setup
 from gfnet_bench.reports.tables import RECORDS, Column, Row, Table
+from gfnet_bench.suites import Suite
 
 _COLUMNS = [
     Column("column", "Column"),
@@ -34,11 +35,11 @@ _NOTE = (
 )
 
 
-def paired(suite: str, results: Results, setups: Sequence[Setup], titles: Mapping[Score, str]) -> Table:
+def paired(suite: Suite, results: Results, setups: Sequence[Setup], titles: Mapping[Score, str]) -> Table:
     """Two models on the same images in the same order; pairs that are not are named.
 
     Args:
-        suite: `imagenet` or `mini`.
+        suite: of the columns.
         results: the numbers.
         setups: rows.
         titles: columns, of which those are compared that are accuracies or mCE.
@@ -69,9 +70,8 @@ def paired(suite: str, results: Results, setups: Sequence[Setup], titles: Mappin
                 rows.append({**names, **_difference(a.values, b.values, scale), RECORDS: behind})
     notes = [_NOTE] if rows else []
     notes += [f"Not compared: {', '.join(left_out)}."] if left_out else []
-    return Table(
-        f"robustness_{suite}_paired", f"Paired comparisons on the same images, {SUITES[suite]}", _COLUMNS, rows, notes
-    )
+    title = f"Paired comparisons on the same images, {suite.title}"
+    return Table(f"robustness_{suite.name}_paired", title, _COLUMNS, rows, notes)
 
 
 def _difference(first: NDArray, second: NDArray, scale: float) -> dict[str, float | int | None]:

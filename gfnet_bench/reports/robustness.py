@@ -7,6 +7,7 @@ from dataclasses import replace
 from itertools import chain
 from typing import Any
 
+from gfnet_bench.datasets import suite_of
 from gfnet_bench.published import corruptions
 from gfnet_bench.records import Record, Store, canonical_json
 from gfnet_bench.reports import intervals
@@ -14,24 +15,24 @@ from gfnet_bench.reports.base import REPORTS, Report, absent, choose
 from gfnet_bench.reports.consistent import consistent
 from gfnet_bench.reports.corruption_tables import corruption_errors, severities
 from gfnet_bench.reports.differences import EXPLAINED, explained
-from gfnet_bench.reports.outcomes import MARKS, MINI_REFERENCE, PARTIAL, Outcome, Results
+from gfnet_bench.reports.outcomes import MARKS, PARTIAL, Outcome, Results
 from gfnet_bench.reports.paired import paired
 from gfnet_bench.reports.scores import (
     ON_REQUEST,
     SCORE,
     SEVERITIES,
-    STANDARD,
-    SUITES,
     Score,
     Setup,
     cells_text,
     mean_of,
     scores_of,
     setup_of,
+    standard,
     titles,
     variant,
 )
 from gfnet_bench.reports.tables import RECORDS, Column, Row, Table, data_columns, names_of
+from gfnet_bench.suites import ALEXNET, SUITES, Suite
 
 
 @REPORTS.register("robustness")
@@ -49,7 +50,7 @@ def robustness(
     Args:
         records: what to show; a store shows all it holds.
         store: where arrays lie, and records that others are relative to; not needed beside a store.
-        suite: `imagenet` or `mini` alone.
+        suite: the name of one, for its alone.
         models: these alone, in this order.
         metrics: of `scores.ON_REQUEST`, those that also have columns.
         planned: models that have a row even where nothing of them is measured, with what was published.
@@ -61,7 +62,7 @@ def robustness(
         store = records
     loaded, problems = store.load() if store else ([], [])
     own = [r for r in (loaded if isinstance(records, Store) else records) if r.cell.study == "robustness"]
-    of_suite = [r for r in own if suite in (None, _suite(r))]
+    of_suite = [r for r in own if suite in (None, _suite(r).name)]
     models, unknown = choose(models, [r.cell.model for r in of_suite])
     shown = [r for r in of_suite if models is None or r.cell.model in models]
     if not shown and not planned:
@@ -80,16 +81,17 @@ def robustness(
     tables: list[Table] = []
     details: list[Table] = []
     lines: list[Row] = []
-    for one in SUITES:
+    known = [SUITES[name] for name in SUITES]
+    for one in dict.fromkeys([*known, *map(_suite, shown)]):
         measured = [r for r in shown if _suite(r) == one]
-        blank = [name for name in planned if Setup.usual(name).suite == one]
+        blank = [name for name in planned if Setup.usual(name).suite == one.name]
         if not (measured or blank):
             continue
         setups = [setup for setup in results.setups if setup in {setup_of(r.cell) for r in measured}]
         setups += [Setup.usual(name) for name in blank if name not in {setup.model for setup in setups}]
         setups.sort(key=lambda s: models.index(s.model) if models else 0)
         means = _means(measured)
-        called = titles({*STANDARD[one], *_scores(measured, means)})
+        called = titles({*standard(one), *_scores(measured, means)})
         columns = {score: called[score] for score in _columns(results, setups, called, means, metrics)}
         outcomes = [results.outcome(setup, score) for setup in setups for score in columns]
         tables += [
@@ -110,11 +112,11 @@ def robustness(
     )
 
 
-def _consistent(records: Iterable[Record], rows: set[Setup]) -> tuple[list[Record], dict[str, list[str]]]:
+def _consistent(records: Iterable[Record], rows: set[Setup]) -> tuple[list[Record], dict[Suite, list[str]]]:
     """The records that may stand together, and what is to be said about these rows, by suite."""
     kept: list[Record] = []
-    notes: dict[str, list[str]] = {}
-    by_suite: dict[str, list[Record]] = {}
+    notes: dict[Suite, list[str]] = {}
+    by_suite: dict[Suite, list[Record]] = {}
     for record in records:
         by_suite.setdefault(_suite(record), []).append(record)
     for suite, of in by_suite.items():
@@ -124,8 +126,8 @@ def _consistent(records: Iterable[Record], rows: set[Setup]) -> tuple[list[Recor
     return kept, notes
 
 
-def _suite(record: Record) -> str:
-    return scores_of(record.cell)[0].suite
+def _suite(record: Record) -> Suite:
+    return suite_of(record.cell.settings["dataset"])
 
 
 _IN_MCE = {(name, severity) for name in corruptions() for severity in SEVERITIES}
@@ -196,7 +198,7 @@ _TEXT = "_text"
 
 
 def _wide(
-    suite: str,
+    suite: Suite,
     results: Results,
     setups: Sequence[Setup],
     columns: Mapping[Score, str],
@@ -217,7 +219,7 @@ def _wide(
     heads = [Column("model", "Model"), Column("params", "Params", "M", scale=1e-6, align="right")]
     heads += [_column(keys[score], title, score) for score, title in columns.items()]
     notes = [*_explanations(suite, columns, outcomes), *_gaps(columns, outcomes), *problems]
-    return Table(f"robustness_{suite}", f"Robustness and generalisation, {SUITES[suite]}, %", heads, rows, notes)
+    return Table(f"robustness_{suite.name}", f"Robustness and generalisation, {suite.title}, %", heads, rows, notes)
 
 
 def _column(key: str, title: str, score: Score) -> Column:
@@ -257,7 +259,7 @@ _BESIDE = [
 ]
 
 
-def _beside(suite: str, results: Results, columns: Mapping[Score, str], outcomes: Sequence[Outcome]) -> Table:
+def _beside(suite: Suite, results: Results, columns: Mapping[Score, str], outcomes: Sequence[Outcome]) -> Table:
     """What was published beside what was measured, with difference and interval."""
     rows: list[dict[str, Any]] = []
     for o in outcomes:
@@ -282,14 +284,14 @@ def _beside(suite: str, results: Results, columns: Mapping[Score, str], outcomes
                 RECORDS: dict.fromkeys(("ours_percent", "difference_points"), results.behind(o.setup, o.score)),
             }
         )
-    title = f"Published beside measured, {SUITES[suite]}, %"
+    title = f"Published beside measured, {suite.title}, %"
     notes = [f"{mark} {meaning}" for mark, meaning in MARKS.items() if any(row["mark"] == mark for row in rows)]
     said = {word for row in rows for word in row["explained"].split(", ")}
     notes += [f"{word}: {meaning}" for word, meaning in EXPLAINED.items() if word in said]
-    return Table(f"robustness_{suite}_published", title, _BESIDE, rows, notes)
+    return Table(f"robustness_{suite.name}_published", title, _BESIDE, rows, notes)
 
 
-def _explanations(suite: str, columns: Mapping[Score, str], outcomes: Sequence[Outcome]) -> list[str]:
+def _explanations(suite: Suite, columns: Mapping[Score, str], outcomes: Sequence[Outcome]) -> list[str]:
     """What a reader must know of the numbers that are there."""
     notes = [intervals.NOTE] if any(o.interval for o in outcomes) else []
     if any(o.published for o in outcomes):
@@ -297,8 +299,8 @@ def _explanations(suite: str, columns: Mapping[Score, str], outcomes: Sequence[O
     notes += [f"{mark} {meaning}" for mark, meaning in MARKS.items() if any(o.mark == mark for o in outcomes)]
     notes += [f"{PARTIAL} not the whole set: {text}" for text in _grouped(columns, outcomes, _part)]
     notes += [f"Files that could not be read and are left out: {t}" for t in _grouped(columns, outcomes, _unreadable)]
-    if suite == "mini" and any(score.over_corruptions for score in columns):
-        notes.append(f"mCE is relative to the errors of {MINI_REFERENCE}, whose own is 100 by definition.")
+    if suite.reference != ALEXNET and any(score.over_corruptions for score in columns):
+        notes.append(f"mCE is relative to the errors of {suite.reference}, whose own is 100 by definition.")
     for score, title in columns.items():
         if score.cells and score.metric == "top1":
             notes.append(f"{title}: over {cells_text(score.cells)}; relative to no network's errors, so no mCE.")
@@ -355,7 +357,7 @@ def _line(o: Outcome, title: str) -> Row:
     quoted = o.published
     return {
         SCORE: o.score,
-        "suite": o.score.suite,
+        "suite": o.score.suite.name,
         "model": o.setup.model,
         "row": o.setup.label,
         "column": title,

@@ -47,7 +47,8 @@ def _against_accuracy(report: Report) -> list[plots.Plot]:
     rows = [row for row in (report.data.rows if report.data else ()) if row.get("ours_percent") is not None]
     for suite in dict.fromkeys(row["suite"] for row in rows):
         of_suite = [row for row in rows if row["suite"] == suite]
-        clean = {row["row"]: row["ours_percent"] for row in of_suite if row[SCORE] == Score(suite, CLEAN, "top1")}
+        main = Score(of_suite[0][SCORE].suite.main, CLEAN, "top1")
+        clean = {row["row"]: row["ours_percent"] for row in of_suite if row[SCORE] == main}
         points = [_point(row, clean[row["row"]]) for row in of_suite if row["row"] in clean and _is_drawn(row[SCORE])]
         columns = {
             column: those
@@ -81,7 +82,7 @@ def _of_intervals(points: Sequence[Row]) -> str:
 def _is_drawn(score: Score) -> bool:
     """Accuracies on other images than the clean ones, and mCE, which stands for all corrupted ones."""
     of_corrupted = "severity" in score.settings or score.cells
-    is_clean = (score.dataset, score.perturbation) == (score.suite, CLEAN)
+    is_clean = (score.dataset, score.perturbation) == (score.suite.main, CLEAN)
     return score.metric == "mce" or (score.metric in ("top1", "real") and not (of_corrupted or is_clean))
 
 

@@ -9,10 +9,9 @@ from functools import cached_property
 from typing import Any
 
 from gfnet_bench.catalog import MODELS
+from gfnet_bench.datasets import DATASETS, suite_of
 from gfnet_bench.records import Cell, canonical_json
-
-SUITES = {"imagenet": "ImageNet", "mini": "mini (Fashion-MNIST, not ImageNet)"}
-"""What a suite is called in titles."""
+from gfnet_bench.suites import DEFAULT, SUITES, Suite
 
 SCORE = "_score"
 """An entry of the rows of data that no column shows: the `Score` of the number."""
@@ -57,11 +56,13 @@ FGSM: dict[str, Any] = {"name": "fgsm", "norm": "linf", "epsilon": 1 / 255}
 PGD: dict[str, Any] = {**FGSM, "name": "pgd", "relative_step": 0.5, "steps": 5, "random_start": True}
 _PAPER = {"fgsm": FGSM, "pgd": PGD}
 
+MAIN = SUITES[DEFAULT].main
+
 _PUBLISHED = {
-    ("imagenet", "clean", "top1"): "top1",
-    ("imagenet", "clean", "top5"): "top5",
-    ("imagenet", "fgsm", "top1"): "fgsm_top1",
-    ("imagenet", "pgd", "top1"): "pgd_top1",
+    (MAIN, "clean", "top1"): "top1",
+    (MAIN, "clean", "top5"): "top5",
+    (MAIN, "fgsm", "top1"): "fgsm_top1",
+    (MAIN, "pgd", "top1"): "pgd_top1",
     ("imagenet_c", "", "mce"): "imagenet_c_mce",
     ("imagenet_a", "clean", "top1"): "imagenet_a_top1",
     ("imagenet_v2", "clean", "top1"): "imagenet_v2_top1",
@@ -87,9 +88,9 @@ class Score:
     metric: str
 
     @property
-    def suite(self) -> str:
-        """`imagenet`, or `mini`, which is Fashion-MNIST and never shares a table with ImageNet."""
-        return "mini" if self.dataset.partition("_")[0] == "mini" else "imagenet"
+    def suite(self) -> Suite:
+        """That of its data set."""
+        return suite_of(self.dataset)
 
     @cached_property
     def settings(self) -> dict[str, Any]:
@@ -124,7 +125,7 @@ class Score:
         is_plain = self.metric in ("top1", "real") and any(parts)
         recipe = settings.get("recipe")
         parts += ["" if is_plain else _METRICS[self.metric]]
-        parts += ["" if recipe in (None, _USUAL_RECIPES.get(self.dataset)) else recipe]
+        parts += ["" if recipe in (None, _usual_recipe(self.dataset)) else recipe]
         return " ".join(part for part in parts if part)
 
     @property
@@ -195,8 +196,8 @@ class Setup:
 
     @property
     def suite(self) -> str:
-        """Of a model of the catalogue; all others are for ImageNet."""
-        return MODELS[self.model].suite if self.model in MODELS else "imagenet"
+        """Of a model of the catalogue; all others are of the default suite."""
+        return MODELS[self.model].suite if self.model in MODELS else DEFAULT
 
     def of(self, model: str) -> Setup:
         """The same for another model and its published weights."""
@@ -218,10 +219,11 @@ def scores_of(cell: Cell) -> tuple[Score, ...]:
         return tuple(Score(dataset, canonical_json(settings), metric) for metric in metrics)
 
     if "severity" in settings:
-        return (*of("top1", "ece", "nll"), *(Score(dataset, variant(settings), m) for m in ("mce", "relative_mce")))
-    if dataset == "imagenet_real":
+        relative = ("mce", "relative_mce") if suite_of(dataset).reference else ()
+        return (*of("top1", "ece", "nll"), *(Score(dataset, variant(settings), m) for m in relative))
+    if dataset in DATASETS and DATASETS[dataset].answers is not None:
         return of("real")  # the record's other values are about the first labels of its images
-    is_main = dataset in ("imagenet", "mini") and settings["name"] == "clean"
+    is_main = dataset == suite_of(dataset).main and settings["name"] == "clean"
     return of("top1", *(("top5",) if is_main else ()), "ece", "nll")
 
 
@@ -267,27 +269,27 @@ def _cells_title(cells: Mapping[str, Sequence[int]]) -> str:
     return text if len(text) <= 24 else f"{sum(map(len, cells.values()))} cells"
 
 
-def _standard(suite: str, fgsm: dict[str, Any], pgd: dict[str, Any], recipe: dict[str, str]) -> tuple[Score, ...]:
+def standard(suite: Suite) -> tuple[Score, ...]:
+    """The columns of the paper's Table 3, shown also where nothing is measured."""
+    attacks = ({**attack, "epsilon": suite.epsilon} for attack in (FGSM, PGD))
     return (
-        Score(suite, CLEAN, "top1"),
-        Score(suite, CLEAN, "top5"),
-        Score(suite, canonical_json(fgsm), "top1"),
-        Score(suite, canonical_json(pgd), "top1"),
-        Score(f"{suite}_c", canonical_json(recipe), "mce"),
-        Score(f"{suite}_a", CLEAN, "top1"),
-        Score(f"{suite}_v2", CLEAN, "top1"),
-        Score(f"{suite}_real", CLEAN, "real"),
+        Score(suite.main, CLEAN, "top1"),
+        Score(suite.main, CLEAN, "top5"),
+        *(Score(suite.main, canonical_json(attack), "top1") for attack in attacks),
+        *(Score(dataset, _whole(dataset), metric) for dataset, metric in suite.columns),
     )
 
 
-_USUAL_RECIPES = {"imagenet_c_generated": "imagenet_c", "mini_c": "cifar_c"}  # the published constants for their sizes
-_STRONGER = {"epsilon": 4 / 255}  # on 32 px images of clothes 1/255 hardly moves an accuracy
+def _whole(dataset: str) -> str:
+    """The perturbation of the column that stands for a data set: none, or all corruptions as it usually has them."""
+    if dataset not in DATASETS or not DATASETS[dataset].is_corrupted:
+        return CLEAN
+    recipe = _usual_recipe(dataset)
+    return canonical_json({"recipe": recipe} if recipe else {})
 
-STANDARD = {
-    "imagenet": _standard("imagenet", FGSM, PGD, {}),
-    "mini": _standard("mini", {**FGSM, **_STRONGER}, {**PGD, **_STRONGER}, {"recipe": "cifar_c"}),
-}
-"""The columns of the paper's Table 3, shown also where nothing is measured."""
+
+def _usual_recipe(dataset: str) -> str | None:
+    return DATASETS[dataset].recipe if dataset in DATASETS else None
 
 
 def _attack_title(settings: dict[str, Any]) -> str:

@@ -25,6 +25,8 @@ from gfnet_bench.schemas.kinds import (
 )
 
 MOST_IMAGES = 10**7
+MOST_CLASSES = 2**15
+"""Of an int16, where nobody knows how many there are."""
 ROUNDING = 1e-5
 """What float32 probabilities may be above 1."""
 
@@ -68,11 +70,14 @@ def check_settings(settings: Mapping[str, Any]) -> None:
 
 def check_values(settings: Mapping[str, Any], values: Mapping[str, Any]) -> Beside:
     """Raise Unfit for values that are not of such a cell; what lies beside them."""
-    has_answers = settings["dataset"] == "imagenet_real"
+    from gfnet_bench.datasets import DATASETS, suite_of
+
+    dataset = settings["dataset"]
+    has_answers = dataset in DATASETS and DATASETS[dataset].answers is not None
     check(values, {**VALUES, **({"real": SHARE} if has_answers else {})})
     check(values, {"images": whole(1, settings["limit"] or MOST_IMAGES)})
     n = "n" if has_answers else values["images"]  # images without an answer are among the predictions alone
-    last = 9 if settings["dataset"].startswith("mini") else 999
+    last = (suite_of(dataset).classes or MOST_CLASSES) - 1
     arrays = {
         "top5": Array("i2", (n, "k"), 0, last),
         "confidence": Array("f4", (n,), 0, 1 + ROUNDING),

@@ -10,13 +10,14 @@ from __future__ import annotations
 import itertools
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
+from gfnet_bench.datasets import DATASETS, generated_of
 from gfnet_bench.errors import GfnetBenchError, UsageError, out_of_memory
 from gfnet_bench.records import PROTOCOLS, Cell, canonical_json
 from gfnet_bench.runner import Outcome
 from gfnet_bench.studies import robustness
-from gfnet_bench.studies.robustness import CLEAN, CORRUPTED, GENERATED, Options, device_name
+from gfnet_bench.studies.robustness import CLEAN, Options, device_name
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,26 +35,6 @@ CUTOFFS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
 LAYER_CUTOFFS = (0.0, 0.15, 0.3)
 CORRUPTIONS = ("gaussian_noise", "fog")  # one adds high frequencies, the other low ones
 SEVERITY = 3
-GENERATED_OF = {"imagenet": "imagenet_c_generated", "mini": "mini_c"}
-
-
-class Defaults(NamedTuple):
-    """What a suite's heat maps and surgery are made of when a command does not say otherwise.
-
-    Attributes:
-        surgery_limit: images of a surgery cell.
-        heatmap_limit: images of a heat map.
-        norm: L2 norm of the noise in each channel, pixels in [0, 1]. Source: Yin et al. 2019, for 32 and 224 pixels.
-        frequencies: the lowest of so many a side; None for all. Source: the same.
-    """
-
-    surgery_limit: int
-    heatmap_limit: int
-    norm: float
-    frequencies: int | None
-
-
-DEFAULTS = {"imagenet": Defaults(1000, 256, 15.7, 63), "mini": Defaults(100, 50, 4.0, None)}
 
 
 def spectra_cells(models: Iterable[str], options: Options = AS_USUAL) -> list[Cell]:
@@ -68,9 +49,9 @@ def perturbations(
 ) -> list[tuple[str, dict[str, Any]]]:
     """What is done to the images of an operated network: nothing, attacks, and corruptions where they can be made."""
     found = [(dataset, CLEAN), *((dataset, attack) for attack in attacks)]
-    corrupted = GENERATED_OF.get(dataset)
+    corrupted = generated_of(dataset)
     if corrupted is not None:
-        made = {"severity": severity, "recipe": GENERATED[corrupted]}
+        made = {"severity": severity, "recipe": DATASETS[corrupted].recipe}
         found += [(corrupted, {"name": name, **made}) for name in corruptions]
     return found
 
@@ -171,7 +152,7 @@ def depth(model: str) -> int:
 def together(cell: Cell) -> Hashable:
     """What cells have in common that are measured in one pass: images are corrupted once for all operations."""
     s = cell.settings
-    if s.get("dataset") not in GENERATED:
+    if "dataset" not in s or not DATASETS[s["dataset"]].recipe:
         return cell
     return canonical_json({key: value for key, value in s.items() if key not in ("kind", "cutoff", "layer")})
 
@@ -220,7 +201,7 @@ class Bench(robustness.Bench):
         from gfnet_bench.spectra import noise_frequencies
 
         s = cell.settings
-        if s["dataset"] in CORRUPTED:
+        if DATASETS[s["dataset"]].is_corrupted:
             raise UsageError(f"{s['dataset']}: is corrupted already; a heat map adds its noise to clean images")
         model = self.fitting_model(cell)
         height, width = model.transform.height, model.transform.width

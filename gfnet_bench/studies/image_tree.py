@@ -10,6 +10,7 @@ from gfnet_bench.datasets import imagenet
 from gfnet_bench.datasets.classes import wnids
 from gfnet_bench.datasets.layouts import IMAGE_SUFFIXES
 from gfnet_bench.errors import GfnetBenchError
+from gfnet_bench.suites import DEFAULT, SUITES
 
 LABELS_ABOVE = 4  # folders up from the images that a label file may lie: ILSVRC/Data/CLS-LOC/val is the deepest known
 
@@ -65,7 +66,7 @@ def class_folders_of_imagenet(folder: Path) -> dict[str, str]:
     if layout is None or layout == imagenet.BY_WNID:
         return {}
     highest = [folder, *folder.parents][: 1 + LABELS_ABOVE][-1]
-    items = imagenet.read_folder("imagenet", folder, layout, [highest]).items
+    items = imagenet.read_folder(SUITES[DEFAULT].main, folder, layout, [highest]).items
     return {
         path.relative_to(folder).as_posix(): wnids()[label]
         for path, label in zip(items.paths, items.labels.tolist(), strict=True)

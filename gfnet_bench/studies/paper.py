@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from gfnet_bench.catalog import MCE_NAMES, MODELS
 from gfnet_bench.published import rows
 from gfnet_bench.records import Cell
 from gfnet_bench.registry import Registry
 from gfnet_bench.studies import complexity, filters, robustness
-from gfnet_bench.studies.robustness import CLEAN, SUITES
+from gfnet_bench.studies.robustness import CLEAN
 from gfnet_bench.studies.tokens import parse_tokens
+from gfnet_bench.suites import DEFAULT, SUITES
 
 WIDTH = 384
 """Features of the blocks of Figure 2."""
@@ -27,13 +28,13 @@ class Wish:
     """What the evidence is wanted for.
 
     Attributes:
-        suite: `imagenet`, or `mini`, which replaces its images and networks by small ones of our own.
+        suite: whose images and networks; any but the default stands in for the paper's.
         options: of everything that is scored on images.
         timing: how latency and memory are measured; None counts operations alone.
         tokens: sizes of Figure 2, as `--tokens` takes them.
     """
 
-    suite: str = "imagenet"
+    suite: str = DEFAULT
     options: robustness.Options = filters.AS_USUAL
     timing: complexity.Options | None = None
     tokens: str = "paper"
@@ -47,7 +48,7 @@ class Item(NamedTuple):
         report: the report that shows it.
         plan: the cells behind it.
         fill: the command that measures it, once data and weights are there.
-        without: what the suite `mini` leaves out of it.
+        without: what any but the default suite leaves out of it.
     """
 
     title: str
@@ -57,15 +58,15 @@ class Item(NamedTuple):
     without: str = ""
 
 
-def named_in(table: str) -> list[str]:
-    """Our names of the models in one of the published tables; rows of weights nobody has are left out."""
+def named_in(table: str, suite: str = DEFAULT) -> list[str]:
+    """Our names of the models of a suite in a published table; rows of weights nobody has are left out."""
     titles = {MODELS[name].title: name for name in MODELS}
     timm = {MODELS[name].timm_name: name for name in MODELS}
     found = (
         titles.get(row.get("model") or row.get("backbone", "")) or timm.get(row.get("crosscheck_model", ""))
         for row in rows(table)
     )
-    return [name for name in dict.fromkeys(found) if name is not None]
+    return [name for name in dict.fromkeys(found) if name is not None and MODELS[name].suite == suite]
 
 
 def _table1(wish: Wish) -> list[Cell]:
@@ -82,7 +83,7 @@ def _table3(wish: Wish) -> list[Cell]:
 
     suite = SUITES[wish.suite]
     attacks = [settings(make_attack(name, epsilon=suite.epsilon)) for name in ("fgsm", "pgd")]
-    models = list(suite.models) if wish.suite == "mini" else named_in("table3_robustness")
+    models = named_in("table3_robustness", wish.suite) or suite.models
     datasets = [(suite.main, [CLEAN, *attacks]), *((name, [CLEAN]) for name in suite.others)]
     return robustness.cells(models, datasets=datasets, corruptions=MCE_NAMES, options=wish.options)
 
@@ -100,29 +101,29 @@ def _accuracy(table: str, finer: Sequence[str] = ()) -> Callable[[Wish], list[Ce
         sizes = [complexity.Size(name, (224, 224)) for name in models]
         sizes += [complexity.Size(name, (384, 384)) for name in finer]
         counted = complexity.count_cells([], [], WIDTH, sizes)
-        if wish.suite == "mini":  # costs are the same for everybody; accuracies need ImageNet
-            return counted
-        return (
-            robustness.cells(models, datasets=[("imagenet", [CLEAN])], corruptions=(), options=wish.options) + counted
-        )
+        scored = named_in(table, wish.suite)  # costs are the same for everybody; accuracies need the suite's images
+        clean = [(SUITES[wish.suite].main, [CLEAN])]
+        return robustness.cells(scored, datasets=clean, corruptions=(), options=wish.options) + counted
 
     return plan
 
 
 def _figure5(wish: Wish) -> list[Cell]:
-    if wish.suite == "imagenet":
-        return filters.spectra_cells(["gfnet_xs"], wish.options)
     from gfnet_bench.attacks import make_attack, settings
 
-    pgd = settings(make_attack("pgd", epsilon=SUITES["mini"].epsilon))
-    networks, usual = list(SUITES["mini"].models), filters.DEFAULTS["mini"]
+    suite, usual = SUITES[wish.suite], SUITES[wish.suite].filters
+    networks = list(usual.models or suite.models)
+    if not usual.whole:
+        return filters.spectra_cells(networks, wish.options)
+    pgd = settings(make_attack("pgd", epsilon=suite.epsilon))
     depths = {name: depth for name in networks if (depth := filters.depth(name))}
     limited = replace(wish.options, limit=wish.options.limit or usual.surgery_limit)
     few = replace(wish.options, limit=wish.options.limit or usual.heatmap_limit)
+    noise: dict[str, Any] = {"norm": usual.norm, "frequencies": usual.frequencies}
     return [
         *filters.spectra_cells(depths, wish.options),
-        *filters.surgery_cells(depths, perturbations=filters.perturbations("mini", [pgd]), options=limited),
-        *filters.heatmap_cells(networks, dataset="mini", norm=usual.norm, frequencies=usual.frequencies, options=few),
+        *filters.surgery_cells(depths, perturbations=filters.perturbations(suite.main, [pgd]), options=limited),
+        *filters.heatmap_cells(networks, dataset=suite.main, **noise, options=few),
     ]
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from gfnet_bench.datasets import DATASETS
 from gfnet_bench.errors import GfnetBenchError, MissingError
 from gfnet_bench.inputs import Inputs
 from gfnet_bench.records import Cell, Record
@@ -64,7 +65,7 @@ class Present:
         return {"data_sha256": found}
 
     def _files(self, cell: Cell) -> Chosen:
-        from gfnet_bench.datasets import DATASETS, chosen_files
+        from gfnet_bench.datasets import chosen_files
 
         s, corruption = cell.settings, corruption_of(cell)
         how: dict[str, Any] = {"limit": s["limit"], "seed": s["seed"], "corruption": corruption}
@@ -101,4 +102,4 @@ class Present:
 def corruption_of(cell: Cell) -> tuple[str, int] | None:
     """Name and severity of the published files that a cell is about, if it is about such."""
     s = cell.settings
-    return (s["perturbation"]["name"], s["perturbation"]["severity"]) if s["dataset"] == "imagenet_c" else None
+    return (s["perturbation"]["name"], s["perturbation"]["severity"]) if DATASETS[s["dataset"]].file_side else None

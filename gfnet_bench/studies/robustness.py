@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from gfnet_bench.catalog import SEVERITIES, Transform
+from gfnet_bench.datasets import DATASETS, suite_of
 from gfnet_bench.errors import GfnetBenchError, MissingError, UsageError
 from gfnet_bench.inputs import Inputs
 from gfnet_bench.records import PROTOCOLS, Cell, Record, canonical_json
@@ -30,36 +31,9 @@ T = TypeVar("T")
 STUDY = "robustness"
 
 CLEAN: dict[str, Any] = {"name": "clean"}
-CLASSES = {"imagenet": 1000, "mini": 10}
-
-# Data sets that exist only as corruptions of another one, and the recipe that makes them unless another is asked for.
-GENERATED = {"imagenet_c_generated": "imagenet_c", "mini_c": "cifar_c"}
-CORRUPTED = ("imagenet_c", *GENERATED)
 
 # The published script corrupts crops of its own, whatever the model; a smaller model sees their centre.
 CROPS = {"imagenet_c": Transform("imagenet_c", 224, 224, 256, "bilinear")}
-
-
-class Suite(NamedTuple):
-    """What a command measures when it is not told otherwise."""
-
-    main: str  # the data set that is attacked
-    others: tuple[str, ...]
-    models: tuple[str, ...]
-    epsilon: float
-
-
-SUITES = {
-    "imagenet": Suite(
-        "imagenet",
-        ("imagenet_real", "imagenet_v2", "imagenet_a", "imagenet_a_control", "imagenet_c"),
-        ("gfnet_s",),
-        1 / 255,
-    ),
-    "mini": Suite(
-        "mini", ("mini_v2", "mini_a", "mini_c"), ("gfnet_mini", "vit_mini", "resmlp_mini", "resnet_mini"), 4 / 255
-    ),
-}
 
 
 @dataclass(frozen=True)
@@ -112,9 +86,10 @@ def perturbations(
     recipe: str | None = None,
 ) -> list[dict[str, Any]]:
     """What is done to the images of one data set: corruptions where it is a corrupted set, attacks elsewhere."""
-    if dataset not in CORRUPTED:
+    spec = DATASETS[dataset]
+    if not spec.is_corrupted:
         return list(attacks)
-    made = {"recipe": recipe or GENERATED[dataset]} if dataset in GENERATED else {}
+    made = {"recipe": recipe or spec.recipe} if spec.recipe else {}
     return [{"name": name, "severity": s, **made} for name in corruptions for s in severities]
 
 
@@ -142,8 +117,8 @@ def cells(
         for dataset, attacks in datasets
         for perturbation in perturbations(dataset, attacks, corruptions, severities, recipe)
     ]
-    ordered = [(model, *pair) for model in models for pair in wanted if pair[0] not in CORRUPTED]
-    ordered += [(model, *pair) for pair in wanted if pair[0] in CORRUPTED for model in models]
+    ordered = [(model, *pair) for model in models for pair in wanted if not DATASETS[pair[0]].is_corrupted]
+    ordered += [(model, *pair) for pair in wanted if DATASETS[pair[0]].is_corrupted for model in models]
     return [
         Cell(STUDY, PROTOCOLS[STUDY], model, options.settings(dataset, perturbation))
         for model, dataset, perturbation in ordered
@@ -152,7 +127,7 @@ def cells(
 
 def together(cell: Cell) -> Hashable:
     """What cells have in common that are measured in one pass: a corrupted batch is used for every model."""
-    return canonical_json(cell.settings) if cell.settings["dataset"] in CORRUPTED else cell
+    return canonical_json(cell.settings) if DATASETS[cell.settings["dataset"]].is_corrupted else cell
 
 
 @dataclass
@@ -331,14 +306,15 @@ class Bench:
         s = cells[0].settings
         perturbation = s["perturbation"]
         images = self.images(cells[0], models[0])
-        attacked = s["dataset"] not in CORRUPTED and perturbation["name"] != "clean"
+        spec = DATASETS[s["dataset"]]
+        attacked = not spec.is_corrupted and perturbation["name"] != "clean"
         names = ", ".join(cell.model for cell in cells)
         evaluations = evaluate_all(
             models,
             images.pixels,
             images.labels,
             images.ids,
-            corrupt=_corrupt(perturbation, models[0].transform) if s["dataset"] in GENERATED else None,
+            corrupt=_corrupt(perturbation, models[0].transform) if spec.recipe else None,
             attack=from_settings(perturbation) if attacked else None,
             classes=images.classes,
             batch_size=self.batch_size,
@@ -389,10 +365,8 @@ def about_images(images: Images) -> dict[str, Any]:
 
 def check_classes(model: str, num_classes: int, dataset: str | None) -> None:
     """Raise GfnetBenchError if the logits of a model are not for the classes of a data set."""
-    from gfnet_bench.datasets import DATASETS
-
-    expected = num_classes if dataset is None else CLASSES[DATASETS[dataset].suite]
-    if num_classes != expected:
+    expected = None if dataset is None else suite_of(dataset).classes
+    if expected not in (None, num_classes):
         raise GfnetBenchError(f"{model}: expected logits for the {expected} classes of {dataset}, found {num_classes}")
 
 
@@ -454,8 +428,6 @@ def device_name(device: str) -> str:
 
 def absent_sets(cells: Sequence[Cell], data_dirs: Sequence[Path]) -> dict[str, str]:
     """The data sets of these cells that are not on this machine, each with the sentence that says how to get it."""
-    from gfnet_bench.datasets import DATASETS
-
     found = {}
     for name in dict.fromkeys(cell.settings["dataset"] for cell in cells if "dataset" in cell.settings):
         try:
