@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from numbers import Integral
 from typing import Any, NamedTuple
@@ -16,7 +15,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from gfnet_bench.ball import Ball, check_images, name_of
-from gfnet_bench.errors import GfnetBenchError, out_of_memory
+from gfnet_bench.errors import GfnetBenchError
+from gfnet_bench.halving import Fitting
 from gfnet_bench.metrics import Predictions
 from gfnet_bench.randomness import image_seeds
 from gfnet_bench.watch import Predict, Watch, check_logits, fault
@@ -125,40 +125,31 @@ def evaluate_all(
     passes = [_Pass(predict, known, attack, device) for predict in predicts]
     targets = torch.from_numpy(known.targets).to(device)
     seeds = image_seeds(ids, seed, salt).to(device)
-    n, done, batch_size = len(ids), 0, min(batch_size, len(ids))
+    n, done, fitting = len(ids), 0, Fitting(min(batch_size, len(ids)), device)
+
+    def batch(size: int) -> list[tuple[_Pass, dict[str, Tensor]]]:
+        """What is kept of the next images; of the last ones too little is new, and the front of the set fills up."""
+        chosen = np.arange(done, done + size) % n
+        index = torch.from_numpy(chosen).to(device)
+        pixels = _to_device(_take(images, chosen, done, min(size, n - done)), device)
+        if corrupt is not None:  # a copy, since the pixels may be the caller's memory
+            corrupted = corrupt(pixels.clone(), seeds[index])
+            pixels = check_images(corrupted, pixels, name_of(corrupt), any_size=True)
+        going = [one for one in passes if one.error is None]
+        return [(one, one.scores(pixels, targets[index], seeds[index], scoring)) for one in going]
+
     with (
         precision(dtype, device) as scoring,
         tqdm(total=n, desc=progress, unit="img", disable=progress is None, leave=False, position=1) as bar,
     ):
-        while done < n:
-            going = [one for one in passes if one.error is None]
-            if not going:
-                break
-            count = min(batch_size, n - done)
-            # The last batch repeats images from the front of the set.
-            chosen = np.arange(done, done + batch_size) % n
-            index = torch.from_numpy(chosen).to(device)
-            try:
-                pixels = _to_device(_take(images, chosen, done, count), device)
-                if corrupt is not None:  # a copy, since the pixels may be the caller's memory
-                    corrupted = corrupt(pixels.clone(), seeds[index])
-                    pixels = check_images(corrupted, pixels, name_of(corrupt), any_size=True)
-                batch = [one.scores(pixels, targets[index], seeds[index], scoring) for one in going]
-            except (RuntimeError, MemoryError) as error:
-                if not out_of_memory(error):
-                    raise
-                if batch_size == 1:
-                    raise GfnetBenchError(f"one image does not fit into the memory of {device}: {error}") from error
-                batch_size //= 2
-                bar.write(f"out of memory; going on with {batch_size} images at a time", file=sys.stderr)
-                if device.type == "cuda":
-                    torch.cuda.empty_cache()
-                continue
-            for one, scores in zip(going, batch, strict=True):
+        while done < n and any(one.error is None for one in passes):
+            found = fitting.run(batch)
+            count = min(fitting.size, n - done)
+            for one, scores in found:
                 one.parts.append({name: column[:count] for name, column in scores.items()})
             done += count
             bar.update(count)
-    return [one.evaluation(known, batch_size) for one in passes]
+    return [one.evaluation(known, fitting.size) for one in passes]
 
 
 class _Known(NamedTuple):

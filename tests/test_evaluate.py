@@ -8,11 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import torch
+from room import Hungry, Room
 
 from gfnet_bench.attacks.fgsm import FGSM
 from gfnet_bench.attacks.pgd import PGD
-from gfnet_bench.errors import GfnetBenchError
-from gfnet_bench.evaluate import evaluate, evaluate_all, out_of_memory, precision, to_pixels
+from gfnet_bench.errors import GfnetBenchError, out_of_memory
+from gfnet_bench.evaluate import evaluate, evaluate_all, precision, to_pixels
 from gfnet_bench.metrics import scores
 
 N, SIDE, CLASSES = 13, 8, 7
@@ -80,19 +81,14 @@ def test_only_the_classes_that_count_are_predicted(images, network):
     np.testing.assert_allclose(predictions.nll, -np.log(shifted[np.arange(N), labels] / shifted.sum(1)), rtol=1e-5)
 
 
-def test_out_of_memory_halves_the_batch_and_loses_nothing(images, network):
-    sizes = []
-
-    def hungry(x):
-        sizes.append(len(x))
-        if len(x) > 3:
-            raise torch.OutOfMemoryError("CUDA out of memory")
-        return network(x)
-
-    expected, _ = evaluate(network, images, LABELS, IDS)
-    predictions, used = evaluate(hungry, images, LABELS, IDS, batch_size=12)
+@pytest.mark.parametrize("attack", [None, FGSM()])
+def test_out_of_memory_halves_the_batch_to_what_fits_and_loses_nothing(images, network, attack):
+    expected, _ = evaluate(network, images, LABELS, IDS, attack=attack)
+    hungry = Hungry(network, 10**6)
+    with Room(int(4.5e6)):  # for four images, once what failed with eight is given back
+        predictions, used = evaluate(hungry, images, LABELS, IDS, attack=attack, batch_size=12)
     np.testing.assert_array_equal(predictions.top5, expected.top5)
-    assert used == 3 and sizes[:3] == [12, 6, 3]
+    assert used == 3 and hungry.seen[:3] == [12, 6, 3] and set(hungry.seen[3:]) == {3}
 
 
 def test_libraries_say_in_their_own_words_that_memory_ran_out():

@@ -5,6 +5,7 @@ import csv
 import numpy as np
 import pytest
 import torch
+from room import Hungry, Room
 
 from gfnet_bench.catalog import Transform, find_spec
 from gfnet_bench.cli import main
@@ -256,15 +257,14 @@ def test_only_the_classes_and_answers_that_count(monkeypatch, tmp_path):
         assert not any(heat_map(monkeypatch, tmp_path, Sensitive((-2, 1)))[1].values())
 
 
-def test_memory_that_runs_out_halves_the_batch(monkeypatch, tmp_path):
-    class Small(Sensitive):
-        def forward(self, images):
-            if len(images) > 5:
-                raise torch.OutOfMemoryError("out of memory")
-            return super().forward(images)
-
-    _, wrong = heat_map(monkeypatch, tmp_path, Small((-2, 1)))
+def test_memory_that_runs_out_halves_the_batch_to_what_fits(monkeypatch, tmp_path):
+    hungry = Hungry(Sensitive((-2, 1)), 10**6)
+    for name in ("num_classes", "params", "weights_sha256", "weights_source", "weights_key", "name", "transform"):
+        setattr(hungry, name, getattr(Sensitive, name))
+    with Room(int(4.5e6)):
+        _, wrong = heat_map(monkeypatch, tmp_path, hungry, batch_size=16)
     assert wrong[-2, 1] == sum(wrong.values()) == 7
+    assert hungry.seen[:3] == [7, 7, 3] and max(hungry.seen[2:]) == 3
 
 
 # The command

@@ -11,7 +11,7 @@ import gfnet_bench
 PACKAGE = Path(gfnet_bench.__file__).parent
 
 BOTTOM = set(
-    "ball catalog clustering downloads errors files filetypes inputs interrupts metrics mini "
+    "ball catalog clustering downloads errors files filetypes halving inputs interrupts metrics mini "
     "processes published randomness records registry schemas spectra suites terminal watch weightfile".split()
 )
 NOUNS = {"models", "datasets", "attacks", "corruptions", "profiling"}

@@ -6,7 +6,7 @@ import argparse
 from functools import partial
 
 from gfnet_bench.commands import options
-from gfnet_bench.errors import GfnetBenchError, UsageError
+from gfnet_bench.errors import GfnetBenchError, UsageError, out_of_memory
 
 NAME = "attack-check"
 HELP = "self-checks of an attack against a model: the ball, the box, more steps, large epsilon, hidden gradients"
@@ -41,7 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
     from gfnet_bench.attacks.checks import CHECKS, check
     from gfnet_bench.catalog import find_spec
     from gfnet_bench.datasets import DATASETS, load_images
-    from gfnet_bench.evaluate import out_of_memory, to_pixels
+    from gfnet_bench.evaluate import to_pixels
     from gfnet_bench.models import load_model
     from gfnet_bench.reports.tables import Column, render
     from gfnet_bench.studies.robustness import check_classes

@@ -42,8 +42,7 @@ from gfnet_bench.datasets.imagenet_c import MANIFEST
 from gfnet_bench.datasets.layouts import IMAGE_SUFFIXES
 from gfnet_bench.datasets.prepared import versions
 from gfnet_bench.downloads.fetching import alone
-from gfnet_bench.errors import GfnetBenchError, MissingError, UsageError
-from gfnet_bench.evaluate import out_of_memory
+from gfnet_bench.errors import GfnetBenchError, MissingError, UsageError, out_of_memory
 from gfnet_bench.processes import pool
 from gfnet_bench.randomness import image_seeds
 from gfnet_bench.studies import corruption_manifest

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from gfnet_bench.datasets import DATASETS, generated_of
-from gfnet_bench.errors import GfnetBenchError, UsageError, out_of_memory
+from gfnet_bench.errors import GfnetBenchError, UsageError
 from gfnet_bench.records import PROTOCOLS, Cell, canonical_json
 from gfnet_bench.runner import Outcome
 from gfnet_bench.studies import robustness
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from gfnet_bench.datasets.images import Images
+    from gfnet_bench.halving import Fitting
     from gfnet_bench.models import Model
 
 STUDY = "filters"
@@ -236,6 +237,7 @@ class Bench(robustness.Bench):
         from tqdm import tqdm
 
         from gfnet_bench.evaluate import precision, to_pixels
+        from gfnet_bench.halving import Fitting
         from gfnet_bench.randomness import image_seeds, uniform
         from gfnet_bench.spectra import noise
 
@@ -244,7 +246,7 @@ class Bench(robustness.Bench):
         norm, clean, wrong = s["perturbation"]["norm"], 0, np.zeros(len(chosen), dtype=np.int64)
         size = min(self.batch_size, len(images))
         at_once = max(1, self.batch_size // size)  # few images: several frequencies fill a batch
-        work = len(images) * len(chosen)
+        fitting, work = Fitting(size * at_once, device), len(images) * len(chosen)
         with (
             precision(s["dtype"], device) as scoring,
             torch.no_grad(),
@@ -255,7 +257,7 @@ class Bench(robustness.Bench):
                 pixels = to_pixels(images.pixels[rows], device)
                 right = _right_classes(images, rows, model.num_classes).to(device)
                 with scoring():
-                    clean += int((~_is_right(model, pixels, right, images.classes)).sum())
+                    clean += int((~_is_right(model, pixels, right, images.classes, fitting)).sum())
                 for first in range(0, len(chosen), at_once):
                     few = chosen[first : first + at_once]
                     basis = np.stack([noise(everything[k], *pixels.shape[2:]) for k in few])
@@ -263,7 +265,8 @@ class Bench(robustness.Bench):
                     added = norm * torch.from_numpy(basis).to(device, torch.float32)[:, None, None]
                     noisy = torch.where(signs[..., None, None], pixels - added, pixels + added)
                     with scoring():
-                        found = _is_right(model, noisy.flatten(0, 1), right.repeat(len(few), 1), images.classes)
+                        answers = right.repeat(len(few), 1)
+                        found = _is_right(model, noisy.flatten(0, 1), answers, images.classes, fitting)
                     wrong[first : first + len(few)] += (~found).reshape(len(few), -1).sum(1).cpu().numpy()
                     bar.update(found.numel())
         return clean, wrong
@@ -290,20 +293,28 @@ def _right_classes(images: Images, rows: slice, classes: int) -> torch.Tensor:
     return right
 
 
-def _is_right(model: Model, pixels: torch.Tensor, right: torch.Tensor, classes: Sequence[int] | None) -> torch.Tensor:
-    """(b,) whether the surest of the classes that count is right; half the images at a time when memory runs out."""
+def _is_right(
+    model: Model, pixels: torch.Tensor, right: torch.Tensor, classes: Sequence[int] | None, fitting: Fitting
+) -> torch.Tensor:
+    """(b,) whether the surest of the classes that count is right, as many images at a time as fit."""
     import torch
 
-    try:
-        logits = model(pixels)
-    except (RuntimeError, MemoryError) as error:
-        if not out_of_memory(error) or len(pixels) == 1:
-            raise
-        halves = zip(pixels.chunk(2), right.chunk(2), strict=True)
-        return torch.cat([_is_right(model, *half, classes) for half in halves])
-    if not logits.isfinite().all():
-        raise GfnetBenchError(f"{model.name}: the logits are not finite under Fourier noise; does it run in float32?")
-    if classes is not None:
-        columns = torch.tensor(sorted(classes), device=logits.device)
-        logits, right = logits[:, columns], right[:, columns]
-    return right.gather(1, logits.argmax(1, keepdim=True))[:, 0]
+    columns = None if classes is None else torch.tensor(sorted(classes), device=pixels.device)
+    found: list[torch.Tensor] = []
+    done = 0
+
+    def part(size: int) -> torch.Tensor:
+        chosen = slice(done, done + size)
+        logits, answers = model(pixels[chosen]), right[chosen]
+        if not logits.isfinite().all():
+            raise GfnetBenchError(
+                f"{model.name}: the logits are not finite under Fourier noise; does it run in float32?"
+            )
+        if columns is not None:
+            logits, answers = logits[:, columns], answers[:, columns]
+        return answers.gather(1, logits.argmax(1, keepdim=True))[:, 0]
+
+    while done < len(pixels):
+        found.append(fitting.run(part))
+        done += len(found[-1])
+    return torch.cat(found)
