@@ -8,9 +8,10 @@ import pytest
 
 from gfnet_bench.attacks import ATTACKS
 from gfnet_bench.catalog import MODELS
-from gfnet_bench.datasets import DATASETS
+from gfnet_bench.datasets import DATASETS, DatasetSpec
 from gfnet_bench.records import PROTOCOLS, Cell, Record
-from gfnet_bench.reports.bibliography import _DATASETS, _FAMILIES, _MODELS, _PERTURBATIONS, bibtex, references
+from gfnet_bench.reports.bibliography import _FAMILIES, _MODELS, _PERTURBATIONS, bibtex, references
+from gfnet_bench.reports.scores import CLEAN, Score
 
 ALWAYS = {"gfnet_bench", "rao2021gfnet"}
 
@@ -64,7 +65,7 @@ def test_every_model_of_the_catalogue_cites_its_family():
 def test_names_near_a_known_one_cite_no_neighbour():
     tried = 0
     for names, settings in (
-        (_DATASETS, lambda name: {"dataset": name}),
+        (DATASETS, lambda name: {"dataset": name}),
         (_PERTURBATIONS, lambda name: {"perturbation": {"name": name}}),
         ({**_FAMILIES, **_MODELS}, lambda name: {"model": name}),
     ):
@@ -76,12 +77,23 @@ def test_names_near_a_known_one_cite_no_neighbour():
     assert tried > 150
 
 
+def test_a_data_set_that_is_added_brings_heading_place_and_citation(monkeypatch):
+    entry = "@article{me2026own,\n  title = {Own}\n}"
+    spec = DatasetSpec("own", "My own", 10, "Ask me.", short="Own", place=2, cites=("wang2019sketch", entry))
+    own, known = Score("own", CLEAN, "top1"), [Score(name, CLEAN, "top1") for name in ("imagenet_a", "imagenet_v2")]
+    assert (own.title, cited(dataset="own")) == ("own", set())  # as of a plug-in that is not installed
+    assert sorted([own, *known], key=lambda score: score.order)[-1] == own
+    monkeypatch.setitem(DATASETS._things, "own", spec)
+    assert (own.title, cited(dataset="own")) == ("Own", {"wang2019sketch", "me2026own"})
+    assert sorted([own, *known], key=lambda score: score.order)[1] == own
+
+
 def test_every_key_has_an_entry_and_every_entry_a_use():
     used = {
         *_FAMILIES.values(),
         *_MODELS.values(),
         *_PERTURBATIONS.values(),
-        *(k for v in _DATASETS.values() for k in v),
+        *(key for name in DATASETS for key in DATASETS[name].cites),
     }
     others = {"kirillov2019panoptic", "wightman2019timm", "michaelis2019benchmarking"}
     assert used | others == set(references())

@@ -1,6 +1,8 @@
 """Imports point down: the table of layers in CONTRIBUTING, held against the code."""
 
 import ast
+import subprocess
+import sys
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -23,7 +25,7 @@ MAY_IMPORT = {
     "evaluate": BOTTOM,
     "runner": BOTTOM,
     "studies": BOTTOM | NOUNS | {"evaluate", "runner"},
-    "reports": BOTTOM | {"datasets"},
+    "reports": BOTTOM | {"datasets"},  # declarations, which need no torch
     "commands": BOTTOM | NOUNS | {"evaluate", "runner", "studies", "reports"},
     "cli": BOTTOM | {"commands"},
     "__main__": {"cli", "interrupts"},
@@ -67,11 +69,32 @@ def test_imports_point_down(file):
     assert inside - {own, "__version__"} <= MAY_IMPORT[own]
 
 
+HEAVY = {"torch", "timm", "torchvision"}
+
+
 @pytest.mark.parametrize(
     "file", [f for f in FILES if part(f) in {"records", "schemas", "metrics", "reports", "published"}], ids=str
 )
 def test_reports_need_no_torch(file):
-    assert not {name.split(".")[0] for name in imported(file)} & {"torch", "timm", "torchvision"}
+    assert not {name.split(".")[0] for name in imported(file)} & HEAVY
+
+
+def test_names_help_and_reports_come_without_torch(tmp_path):
+    commands = [["--help"], ["robustness", "--help"], ["list"], ["report", "all", "--output-dir", str(tmp_path)]]
+    reports = [name for name in MODULES if name.startswith("gfnet_bench.reports")]
+    program = f"""import sys
+sys.modules.update(dict.fromkeys({sorted(HEAVY)}))  # whoever imports one of these fails
+for name in {reports}:
+    __import__(name)
+from gfnet_bench.cli import main
+for words in {commands}:
+    try:
+        status = main(words)
+    except SystemExit as end:
+        status = end.code
+    assert not status, words"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
 
 
 def test_every_part_has_its_place():

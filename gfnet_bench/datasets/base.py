@@ -66,6 +66,11 @@ class DatasetSpec:
     Attributes:
         name: the short name, `imagenet_a`.
         title: as papers print it.
+        short: at the head of its columns, `IN-A`; empty for the set of which columns say what was done to it; None
+            for the name.
+        place: of its columns in a table, the order of the paper's Table 3: the main set, then corrupted sets (1), those
+            that were filtered by errors (2), second samples (3), other labels (4); by name within a place.
+        cites: what it rests on: keys of `reports/references.bib`, or whole BibTeX entries.
         images: how many images the whole set has; for ImageNet-C, per corruption and severity.
         help: how to get it, the end of the message that it is missing.
         downloads: the files it can be fetched as; none for a set that cannot be.
@@ -86,6 +91,9 @@ class DatasetSpec:
     title: str
     images: int
     help: str
+    short: str | None = None
+    place: int = 99
+    cites: tuple[str, ...] = ()
     downloads: tuple[Download, ...] = ()
     folders: tuple[str, ...] = ()
     archives: tuple[str, ...] = ()
@@ -103,6 +111,11 @@ class DatasetSpec:
     def is_corrupted(self) -> bool:
         """Whether it has cells of corruption and severity, from files or made in memory."""
         return self.recipe is not None or self.file_side is not None
+
+    @property
+    def heading(self) -> str:
+        """At the head of its columns."""
+        return self.name if self.short is None else self.short
 
     @property
     def source(self) -> DatasetSpec:

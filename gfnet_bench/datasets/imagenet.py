@@ -148,6 +148,9 @@ DATASETS.add(
         name="imagenet",
         title="ImageNet",
         images=50000,
+        short="",
+        place=0,
+        cites=("russakovsky2015imagenet",),
         folders=("val", "validation", "ILSVRC2012_img_val", "ILSVRC2012_val", "imagenet-val", "imagenet1k-val", "."),
         archives=(
             "imagenet-validation",

@@ -17,6 +17,9 @@ DATASETS.add(
         name="imagenet_a",
         title="ImageNet-A",
         images=7500,
+        short="IN-A",
+        place=2,
+        cites=("hendrycks2021natural", "russakovsky2015imagenet"),
         # Size and sha256: the checksum tables of TensorFlow Datasets.
         downloads=(
             Download(
@@ -39,6 +42,9 @@ DATASETS.add(
         name="imagenet_a_control",
         title="ImageNet, the classes of ImageNet-A",
         images=10000,
+        short="IN-A control",
+        place=2,
+        cites=("hendrycks2021natural", "russakovsky2015imagenet"),
         images_of="imagenet",
         classes=CLASSES,
         help="The images are those of imagenet.",

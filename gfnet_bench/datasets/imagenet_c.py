@@ -91,6 +91,9 @@ def _archive(group: str, gigabytes: int, md5: str, *corruptions: str) -> Downloa
     )
 
 
+# mCE is relative to AlexNet.
+CITES = ("hendrycks2019benchmarking", "krizhevsky2012alexnet", "russakovsky2015imagenet")
+
 # What is published, whatever other corruptions there are here. Gigabytes (rounded) and md5 as several public loaders
 # of the record have them.
 ARCHIVES = (
@@ -115,6 +118,9 @@ DATASETS.add(
         name="imagenet_c",
         title="ImageNet-C",
         images=50000,
+        short="IN-C",
+        place=1,
+        cites=CITES,
         downloads=ARCHIVES,
         folders=("imagenet-c", "."),
         read=read,
@@ -129,6 +135,9 @@ DATASETS.add(
         name="imagenet_c_generated",
         title="ImageNet-C (generated)",
         images=50000,
+        short="IN-C generated",
+        place=1,
+        cites=CITES,
         images_of="imagenet",
         control="imagenet",
         recipe="imagenet_c",

@@ -17,6 +17,9 @@ DATASETS.add(
         name="imagenet_r",
         title="ImageNet-R",
         images=30000,
+        short="IN-R",
+        place=5,
+        cites=("hendrycks2021many", "russakovsky2015imagenet"),
         # Size and sha256: the checksum tables of TensorFlow Datasets.
         downloads=(
             Download(
@@ -39,6 +42,9 @@ DATASETS.add(
         name="imagenet_r_control",
         title="ImageNet, the classes of ImageNet-R",
         images=10000,
+        short="IN-R control",
+        place=5,
+        cites=("hendrycks2021many", "russakovsky2015imagenet"),
         images_of="imagenet",
         classes=CLASSES,
         help="The images are those of imagenet.",

@@ -29,6 +29,9 @@ DATASETS.add(
         name="imagenet_real",
         title="ImageNet-ReaL",
         images=46837,
+        short="ReaL",
+        place=4,
+        cites=("beyer2020imagenet", "russakovsky2015imagenet"),
         images_of="imagenet",
         downloads=(
             Download(

@@ -13,6 +13,9 @@ DATASETS.add(
         title="ImageNet-Sketch",
         # Its README says 50,000; the archive has 51 drawings of most classes (HaohanWang/ImageNet-Sketch#1).
         images=50889,
+        short="IN-Sketch",
+        place=6,
+        cites=("wang2019sketch", "russakovsky2015imagenet"),
         # The checksum was published for the authors' file on Google Drive. That the hub has the same file, under this
         # path, is what public set-up scripts assume, and could not be tried: Drive would then be asked.
         downloads=(

@@ -7,7 +7,7 @@ from gfnet_bench.datasets.layouts import read_class_folders, wnid_or_index_label
 from gfnet_bench.downloads.download import Download
 
 
-def _add(name: str, title: str, selection: str, file: str, size: int, sha256: str) -> None:
+def _add(name: str, title: str, short: str, selection: str, file: str, size: int, sha256: str) -> None:
     """Size and sha256: the checksum tables of TensorFlow Datasets.
 
     The files are called .tar.gz whether they are compressed or not; unpacking goes by the content.
@@ -20,6 +20,9 @@ def _add(name: str, title: str, selection: str, file: str, size: int, sha256: st
             name=name,
             title=title,
             images=10000,
+            short=short,
+            place=3,
+            cites=("recht2019imagenet", "russakovsky2015imagenet"),
             downloads=(Download((url,), gives=(folder,), size=size, sha256=sha256),),
             folders=(folder, f"imagenetv2-{selection}", name),
             read=read_class_folders(wnid_or_index_label, lambda: range(1000), class_name=str),
@@ -32,6 +35,7 @@ def _add(name: str, title: str, selection: str, file: str, size: int, sha256: st
 _add(
     "imagenet_v2",
     "ImageNet-V2",
+    "IN-V2",
     "matched-frequency",
     "imagenetv2-matched-frequency",
     1264079360,
@@ -40,6 +44,7 @@ _add(
 _add(
     "imagenet_v2_threshold",
     "ImageNet-V2 (threshold 0.7)",
+    "IN-V2 threshold",
     "threshold0.7",
     "imagenetv2-threshold0.7",
     1249906176,
@@ -48,6 +53,7 @@ _add(
 _add(
     "imagenet_v2_top",
     "ImageNet-V2 (top images)",
+    "IN-V2 top",
     "top-images",
     "imagenetv2-top-images",
     1245927936,

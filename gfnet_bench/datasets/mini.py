@@ -57,10 +57,10 @@ def pixels(ids: Sequence[str]) -> NDArray[np.uint8]:
     return np.repeat(padded[..., None], 3, axis=3)
 
 
-for _name, _what, _images in (
-    ("mini", "Fashion-MNIST mini", 1000),
-    ("mini_v2", "Fashion-MNIST mini, a second sample", 700),
-    ("mini_a", "Fashion-MNIST mini, filtered by another network's errors", 300),
+for _name, _short, _place, _what, _images in (
+    ("mini", "", 0, "Fashion-MNIST mini", 1000),
+    ("mini_v2", "mini-V2", 3, "Fashion-MNIST mini, a second sample", 700),
+    ("mini_a", "mini-A", 2, "Fashion-MNIST mini, filtered by another network's errors", 300),
 ):
     DATASETS.add(
         _name,
@@ -68,6 +68,9 @@ for _name, _what, _images in (
             name=_name,
             title=f"{_what} (not ImageNet)",
             images=_images,
+            short=_short,
+            place=_place,
+            cites=("xiao2017fashion",),
             read=read,
             pixels=pixels,
             control=None if _name == "mini" else "mini",
@@ -81,6 +84,9 @@ DATASETS.add(
         name="mini_c",
         title="Fashion-MNIST mini, corrupted (not ImageNet)",
         images=1000,
+        short="mini-C",
+        place=1,
+        cites=("hendrycks2019benchmarking", "xiao2017fashion"),
         images_of="mini",
         control="mini",
         recipe="cifar_c",

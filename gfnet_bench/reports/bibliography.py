@@ -9,6 +9,7 @@ from importlib.resources import files
 
 from gfnet_bench import __version__
 from gfnet_bench.catalog import MODELS, ModelSpec
+from gfnet_bench.datasets import DATASETS
 from gfnet_bench.records import Record
 from gfnet_bench.reports.latex import tex
 
@@ -35,33 +36,6 @@ _FAMILIES = {
 _MODELS = {"vit_mini": "dosovitskiy2021image"}
 """A model of the catalogue that differs from its family in origin."""
 
-_PHOTOGRAPHS = ("russakovsky2015imagenet",)
-_CORRUPTED = ("hendrycks2019benchmarking", "krizhevsky2012alexnet", *_PHOTOGRAPHS)  # mCE is relative to AlexNet
-_ADVERSARIAL = ("hendrycks2021natural", *_PHOTOGRAPHS)
-_SECOND = ("recht2019imagenet", *_PHOTOGRAPHS)
-_RENDITIONS = ("hendrycks2021many", *_PHOTOGRAPHS)
-_FASHION = ("xiao2017fashion",)
-
-_DATASETS = {
-    "imagenet": _PHOTOGRAPHS,
-    "imagenet_real": ("beyer2020imagenet", *_PHOTOGRAPHS),
-    "imagenet_c": _CORRUPTED,
-    "imagenet_c_generated": _CORRUPTED,
-    "imagenet_a": _ADVERSARIAL,
-    "imagenet_a_control": _ADVERSARIAL,
-    "imagenet_v2": _SECOND,
-    "imagenet_v2_threshold": _SECOND,
-    "imagenet_v2_top": _SECOND,
-    "imagenet_r": _RENDITIONS,
-    "imagenet_r_control": _RENDITIONS,
-    "imagenet_sketch": ("wang2019sketch", *_PHOTOGRAPHS),
-    "mini": _FASHION,
-    "mini_a": _FASHION,
-    "mini_v2": _FASHION,
-    "mini_c": ("hendrycks2019benchmarking", *_FASHION),
-}
-"""A data set -> where it comes from. One that is not listed cites nothing: a neighbour's name would be false."""
-
 _PERTURBATIONS = {
     "fgsm": "goodfellow2015explaining",
     "pgd": "madry2018towards",
@@ -74,8 +48,9 @@ _PERTURBATIONS = {
 def bibtex(records: Iterable[Record]) -> str:
     """A `.bib` file with one entry for each thing that was used, this tool and the GFNet paper first."""
     records = list(records)
-    used = {"rao2021gfnet", *(key for record in records if record.error is None for key in _keys(record))}
-    entries = [_tool(records), *(entry for key, entry in references().items() if key in used)]
+    cited = ["rao2021gfnet", *(cite for record in records if record.error is None for cite in _cites(record))]
+    whole = dict.fromkeys(cite.strip() for cite in cited if cite.lstrip().startswith("@"))
+    entries = [_tool(records), *(entry for key, entry in references().items() if key in cited), *whole]
     return "\n\n".join(entries) + "\n"
 
 
@@ -87,7 +62,8 @@ def references() -> dict[str, str]:
     return {entry.partition("{")[2].partition(",")[0]: entry for entry in entries}
 
 
-def _keys(record: Record) -> Iterator[str]:
+def _cites(record: Record) -> Iterator[str]:
+    """Keys of `references.bib`, or whole entries of what brings its own."""
     settings, model = record.cell.settings, record.cell.model
     subject, dataset, perturbation = (settings.get(key) for key in ("subject", "dataset", "perturbation"))
     spec = _spec(model)
@@ -97,7 +73,7 @@ def _keys(record: Record) -> Iterator[str]:
     embedded = spec is not None and spec.weights is not None and not spec.weights.urls
     if "timm" in record.provenance and subject not in ("block", "mixer") and not embedded:
         yield "wightman2019timm"
-    yield from _DATASETS.get(str(dataset), ())
+    yield from DATASETS[str(dataset)].cites if str(dataset) in DATASETS else ()
     about = perturbation if isinstance(perturbation, dict) else {"name": perturbation}
     yield from _known(_PERTURBATIONS, str(about.get("name")).partition(":")[0])
     if "severity" in about:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 from gfnet_bench.catalog import MODELS
-from gfnet_bench.datasets import DATASETS, suite_of
+from gfnet_bench.datasets import DATASETS, DatasetSpec, suite_of
 from gfnet_bench.records import Cell, canonical_json
 from gfnet_bench.suites import DEFAULT, SUITES, Suite
 
@@ -19,26 +20,6 @@ SCORE = "_score"
 CLEAN = canonical_json({"name": "clean"})
 SEVERITIES = (1, 2, 3, 4, 5)
 
-# The order is the paper's table's, sets it does not have last; a data set not listed comes after them by its own name.
-_DATASETS = {
-    "imagenet": "",
-    "mini": "",
-    "imagenet_c": "IN-C",
-    "imagenet_c_generated": "IN-C generated",
-    "mini_c": "mini-C",
-    "imagenet_a": "IN-A",
-    "imagenet_a_control": "IN-A control",
-    "mini_a": "mini-A",
-    "imagenet_v2": "IN-V2",
-    "imagenet_v2_threshold": "IN-V2 threshold",
-    "imagenet_v2_top": "IN-V2 top",
-    "mini_v2": "mini-V2",
-    "imagenet_real": "ReaL",
-    "mini_real": "ReaL",
-    "imagenet_r": "IN-R",
-    "imagenet_r_control": "IN-R control",
-    "imagenet_sketch": "IN-Sketch",
-}
 _METRICS = {
     "mce": "mCE", "relative_mce": "relative mCE",
     "top1": "Top-1", "top5": "Top-5", "real": "", "ece": "ECE", "nll": "NLL",
@@ -115,7 +96,7 @@ class Score:
     @property
     def title(self) -> str:
         """The heading: `PGD`, `PGD 4/255 x20`, `IN-C mCE`, `IN-C fog 2`, `IN-C mean of fog 2 4`, `IN-A ECE`."""
-        settings, parts = self.settings, [_DATASETS.get(self.dataset, self.dataset)]
+        settings, parts = self.settings, [_heading(self.dataset)]
         if self.cells:
             parts += ["mean of", _cells_title(self.cells)]
         elif "severity" in settings:
@@ -148,10 +129,10 @@ class Score:
     @property
     def order(self) -> tuple[Any, ...]:
         """The position among the columns."""
-        names, datasets = ["clean", "fgsm", "pgd"], list(_DATASETS)
+        names = ["clean", "fgsm", "pgd"]
         name = self.settings.get("name", "")
         return (
-            datasets.index(self.dataset) if self.dataset in datasets else len(datasets),
+            *_place(self.dataset),
             names.index(name) if name in names else len(names),
             name,
             list(_METRICS).index(self.metric),
@@ -290,6 +271,22 @@ def _whole(dataset: str) -> str:
 
 def _usual_recipe(dataset: str) -> str | None:
     return DATASETS[dataset].recipe if dataset in DATASETS else None
+
+
+def _spec(dataset: str) -> DatasetSpec | None:
+    """None for a set that is not known here, as one of a plug-in that is not installed."""
+    dataset = {"mini_real": "imagenet_real"}.get(dataset, dataset)  # has a column, though there is no such set
+    return DATASETS[dataset] if dataset in DATASETS else None
+
+
+def _heading(dataset: str) -> str:
+    return spec.heading if (spec := _spec(dataset)) else dataset
+
+
+def _place(dataset: str) -> tuple[int, int]:
+    """Of its columns; those of sets that are not known come last, by name."""
+    spec = _spec(dataset)
+    return (spec.place, list(DATASETS).index(spec.name)) if spec else (sys.maxsize, 0)
 
 
 def _attack_title(settings: dict[str, Any]) -> str:
