@@ -18,6 +18,8 @@ from gfnet_bench.profiling import devices, latency, memory
 from gfnet_bench.profiling.mixers import HEADS, MIXERS
 from gfnet_bench.records import Store
 from gfnet_bench.reports import costs
+from gfnet_bench.schemas.complexity import check_values
+from gfnet_bench.schemas.kinds import Unfit
 from gfnet_bench.studies import complexity as study
 from gfnet_bench.studies.tokens import PAPER_SIDES, parse_tokens
 
@@ -156,7 +158,33 @@ def test_latency_keeps_raw_repeats():
     assert len(outcome.arrays["seconds"]) == outcome.values["repeats"]
     assert outcome.values["latency_s"] == pytest.approx(float(torch.tensor(outcome.arrays["seconds"]).quantile(0.5)))
     assert outcome.provenance["before"]["platform"]
-    assert outcome.values["stopped"] in ("spread", "budget")
+    assert outcome.values["stopped"] in ("spread", "repeats", "budget")
+
+
+def test_a_single_repeat_is_kept_and_said_to_have_no_spread(tmp_path):
+    cell = study.timed_cells(["depthwise_conv"], [16], 24, [], study.Options(CPU, batch=2))[1]
+    store = Store(tmp_path)
+    runner.run([cell], study.Bench(budget_s=1e-9).measure, store, progress=False)
+    record = store.find(cell)
+    assert record.values["repeats"] == 1 and record.values["spread"] is record.values["latency_q1_s"] is None
+    broken = {**record.values, "repeats": 3}
+    with pytest.raises(Unfit, match="expected them of 3 repeats or more"):
+        check_values(cell.settings, broken)
+
+
+def test_what_small_points_leave_pays_for_large_ones(monkeypatch):
+    spare = []
+
+    def measured(call, device, budget_s, spare_s):
+        spare.append(spare_s)
+        return latency.Latency((1.0,) * 3, (1.0,) * 3, 1, "spread", False, spent_s=(1.0, 6.0, 2.0)[len(spare) - 1])
+
+    monkeypatch.setattr(latency, "measure", measured)
+    cell = study.timed_cells(["depthwise_conv"], [16], 24, [], study.Options(CPU, batch=2))[1]
+    bench = study.Bench(budget_s=3.0)
+    for _ in range(3):
+        bench.measure(cell)
+    assert spare == [0.0, 2.0, 0.0]
 
 
 def test_a_way_that_was_set_is_a_setting_of_cells():

@@ -348,30 +348,28 @@ def test_no_axes_hold_costs_of_two_machines_or_batches(how):
         assert ("batch 32 on the paper's GPU" in drawing.caption) == bool(quoted)
 
 
-def test_one_repeat_has_no_spread():
+def test_fewer_than_three_repeats_have_no_spread():
     """Neither a bar of no length in the figure nor a spread of nought in the tables."""
 
-    def once(record, repeats):
+    def of(record, repeats):
         ends = {"latency_s": 1.0, "latency_q1_s": 1.0, "latency_q3_s": float(repeats)}
         return Record(record.cell, {**record.values, **ends, "repeats": repeats, "spread": repeats - 1.0})
 
-    records = [
-        once(point("spatial_mlp", n, **how)[1], how["batch"])
-        for n in (196, 784)
-        for how in ({"batch": 1}, {"batch": 2})
-    ]
+    records = [of(point("spatial_mlp", n, batch=repeats)[1], repeats) for n in (196, 784) for repeats in (1, 2, 3)]
     report = complexity(records)
-    one, two = report.tables
-    assert {(r["spread_percent"], r["latency_q1_s"]) for r in one.rows} == {(None, None)}
-    assert {(r["spread_percent"], r["latency_q1_s"]) for r in two.rows} == {(100.0, 1.0)}
-    assert [c.text(one.rows[0]) for c in one.columns if c.key in ("spread_percent", "latency_q1_s")] == ["-", "-"]
-    assert "Latency: of one repeat, which has no spread." in one.notes
-    single, _, double, _ = report.figures
-    assert "Bars" not in single.caption and not single.figure.axes[0].collections
-    assert "Bars in (a): from first to third quartile" in double.caption and double.figure.axes[0].collections
-    mixed = complexity([once(point("spatial_mlp", n)[1], repeats) for n, repeats in ((196, 1), (784, 5), (3136, 5))])
+    *few, three = report.tables
+    for table in few:
+        blank = [c for c in table.columns if c.key in ("spread_percent", "latency_q1_s")]
+        assert {(r["spread_percent"], r["latency_q1_s"]) for r in table.rows} == {(None, None)}
+        assert [column.text(table.rows[0]) for column in blank] == ["-", "-"]
+        assert table.notes[0].startswith("Latency: of fewer than 3 repeats, which have no spread")
+    assert {(r["spread_percent"], r["latency_q1_s"]) for r in three.rows} == {(200.0, 1.0)}
+    without, _, _, _, drawn, _ = report.figures
+    assert "Bars" not in without.caption and not without.figure.axes[0].collections
+    assert "Bars in (a): from first to third quartile" in drawn.caption and drawn.figure.axes[0].collections
+    mixed = complexity([of(point("spatial_mlp", n)[1], repeats) for n, repeats in ((196, 1), (784, 5), (3136, 5))])
     (bars,) = mixed.figures[0].figure.axes[0].collections
-    assert len(bars.get_segments()) == 2 and "one repeat has none" in mixed.tables[0].notes[0]
+    assert len(bars.get_segments()) == 2 and "fewer than 3 have none" in mixed.tables[0].notes[0]
 
 
 @pytest.mark.parametrize(("low", "high"), [(3.1, 3.9), (0.02, 0.9), (8, 13), (1, 50), (99.5, 100.5), (3e-7, 4e-7)])

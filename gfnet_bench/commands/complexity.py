@@ -67,7 +67,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--cuda-graphs", action="store_true", help="time replayed CUDA graphs, which launches cannot hold up"
     )
     how.add_argument(
-        "--time-budget", type=options.seconds, default=3.0, metavar="S", help="seconds a latency, at most (3)"
+        "--time-budget",
+        type=options.seconds,
+        default=3.0,
+        metavar="S",
+        help="seconds a latency (3); what settled ones leave goes to long ones",
     )
 
     out = parser.add_argument_group("results")

@@ -11,12 +11,19 @@ from typing import NamedTuple, Protocol
 import torch
 
 from gfnet_bench.profiling.devices import synchronize
+from gfnet_bench.schemas.complexity import FEWEST
 
 SPREAD = 0.03
 """Interquartile range over median at which a measurement is settled."""
 
 LEAST = 10
 """Repeats before the spread is looked at."""
+
+MANY = 30
+"""Repeats after which a spread that has not settled is the machine's: more of them, at `PATIENCE`, change it little."""
+
+PATIENCE = 1 / 3
+"""The share of the budget that the most unsettled call gets at least."""
 
 REPEAT_S = 0.005
 """Shorter calls are made several times a repeat, to last about this long."""
@@ -56,8 +63,9 @@ class Latency:
         seconds: of one call, a figure a repeat, in order.
         host_seconds: the part of each in which the host handed out work; the same on a CPU.
         calls: calls a repeat; their mean is its figure.
-        stopped: `spread` (settled), or `budget` (time ran out first).
+        stopped: `spread` (settled), `repeats` (many, and not settled), or `budget` (time ran out first).
         asynchronous: whether the device works while the host goes on.
+        spent_s: seconds it took, without the first call.
     """
 
     seconds: tuple[float, ...]
@@ -65,6 +73,7 @@ class Latency:
     calls: int
     stopped: str
     asynchronous: bool
+    spent_s: float = 0.0
 
     @property
     def median(self) -> float:
@@ -72,13 +81,15 @@ class Latency:
         return statistics.median(self.seconds)
 
     @property
-    def quartiles(self) -> tuple[float, float]:
-        """First and third, seconds."""
-        return quartiles(self.seconds)
+    def quartiles(self) -> tuple[float, float] | None:
+        """First and third, seconds; None of fewer than `FEWEST` repeats."""
+        return None if len(self.seconds) < FEWEST else quartiles(self.seconds)
 
     @property
-    def spread(self) -> float:
-        """Interquartile range over median."""
+    def spread(self) -> float | None:
+        """Interquartile range over median; None of fewer than `FEWEST` repeats."""
+        if self.quartiles is None:
+            return None
         low, high = self.quartiles
         return (high - low) / self.median
 
@@ -89,9 +100,7 @@ class Latency:
 
 
 def quartiles(values: tuple[float, ...] | list[float]) -> tuple[float, float]:
-    """First and third quartile, linear between neighbours; of one value, that value twice."""
-    if len(values) == 1:
-        return values[0], values[0]
+    """First and third quartile of two values or more, linear between neighbours."""
     low, _, high = statistics.quantiles(values, n=4, method="inclusive")
     return low, high
 
@@ -134,56 +143,73 @@ def measure(
     device: torch.device,
     *,
     budget_s: float = 3.0,
+    spare_s: float = 0.0,
     spread: float = SPREAD,
     clock: Clock | None = None,
     now: Callable[[], float] = time.perf_counter,
 ) -> Latency:
     """Time `call` until its spread is small enough or the time is up.
 
-    The first call pays for what is made once (plans, workspaces, memory) and is dropped, unless it alone takes the
-    whole budget of a CPU: then it is the only repeat. On a GPU it may have compiled its kernels, and is never kept.
+    The first call pays for what is made once (kernels compiled, plans, workspaces, memory): it is dropped, and the
+    time counts from its end. A call of which `FEWEST` repeats take longer than there is time is timed once: on a CPU
+    that is the first call, which may have compiled its kernels on a GPU and is never kept there.
 
     Args:
         call: what is timed.
         device: where it computes.
         budget_s: seconds to spend, warm-up included; the repeat that has begun is finished.
+        spare_s: seconds to spend beyond that, for the fewest repeats alone.
         spread: interquartile range over median at which to stop, after `LEAST` repeats.
         clock: by default the device's own.
         now: the clock of the budget, in seconds.
     """
     clock = clock or (event_clock(device) if device.type == "cuda" else host_clock(device))
     asynchronous = device.type != "cpu"
-    start = now()
     first = clock(call, 1)
-    if not asynchronous and now() - start >= budget_s:
-        return Latency((first.seconds,), (first.host_seconds,), 1, "budget", asynchronous)
+    start = now()
+    warm = clock(call, 1) if asynchronous else first
+    if FEWEST * warm.seconds > budget_s + spare_s:
+        return Latency((warm.seconds,), (warm.host_seconds,), 1, "budget", asynchronous, now() - start)
     warm = clock(call, 1)
     calls = max(1, min(MOST_CALLS, round(REPEAT_S / max(warm.seconds, 1e-9))))
     while now() - start < WARM_UP * budget_s:
         clock(call, calls)
     repeats: list[Repeat] = []
     stopped = "budget"
-    while not repeats or now() - start < budget_s:
+    while len(repeats) < FEWEST or now() - start < budget_s:
         repeats.append(clock(call, calls))
+        if len(repeats) < LEAST:
+            continue
         seconds = [repeat.seconds for repeat in repeats]
-        if len(repeats) >= LEAST:
-            low, high = quartiles(seconds)
-            if high - low <= spread * statistics.median(seconds):
-                stopped = "spread"
-                break
-    host = tuple(repeat.host_seconds for repeat in repeats)
-    return Latency(tuple(repeat.seconds for repeat in repeats), host, calls, stopped, asynchronous)
+        low, high = quartiles(seconds)
+        if high - low <= spread * statistics.median(seconds):
+            stopped = "spread"
+            break
+        if len(repeats) >= MANY and now() - start >= PATIENCE * budget_s:
+            stopped = "repeats"
+            break
+    taken, host = (tuple(column) for column in zip(*repeats, strict=True))
+    return Latency(taken, host, calls, stopped, asynchronous, now() - start)
 
 
-def as_graph(call: Call, device: torch.device) -> Call:
-    """`call` captured as a CUDA graph: replayed without the host taking part, on the same memory every time."""
-    stream = torch.cuda.Stream(device)
-    stream.wait_stream(torch.cuda.current_stream(device))
-    with torch.cuda.stream(stream):  # a graph may not be captured cold: plans and workspaces are made here
-        for _ in range(3):
-            call()
-    torch.cuda.current_stream(device).wait_stream(stream)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        call()
-    return graph.replay
+class Graph:
+    """A call captured as a CUDA graph: replayed without the host taking part, on the same memory every time.
+
+    It keeps the call, whose input and weights it reads, and what the call returned, which it writes.
+    """
+
+    def __init__(self, call: Call, device: torch.device) -> None:
+        stream = torch.cuda.Stream(device)
+        stream.wait_stream(torch.cuda.current_stream(device))
+        with torch.cuda.stream(stream):  # a graph may not be captured cold: plans and workspaces are made here
+            for _ in range(3):
+                call()
+        torch.cuda.current_stream(device).wait_stream(stream)
+        self.call = call
+        self.graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self.graph):
+            self.result = call()
+
+    def __call__(self) -> None:
+        """Replay it."""
+        self.graph.replay()

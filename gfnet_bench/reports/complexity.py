@@ -13,6 +13,7 @@ from gfnet_bench.reports.costs import Point, Setup, of_setup, points
 from gfnet_bench.reports.figure2 import TITLES, curves, drawings
 from gfnet_bench.reports.growth import Growth
 from gfnet_bench.reports.tables import RECORDS, Column, Row, Table, data_columns
+from gfnet_bench.schemas.complexity import FEWEST
 
 MODES = {
     "allocated": "peak of the tensors on the device",
@@ -230,11 +231,11 @@ def _notes(of: Sequence[Point], rows: Sequence[Row], fits: Mapping[str, Mapping[
 
 
 def _of_repeats(least: int, most: int) -> str:
-    if most == 1:
-        return "Latency: of one repeat, which has no spread."
+    if most < FEWEST:
+        return f"Latency: of fewer than {FEWEST} repeats, which have no spread; a longer --time-budget allows more."
     spread = "spread: interquartile range over median"
     count = f"{least if least == most else f'{least} to {most}'} repeats"
-    return f"Latency: median of {count}; {spread}{'; one repeat has none' if least == 1 else ''}."
+    return f"Latency: median of {count}; {spread}{f'; fewer than {FEWEST} have none' if least < FEWEST else ''}."
 
 
 def _table1(records: Sequence[Record]) -> list[Table]:

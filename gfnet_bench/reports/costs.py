@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from gfnet_bench.records import Record
+from gfnet_bench.schemas.complexity import FEWEST
 
 BLOCKS = (
     "global_filter",
@@ -121,8 +122,8 @@ class Point:
 
     @property
     def quartiles(self) -> tuple[float, float] | None:
-        """Of a latency that was measured more than once, seconds: one repeat has no spread."""
-        if self.status("latency") != "measured" or (self.latency or {}).get("repeats", 0) < 2:
+        """Of a latency, seconds; None of so few repeats that they have no spread."""
+        if self.status("latency") != "measured" or (self.latency or {}).get("repeats", 0) < FEWEST:
             return None
         return self.latency["latency_q1_s"], self.latency["latency_q3_s"]  # type: ignore[index]
 

@@ -14,6 +14,7 @@ from gfnet_bench.schemas.kinds import (
     Arrays,
     Beside,
     Fields,
+    Unfit,
     check,
     having,
     maybe,
@@ -23,6 +24,9 @@ from gfnet_bench.schemas.kinds import (
     whole,
     word,
 )
+
+FEWEST = 3
+"""Repeats of a latency that have a spread; of fewer nothing is said."""
 
 _DEVICE: Fields = {"name": TEXT, **maybe({"kind": TEXT, "threads": none_or(whole(1))})}
 _TIMED: Fields = {
@@ -65,11 +69,12 @@ VALUES: dict[str, Fields] = {
         "mode": word("allocated", "process"),
     },
     "latency": {
-        **dict.fromkeys(("latency_s", "latency_q1_s", "latency_q3_s"), number(1e-12)),
-        "spread": number(0),
+        "latency_s": number(1e-12),
+        **dict.fromkeys(("latency_q1_s", "latency_q3_s"), none_or(number(1e-12))),
+        "spread": none_or(number(0)),
         "repeats": whole(1),
         "calls_per_repeat": whole(1),
-        "stopped": word("spread", "budget"),
+        "stopped": word("spread", "repeats", "budget"),
         "launch_bound": FLAG,
     },
 }
@@ -92,8 +97,15 @@ def check_values(settings: Mapping[str, Any], values: Mapping[str, Any]) -> Besi
     check(values, VALUES[measure])
     if measure != "latency":
         return Beside()
+    ends = ("latency_q1_s", "latency_q3_s", "spread")
+    told = {values[key] is not None for key in ends}  # records of the first releases say 0 of one repeat
+    if told != {True} and (values["repeats"] >= FEWEST or len(told) > 1):
+        raise Unfit(f"{', '.join(ends)} are not all there, expected them of {FEWEST} repeats or more")
     seconds = Array("f8", (values["repeats"],), 1e-12)
-    return Beside({"seconds": seconds, "host_seconds": seconds._replace(least=0)}, _latency)
+    return Beside(
+        {"seconds": seconds, "host_seconds": seconds._replace(least=0)},
+        lambda arrays: {key: value for key, value in _latency(arrays).items() if values[key] is not None},
+    )
 
 
 def _latency(arrays: Arrays) -> dict[str, Any]:

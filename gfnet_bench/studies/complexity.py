@@ -176,11 +176,13 @@ class Bench:
 
     Attributes:
         device: where to compute.
-        budget_s: seconds for each latency, at most; the repeat that has begun is finished.
+        budget_s: seconds for each latency, at most; what settled ones leave pays for the fewest repeats of a long one.
+        spare_s: what has been left so far.
     """
 
     device: str = "cpu"
     budget_s: float = 3.0
+    spare_s: float = 0.0
 
     def measure(self, cell: Cell) -> Outcome:
         """Measure one cell.
@@ -233,9 +235,10 @@ class Bench:
 
         step = build(cell, device).step()
         if cell.settings["cuda_graphs"]:
-            step = latency.as_graph(step, device)
-        found = latency.measure(step, device, budget_s=self.budget_s)
-        low, high = found.quartiles
+            step = latency.Graph(step, device)
+        found = latency.measure(step, device, budget_s=self.budget_s, spare_s=self.spare_s)
+        self.spare_s = max(0.0, self.spare_s + self.budget_s - found.spent_s)
+        low, high = found.quartiles or (None, None)
         values = {
             "latency_s": found.median,
             "latency_q1_s": low,
