@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gfnet_bench import metrics
-from gfnet_bench.errors import GfnetBenchError
+from gfnet_bench.errors import GfnetBenchError, MissingError, UsageError
 from gfnet_bench.published import alexnet, corruptions
 
 TOP5 = np.array([[3, 1, 2, 4, 5], [1, 3, 2, 4, 5], [5, 4, 2, 1, 3], [0, 1, 2, 4, 5]])
@@ -311,3 +311,72 @@ def test_interval_of_a_paired_difference_covers_the_truth_about_19_times_in_20()
         paired = metrics.compare(u < 0.7, (u > 0.1) & (u < 0.75))  # 0.7 against 0.65, 0.1 and 0.05 of it discordant
         covered += paired.interval.low <= 0.05 <= paired.interval.high
     assert 930 <= covered <= 985
+
+
+def wrong_ones_confidence(arrays) -> float:
+    wrong = arrays["top5"][:, 0] != arrays["labels"]
+    return arrays["confidence"][wrong].mean()
+
+
+OVERCONFIDENCE = metrics.Statistic(name="confidence_of_wrong", title="Confidence of wrong", of=wrong_ones_confidence)
+CALIBRATION = metrics.METRICS["ece"]
+
+
+def two_networks(rng, n, chance, other):
+    """Passes of two networks over the same images, right and confident together more often than by chance."""
+    confidence = rng.uniform(0.1, 1, n) ** 0.4
+    second = np.clip(confidence + rng.normal(0, 0.05, n), 0.05, 1)
+    luck, own = rng.random((2, n))
+    right = luck < chance(confidence), np.where(rng.random(n) < 0.6, luck, own) < other(second)
+    return [
+        {"top5": np.zeros((n, 5), np.int16), "labels": (~r).astype(np.int16), "confidence": c}
+        for r, c in zip(right, (confidence, second), strict=True)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("metric", "chance", "other", "most"),
+    [
+        (OVERCONFIDENCE, "not at all", "overconfident", 0.985),
+        (CALIBRATION, "not at all", "a little", 1),  # may be wider than need be where gaps are as wide as chance's
+        (CALIBRATION, "underconfident", "not at all", 1),
+        (CALIBRATION, "badly", "overconfident", 1),
+    ],
+)
+def test_intervals_of_what_is_no_mean_over_images_cover_the_truth_about_19_times_in_20(metric, chance, other, most):
+    rng, chance, other = np.random.default_rng(5), MISCALIBRATED[chance], MISCALIBRATED[other]
+    alone, both, repeats = 0, 0, 200
+    truth = [metric.value(arrays) for arrays in two_networks(rng, 400_000, chance, other)]
+    for _ in range(repeats):
+        passes = two_networks(rng, 600, chance, other)
+        samples = [metric.sample(arrays) for arrays in passes]
+        seen = metrics.Pass(metric.value(passes[0]), 600, lambda passes=passes: passes[0], lambda s=samples: s[0])
+        low, high = metric.interval(seen)
+        alone += low <= truth[0] <= high
+        low, high = metric.paired(*samples).interval
+        both += low <= 100 * (truth[0] - truth[1]) <= high
+    assert 0.92 <= alone / repeats <= most and 0.92 <= both / repeats <= most
+
+
+def test_a_network_is_no_better_than_itself():
+    (arrays, _) = two_networks(np.random.default_rng(5), 100, *2 * [MISCALIBRATED["badly"]])
+    arrays |= {"nll": np.linspace(0, 3, 100), "brier": np.linspace(0, 2, 100), "real": np.arange(100) % 3 - 1}
+    for name in metrics.METRICS:
+        metric = metrics.METRICS[name]
+        if isinstance(metric, metrics.OfPass):
+            d = metric.paired(metric.sample(arrays), metric.sample(arrays))
+            assert (d.difference, d.p) == (0, 1), name
+
+
+def test_brier_score_needs_all_probabilities_and_older_passes_say_so():
+    brier = metrics.METRICS["brier"]
+    arrays = metrics.Recorded(metrics.to_arrays(predictions()))
+    with pytest.raises(MissingError, match="measure again"):
+        brier.value(arrays)
+    whole = predictions()._replace(brier=np.array([0.0, 0.5, 1.0, 2.0], dtype=np.float32))
+    assert metrics.scores(whole)["brier"] == brier.value(metrics.to_arrays(whole)) == 0.875
+
+
+def test_an_unknown_metric_is_named_with_near_ones():
+    with pytest.raises(UsageError, match="unknown metric 'eec'; did you mean ece"):
+        metrics.METRICS["eec"]

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 from unittest import mock
 
@@ -17,6 +18,7 @@ from gfnet_bench.published import alexnet, corruptions
 from gfnet_bench.records import PROTOCOLS, Cell, Record, Store
 from gfnet_bench.reports import scores
 from gfnet_bench.reports.base import REPORTS, Report
+from gfnet_bench.reports.page import write_page
 from gfnet_bench.reports.robustness import robustness
 from gfnet_bench.reports.scores import FGSM, PGD
 
@@ -468,7 +470,7 @@ def test_every_pass_has_its_calibration_and_likelihood_as_data(both, drawn):
 def test_metrics_on_request_by_the_command(both, capsys):
     from gfnet_bench.commands.report import METRICS
 
-    assert set(METRICS) == set(scores.ON_REQUEST)
+    assert set(METRICS) == {name for name in metrics.METRICS if metrics.METRICS[name].on_request}
     here = ["--output-dir", str(both.folder), "--suite", "mini"]
     assert main(["report", "robustness", *here, "--metric", *METRICS]) == 0
     printed = capsys.readouterr().out
@@ -476,6 +478,76 @@ def test_metrics_on_request_by_the_command(both, capsys):
         assert heading in printed
     assert main(["report", "complexity", *here[:2], "--metric", "ece"]) == 2
     assert "--metric" in capsys.readouterr().err
+
+
+def calibration_again(arrays) -> float:
+    right = arrays["top5"][:, 0] == arrays["labels"]
+    return metrics.calibration_error(arrays["confidence"], right)
+
+
+PLUG_INS = [
+    metrics.Statistic(name="gap", title="Gap", of=calibration_again, note="Gap: what ECE is."),
+    metrics.Average(name="doubt", title="Doubt", of=lambda arrays: 1 - arrays["confidence"], unit="", digits=3),
+    metrics.Share(name="sure", title="Sure", of=lambda arrays: arrays["confidence"] > 0.5, higher_is_better=True),
+]
+
+
+@pytest.fixture(scope="module")
+def drawn_at_random(tmp_path_factory) -> Store:
+    """Two networks on the same images, clean, attacked and under two corruptions."""
+    rng, items = np.random.default_rng(0), []
+    fog, snow = ({"name": name, "severity": 3, "recipe": "cifar_c"} for name in ("fog", "snow"))
+    for model, accuracy in (("gfnet_mini", 0.8), ("vit_mini", 0.6)):
+        for dataset, perturbation in (("mini", CLEAN), ("mini", FGSM), ("mini_c", fog), ("mini_c", snow)):
+            labels, right = np.arange(IMAGES) % 10, rng.random(IMAGES) < accuracy
+            top5 = (labels[:, None] + np.arange(5) + ~right[:, None]) % 10
+            confidence, nll = rng.uniform(0.2, 1, IMAGES).astype(np.float32), rng.random(IMAGES).astype(np.float32)
+            p = metrics.Predictions(top5, confidence, nll, labels, ())
+            values = {**metrics.scores(p), "excluded": 0, "expected": IMAGES}
+            made = Record(cell(model, dataset, perturbation), values, provenance={"ids_sha256": "x"})
+            items.append((made, metrics.to_arrays(p)))
+    return fill(tmp_path_factory.mktemp("random"), items)
+
+
+@pytest.mark.parametrize("metric", PLUG_INS, ids=lambda metric: metric.name)
+@pytest.mark.parametrize("on_request", [False, True])
+def test_a_metric_of_ones_own_is_a_column_over_old_records(metric, on_request, drawn_at_random, monkeypatch, tmp_path):
+    metric, store = replace(metric, on_request=on_request), drawn_at_random
+    monkeypatch.setitem(metrics.METRICS._things, metric.name, metric)
+    report = robustness(store, metrics=[metric.name.upper()] if on_request else [])
+    table = report.tables[0]
+    where = ("", "FGSM ", "mini-C mean of fog, snow 3 ")
+    assert {f"{name}{metric.title}" for name in where} <= {column.title for column in table.columns}
+    assert metric.note == "" or metric.note in table.notes
+    key, difference = ("ours_percent", "difference_points") if metric.scale == 100 else (metric.name, "difference")
+    paired = [row for t in report.details if "_paired" in t.name for row in t.rows]
+    for name in where:
+        first, second = (long_row(report, model, name + metric.title) for model in ("gfnet_mini", "vit_mini"))
+        low, high = first[f"{key}_low"], first[f"{key}_high"]
+        assert first["status"] == "measured" and low < first[key] < high
+        (row,) = [row for row in paired if row["column"] == name + metric.title]
+        assert row[difference] == pytest.approx(first[key] - second[key]) and row["images"] == IMAGES
+        assert row[f"{difference}_low"] < row[difference] < row[f"{difference}_high"] and 0 <= row["p"] <= 1
+    clean = next(r for r in store if r.cell == cell("gfnet_mini", "mini", CLEAN))
+    ours = long_row(report, "gfnet_mini", metric.title)
+    assert ours[key] == pytest.approx(metric.scale * metric.value(store.arrays(clean)))
+    if metric.name == "gap":  # once had the interval of a share, and top-1's row for its own
+        wilson = metrics.wilson_interval(round(ours[key] / 100 * IMAGES), IMAGES)
+        assert ours[f"{key}_low"] != pytest.approx(100 * wilson.low, abs=0.1)
+        rows = {row["column"]: row["difference_points"] for row in paired if "difference_points" in row}
+        assert rows["Gap"] != rows["Top-1"]
+        assert ours[key] == long_row(report, "gfnet_mini", "ECE")["ours_percent"]
+    assert all(metric.title in report.render(how) for how in ("latex", "csv", "json", "md"))
+    write_page({"robustness": report}, store, tmp_path / "page.html")
+    assert metric.title in (tmp_path / "page.html").read_text()
+
+
+def test_mean_corruption_error_is_what_the_mean_accuracy_leaves(both):
+    report = robustness(both, suite="mini", metrics=["mean_ce", "brier"])
+    error, right = (long_row(report, "gfnet_mini", f"mini-C {t}") for t in ("75 cells mean CE", "mean of 75 cells"))
+    for ends in (("", ""), ("_low", "_high"), ("_high", "_low")):
+        assert error[f"ours_percent{ends[0]}"] == pytest.approx(100 - right[f"ours_percent{ends[1]}"])
+    assert any("brier of the images is not recorded; measure again" in note for note in report.tables[0].notes)
 
 
 @pytest.mark.parametrize(

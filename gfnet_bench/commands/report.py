@@ -30,8 +30,8 @@ examples:
 ORDER = ("robustness", "accuracy", "complexity", "filters")
 """Reports that a page begins with."""
 
-METRICS = ("ece", "nll", "relative_mce")
-"""`reports.scores.ON_REQUEST`, which is not imported for a help text."""
+METRICS = ("brier", "ece", "mean_ce", "relative_mce", "nll")
+"""Those of `gfnet_bench.metrics` that have columns on request, which are not imported for a help text."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -44,9 +44,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     options.add_list(
         parser,
         "--metric",
-        choices=METRICS,
         metavar="NAME",
-        help=f"robustness tables also with columns of {', '.join(METRICS)} (CSV and JSON have them always)",
+        help=f"robustness tables also with columns of {', '.join(METRICS)}, or any other metric's (CSV and JSON "
+        "have them always, but for what accuracies tell as well)",
     )
     parser.add_argument("--details", action="store_true", help="also the long tables: models compared in pairs")
     options.add_result_options(parser)

@@ -1,12 +1,19 @@
-"""Numbers about how a model did on images, and how sure they are; functions on arrays that need NumPy alone.
+"""Metrics: numbers about how a model did on images, how sure they are, and functions on arrays behind them.
+
+A metric is an object in `METRICS`, and nothing but it knows what it is called, what it is computed from, how sure it is
+and how two models are compared by it.
 
 Accuracies, errors and calibration are fractions. Corruption errors are percentages of a reference's error, the unit
 the literature prints. Every interval is a 95 % one.
 """
 
-from gfnet_bench.metrics.accuracy import is_correct, real_accuracy, real_correct, top_k
+from gfnet_bench.metrics.accuracy import TOP1, is_correct, real_accuracy, real_correct, top_k
+from gfnet_bench.metrics.base import METRICS, Average, Metric, OfPass, Pass, Recorded, Share, Statistic, register
 from gfnet_bench.metrics.calibration import calibration_error, calibration_interval
 from gfnet_bench.metrics.corruption_errors import (
+    MCE,
+    RELATIVE_MCE,
+    CorruptionError,
     Errors,
     bound_of_ratios,
     corruption_error,
@@ -14,8 +21,9 @@ from gfnet_bench.metrics.corruption_errors import (
     mce_by_image,
     relative_mce,
 )
-from gfnet_bench.metrics.predictions import Predictions, from_arrays, ids_sha256, scores, to_arrays
+from gfnet_bench.metrics.predictions import Predictions, from_arrays, ids_sha256, scores, to_arrays, values
 from gfnet_bench.metrics.statistics import (
+    Difference,
     Interval,
     Paired,
     Z,
@@ -28,10 +36,23 @@ from gfnet_bench.metrics.statistics import (
 )
 
 __all__ = [
+    "MCE",
+    "METRICS",
+    "RELATIVE_MCE",
+    "TOP1",
+    "Average",
+    "CorruptionError",
+    "Difference",
     "Errors",
     "Interval",
+    "Metric",
+    "OfPass",
     "Paired",
+    "Pass",
     "Predictions",
+    "Recorded",
+    "Share",
+    "Statistic",
     "Z",
     "bound_of_ratios",
     "calibration_error",
@@ -48,10 +69,12 @@ __all__ = [
     "positive_mean_interval",
     "real_accuracy",
     "real_correct",
+    "register",
     "relative_mce",
     "scores",
     "share_interval",
     "to_arrays",
     "top_k",
+    "values",
     "wilson_interval",
 ]

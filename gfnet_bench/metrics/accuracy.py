@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gfnet_bench.errors import GfnetBenchError
+from gfnet_bench.metrics.base import Share, register
 
 
 def is_correct(top5: NDArray[np.integer], labels: NDArray[np.integer], k: int = 1) -> NDArray[np.bool_]:
@@ -32,3 +33,33 @@ def real_accuracy(top1: Sequence[int] | NDArray[np.integer], answers: Sequence[S
     if not (outcomes >= 0).any():
         raise GfnetBenchError("expected images with ReaL labels, found none; raise --limit.")
     return float(outcomes[outcomes >= 0].mean())
+
+
+TOP1 = register(
+    Share(
+        name="top1",
+        title="Top-1",
+        of=lambda arrays: is_correct(arrays["top5"], arrays["labels"]),
+        higher_is_better=True,
+        is_plain=True,
+    )
+)
+TOP5 = register(
+    Share(
+        name="top5",
+        title="Top-5",
+        of=lambda arrays: is_correct(arrays["top5"], arrays["labels"], 5),
+        higher_is_better=True,
+        over="main",
+    )
+)
+REAL = register(
+    Share(
+        name="real",
+        title="ReaL",
+        of=lambda arrays: arrays["real"][arrays["real"] >= 0] == 1,  # images without an answer are left out
+        higher_is_better=True,
+        is_plain=True,
+        over="answers",
+    )
+)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gfnet_bench.metrics.statistics import Interval
+from gfnet_bench.metrics.accuracy import is_correct
+from gfnet_bench.metrics.base import Metric, Share, register
+from gfnet_bench.metrics.statistics import Interval, mean_interval, positive_mean_interval
 
 Errors = Mapping[str, Sequence[float]]
 """Top-1 errors by corruption: one per severity, or their mean alone."""
@@ -68,3 +71,51 @@ def bound_of_ratios(tops: Mapping[str, Interval], bottoms: Mapping[str, Interval
         return None
     corners = [[top / bottom for top in tops[name] for bottom in bottoms[name]] for name in tops]
     return Interval(100 * float(np.mean([min(c) for c in corners])), 100 * float(np.mean([max(c) for c in corners])))
+
+
+@dataclass(frozen=True, kw_only=True)
+class CorruptionError(Metric):
+    """The mean over all corruptions of the error relative to a reference's, in percent.
+
+    Attributes:
+        less_clean: of what corruption adds to the error on clean images, for both.
+    """
+
+    less_clean: bool = False
+
+    scale = 1
+
+    def spread(self, sample: NDArray[Any]) -> Interval | None:
+        """By what each image adds, see `mce_by_image`; what corruption adds to the error may be below zero."""
+        return mean_interval(sample) if self.less_clean else positive_mean_interval(sample)
+
+
+class MeanError(Share):
+    """The share of wrong images over corrupted cells."""
+
+    def stored(self, values: Mapping[str, Any]) -> float | None:
+        """As the accuracy that every record has."""
+        return 1 - values["top1"]
+
+
+MEAN_CE = register(
+    MeanError(
+        name="mean_ce",
+        title="mean CE",
+        of=lambda arrays: ~is_correct(arrays["top5"], arrays["labels"]),
+        on_request=True,
+        note="Mean CE: the top-1 error averaged over the corrupted cells, relative to no network's.",
+        over="means",
+    )
+)
+MCE = register(CorruptionError(name="mce", title="mCE", over="corruptions"))
+RELATIVE_MCE = register(
+    CorruptionError(
+        name="relative_mce",
+        title="relative mCE",
+        on_request=True,
+        note="Relative mCE: what corruption adds to the error on clean images, in % of the reference's.",
+        over="corruptions",
+        less_clean=True,
+    )
+)

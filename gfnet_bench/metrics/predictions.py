@@ -9,8 +9,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gfnet_bench.metrics.accuracy import is_correct, real_accuracy, real_correct, top_k
-from gfnet_bench.metrics.calibration import calibration_error
+from gfnet_bench.errors import GfnetBenchError
+from gfnet_bench.metrics.accuracy import REAL, TOP1, TOP5, real_correct
+from gfnet_bench.metrics.base import Arrays
+from gfnet_bench.metrics.brier import BRIER
+from gfnet_bench.metrics.calibration import ECE
+from gfnet_bench.metrics.likelihood import NLL
 
 
 class Predictions(NamedTuple):
@@ -22,6 +26,7 @@ class Predictions(NamedTuple):
         nll: (n,) float, negative log-likelihood of the true label in nats.
         labels: (n,) integer.
         ids: n image ids, empty where they were not kept.
+        brier: (n,) float, Brier score from 0 to 2; None of predictions older than it.
     """
 
     top5: NDArray[np.integer]
@@ -29,6 +34,7 @@ class Predictions(NamedTuple):
     nll: NDArray[np.floating]
     labels: NDArray[np.integer]
     ids: tuple[str, ...]
+    brier: NDArray[np.floating] | None = None
 
 
 def scores(predictions: Predictions, answers: Sequence[Sequence[int]] | None = None) -> dict[str, float]:
@@ -38,42 +44,52 @@ def scores(predictions: Predictions, answers: Sequence[Sequence[int]] | None = N
         predictions: one or more images.
         answers: the right answers of each image, where it may have several or none.
 
-    Returns:
-        `top1`, `top5`, `images`, `nll`, `ece`, and with `answers` also `real`. All of them are about the same
-        `images`: with `answers`, those that have one.
+    Raises:
+        GfnetBenchError: if no image has an answer.
     """
-    p, values = predictions, {}
+    return values(_columns(predictions, answers))
+
+
+def values(arrays: Arrays) -> dict[str, float]:
+    """The same of the arrays kept beside a record.
+
+    Returns:
+        `top1`, `top5`, `images`, `nll`, `ece`, and where there are arrays for them `brier` and `real`. All of them are
+        about the same `images`: with `real`, those that have an answer.
+    """
+    if "real" in arrays:
+        kept = arrays["real"] >= 0
+        if not kept.any():
+            raise GfnetBenchError("expected images with ReaL labels, found none; raise --limit.")
+        arrays = {name: array[kept] for name, array in arrays.items()}
+    found = [TOP1, TOP5, NLL, ECE, *(metric for metric in (BRIER, REAL) if metric.name in arrays)]
+    return {"images": len(arrays["labels"]), **{metric.name: metric.value(arrays) for metric in found}}
+
+
+def _columns(predictions: Predictions, answers: Sequence[Sequence[int]] | None) -> dict[str, NDArray]:
+    p = predictions
+    arrays: dict[str, NDArray] = {"top5": p.top5, "confidence": p.confidence, "nll": p.nll, "labels": p.labels}
+    if p.brier is not None:
+        arrays["brier"] = p.brier
     if answers is not None:
-        values["real"] = real_accuracy(p.top5[:, 0], answers)
-        kept = np.flatnonzero([len(right) > 0 for right in answers])
-        p = Predictions(p.top5[kept], p.confidence[kept], p.nll[kept], p.labels[kept], ())
-    return {
-        "top1": top_k(p.top5, p.labels, 1),
-        "top5": top_k(p.top5, p.labels, 5),
-        "images": len(p.labels),
-        "nll": float(p.nll.mean(dtype=np.float64)),
-        "ece": calibration_error(p.confidence, is_correct(p.top5, p.labels)),
-        **values,
-    }
+        arrays["real"] = real_correct(p.top5[:, 0], answers)
+    return arrays
+
+
+_KEPT_AS = {"top5": np.int16, "labels": np.int16, "real": np.int8}
 
 
 def to_arrays(predictions: Predictions, answers: Sequence[Sequence[int]] | None = None) -> dict[str, NDArray]:
     """The arrays kept beside a record; `real` (see `real_correct`) only with `answers`. The ids are not repeated."""
-    arrays: dict[str, NDArray] = {
-        "top5": predictions.top5.astype(np.int16),
-        "confidence": predictions.confidence.astype(np.float32),
-        "nll": predictions.nll.astype(np.float32),
-        "labels": predictions.labels.astype(np.int16),
-    }
-    if answers is not None:
-        arrays["real"] = real_correct(predictions.top5[:, 0], answers)
-    return arrays
+    columns = _columns(predictions, answers)
+    return {name: array.astype(_KEPT_AS.get(name, np.float32)) for name, array in columns.items()}
 
 
 def from_arrays(arrays: Mapping[str, NDArray], ids: Sequence[str] = ()) -> Predictions:
     """The inverse of `to_arrays`."""
     labels = arrays["labels"].astype(np.int64)
-    return Predictions(arrays["top5"].astype(np.int32), arrays["confidence"], arrays["nll"], labels, tuple(ids))
+    top5, brier = arrays["top5"].astype(np.int32), arrays.get("brier")
+    return Predictions(top5, arrays["confidence"], arrays["nll"], labels, tuple(ids), brier)
 
 
 def ids_sha256(ids: Sequence[str]) -> str:

@@ -37,6 +37,24 @@ class Paired(NamedTuple):
     p: float
 
 
+class Difference(NamedTuple):
+    """Two numbers about the same images.
+
+    Attributes:
+        difference: the first minus the second.
+        interval: of the difference; None where nothing says how sure it is.
+        p: that so large a difference is seen between equals; None likewise.
+        only_first: images that only the first has right, where images are right or wrong.
+        only_second: images that only the second has right.
+    """
+
+    difference: float
+    interval: Interval | None = None
+    p: float | None = None
+    only_first: int | None = None
+    only_second: int | None = None
+
+
 def mean_interval(x: ArrayLike) -> Interval | None:
     """Normal interval of the mean of independent numbers; None of a single one."""
     x = np.asarray(x, dtype=np.float64)
@@ -100,3 +118,25 @@ def compare(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> Paired:
     half = Z * math.sqrt((p + q - (p - q) ** 2) / (n + 2))
     interval = Interval(max(-1.0, p - q - half), min(1.0, p - q + half))
     return Paired((b - c) / n, interval, b, c, mcnemar_p(b, c))
+
+
+def mean_difference(d: NDArray[np.floating]) -> Difference:
+    """Two numbers that are means over the same images, given (n,) what they differ by in each."""
+    interval, mean = mean_interval(d), float(np.mean(d))
+    if interval is None or interval.high == interval.low != 0:  # one image, or all alike: nothing says how sure
+        return Difference(mean)
+    error = (interval.high - interval.low) / (2 * Z)
+    return Difference(mean, interval, math.erfc(abs(mean) / error / math.sqrt(2)) if error > 0 else 1.0)
+
+
+def normal_difference(difference: float, below: float, above: float | None = None) -> Difference:
+    """A difference with its interval, from so far below it to so far above: as far where that is not given.
+
+    It is told from zero as surely as the interval excludes zero, on a normal scale.
+    """
+    above = below if above is None else above
+    reach = below if difference > 0 else above
+    if not reach > 0:
+        return Difference(difference, p=1.0 if difference == 0 else None)
+    p = math.erfc(Z * abs(difference) / reach / math.sqrt(2))
+    return Difference(difference, Interval(difference - below, difference + above), p)

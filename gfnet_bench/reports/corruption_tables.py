@@ -22,6 +22,8 @@ _SHORT = {
     "jpeg_compression": "JPEG",
 }
 
+_OVERALL = {metrics.MCE.name: "mCE", metrics.RELATIVE_MCE.name: "rel."}
+
 
 def corruption_errors(results: Results, setups: Sequence[Setup], score: Score) -> Table:
     """The corruption error of every corruption that is measured at all severities."""
@@ -33,14 +35,14 @@ def corruption_errors(results: Results, setups: Sequence[Setup], score: Score) -
             continue
         ce = {n: metrics.corruption_error([e], [reference[n]]) for n, e in errors.items() if reference.get(n)}
         names += [name for name in ce if name not in names]
-        overall = {f"{m}_percent": results.outcome(setup, replace(score, metric=m)) for m in ("mce", "relative_mce")}
+        overall = {f"{m}_percent": results.outcome(setup, replace(score, metric=m)) for m in _OVERALL}
         ends = {f"{key}_{end}": getattr(o.interval, end, None) for key, o in overall.items() for end in ("low", "high")}
         behind = dict.fromkeys(overall, results.behind(setup, score))
         behind |= {f"{name}_percent": results.behind(setup, score, name) for name in ce}
         values = {key: o.value for key, o in overall.items()} | {f"{name}_percent": error for name, error in ce.items()}
         texts = {f"{key}_text": None if o.value is None else o.ours for key, o in overall.items()}
         rows.append({"model": setup.label, **values, **ends, **texts, RECORDS: behind})
-    heads = [Column("model", "Model"), _overall("mce", "mCE"), _overall("relative_mce", "rel.")]
+    heads = [Column("model", "Model"), *(_overall(name, title) for name, title in _OVERALL.items())]
     heads += [Column(f"{n}_percent", _SHORT.get(n, n.split("_")[0].capitalize()), align="right") for n in names]
     title = f"Corruption errors, {_set(score)}, % of {score.suite.reference}'s"
     return Table(_table_name(score), title, heads, rows, _notes(results, setups, score) if rows else [])

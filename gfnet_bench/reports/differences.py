@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from gfnet_bench.metrics import METRICS
 from gfnet_bench.published import Published
 
 SPREAD = 0.3
@@ -48,10 +49,10 @@ def explained(
         difference: ours minus published.
         settings: of the row; those of timm's figures are the model's own transform.
         quoted: the figure it is held against.
-        metric: an accuracy, or `mce`, whose points are no accuracies.
+        metric: its name; points of corruption errors are no accuracies.
         complete: whether every image of the set was scored; if not, that is named before anything else.
     """
-    if complete and metric != "mce" and abs(difference) <= SPREAD:
+    if complete and METRICS[metric].over != "corruptions" and abs(difference) <= SPREAD:
         return "spread"
     words = [] if complete else ["incomplete"]
     words += [reason.word for reason in departures(settings) if reason.word != "transform"]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from gfnet_bench import metrics
 from gfnet_bench.errors import MissingError
 from gfnet_bench.inputs import IMAGES, differing
-from gfnet_bench.metrics import Interval
+from gfnet_bench.metrics import MCE, RELATIVE_MCE, TOP1, CorruptionError, Interval, OfPass, Pass, Recorded
 from gfnet_bench.published import Published, alexnet, corruptions, published
 from gfnet_bench.records import Cell, Record, Store, canonical_json
 from gfnet_bench.reports.coverage import Coverage, coverage
@@ -34,8 +34,8 @@ class Outcome:
     Attributes:
         setup: the row.
         score: the column.
-        status: `measured`, `failed`, `missing` (data or weights), `incomplete`, `undefined`, `not measured` or
-            `not applicable`.
+        status: `measured`, `failed`, `missing` (data or weights), `incomplete`, `undefined`, `not recorded` (by a
+            version that did not know the metric), `not measured` or `not applicable`.
         value: in the unit of the column, where measured.
         interval: 95 %, in the same.
         coverage: of the data set, where measured.
@@ -71,7 +71,7 @@ class Outcome:
         """The number with its 95 % interval, or why there is none."""
         if self.value is None:
             return self.short or self.status
-        shown = with_interval(self.value, self.interval, 2 if self.score.unit == "nats" else 1)
+        shown = with_interval(self.value, self.interval, self.score.measure.digits)
         return f"{shown} {PARTIAL}" if self.is_partial else shown
 
     @property
@@ -81,10 +81,11 @@ class Outcome:
 
 
 class ByImage(NamedTuple):
-    """Which images, and for each of them whether it is right or what it adds to the number."""
+    """Which images, how many, and the metric's sample of them: most often what each adds to the number."""
 
     ids_sha256: str
-    values: NDArray
+    images: int
+    sample: NDArray
 
 
 class _Wrong(NamedTuple):
@@ -106,7 +107,8 @@ class Results:
         self._store = store
         self._arrays = lru_cache(_KEPT)(self._read_arrays)
         self._outcomes: dict[tuple[Setup, Score], Outcome] = {}
-        self._calibration: dict[Cell, Interval | None] = {}
+        self._sample = lru_cache(_KEPT)(self._read_sample)
+        self._intervals: dict[tuple[Cell, OfPass], Interval | None] = {}
         self._records: dict[Setup, dict[tuple[str, str], Record]] = {}
         self._by_image: dict[tuple[Setup, Score], ByImage | MissingError] = {}
         self._wrongs: dict[tuple[Setup, Score], _Wrong] = {}
@@ -139,7 +141,7 @@ class Results:
         if reference is None:
             return []
         try:
-            added = self._wrong(reference, replace(score, metric="relative_mce")).values
+            added = self._wrong(reference, replace(score, metric=RELATIVE_MCE.name)).values
         except MissingError:
             return []
         intervals = {name: metrics.mean_interval(values) for name, values in added.items()}
@@ -182,44 +184,56 @@ class Results:
             reason += f", {len(failed)} failed, the first with: {_failure(failed[0])[1]}" if failed else ""
             return replace(blank, status="incomplete", short=f"incomplete {len(measured)}/{wanted}", reason=reason)
         seen = replace(blank, status="measured", short="", coverage=coverage(measured))
-        return self._mce(seen, blank) if score.over_corruptions else self._mean(seen, measured)
+        metric = score.measure
+        if isinstance(metric, CorruptionError):
+            return self._mce(seen, blank, metric)
+        if isinstance(metric, OfPass):
+            return self._mean(seen, blank, metric, measured)
+        raise TypeError(f"{metric.name}: expected a metric of passes or of corruptions, found {type(metric).__name__}")
 
     def _counted(self, setup: Setup, score: Score) -> list[Record]:
         """The records behind a number; behind an mCE those of the fifteen corruptions alone."""
         found = self.records(setup, score)
         return [r for r in found if _name(r) in corruptions()] if score.over_corruptions else found
 
-    # Accuracies, calibration and likelihood, of one pass or averaged over several
+    # Metrics of one pass, or averaged over several
 
-    def _mean(self, seen: Outcome, records: Sequence[Record]) -> Outcome:
-        metric, scale = seen.score.metric, 100 if seen.score.unit == "percent" else 1
-        value = float(np.mean([r.values[metric] for r in records]))
-        interval = self._mean_interval(seen, records)
-        return replace(seen, value=scale * value, interval=interval and Interval(*(scale * end for end in interval)))
+    def _mean(self, seen: Outcome, blank: Outcome, metric: OfPass, records: Sequence[Record]) -> Outcome:
+        try:
+            value = float(np.mean([self._value(r, metric) for r in records]))
+        except MissingError as problem:
+            return replace(blank, status="not recorded", short="not recorded", reason=str(problem))
+        interval = self._mean_interval(seen, metric, records)
+        scaled = interval and Interval(*(metric.scale * end for end in interval))
+        return replace(seen, value=metric.scale * value, interval=scaled)
 
-    def _mean_interval(self, seen: Outcome, records: Sequence[Record]) -> Interval | None:
-        if seen.score.metric == "ece":
-            return _mean_of_intervals([self._calibration_interval(r) for r in records])
-        if seen.score.metric == "nll":
+    def _value(self, record: Record, metric: OfPass) -> float:
+        stored = metric.stored(record.values)
+        return metric.value(self._arrays(record.cell)) if stored is None else stored
+
+    def _mean_interval(self, seen: Outcome, metric: OfPass, records: Sequence[Record]) -> Interval | None:
+        if len(records) > 1 and metric.clustered:
             by_image = self.by_image(seen.setup, seen.score)
-            return metrics.positive_mean_interval(by_image.values) if isinstance(by_image, ByImage) else None
-        if len(records) > 1 and isinstance(by_image := self.by_image(seen.setup, seen.score), ByImage):
-            return metrics.share_interval(by_image.values)
-        return _mean_of_intervals([_wilson(r, seen.score.metric) for r in records])
+            if isinstance(by_image, ByImage):
+                return metric.spread(by_image.sample)
+        return _mean_of_intervals([self._interval(r, metric) for r in records])
 
-    def _calibration_interval(self, record: Record) -> Interval | None:
-        if record.cell not in self._calibration:
-            try:
-                arrays = self._arrays(record.cell)
-            except MissingError:
-                return None
-            right = _right(arrays, "top1")
-            self._calibration[record.cell] = metrics.calibration_interval(arrays["confidence"], right)
-        return self._calibration[record.cell]
+    def _interval(self, record: Record, metric: OfPass) -> Interval | None:
+        if (record.cell, metric) not in self._intervals:
+            self._intervals[record.cell, metric] = self._find_interval(record, metric)
+        return self._intervals[record.cell, metric]
+
+    def _find_interval(self, record: Record, metric: OfPass) -> Interval | None:
+        cell = record.cell
+        value, images = self._value(record, metric), int(record.values["images"])
+        try:
+            return metric.interval(Pass(value, images, lambda: self._arrays(cell), lambda: self._sample(cell, metric)))
+        except MissingError:
+            return None
 
     # Corruption errors
 
-    def _mce(self, seen: Outcome, blank: Outcome) -> Outcome:
+    def _mce(self, seen: Outcome, blank: Outcome, metric: CorruptionError) -> Outcome:
         setup, score = seen.setup, seen.score
         network = score.suite.reference
         if self.reference(setup, score) is None:
@@ -231,19 +245,18 @@ class Results:
         if errors is None or reference is None:
             return replace(blank, status="incomplete", short="no clean", reason="needs the accuracy on clean images")
         if nothing := [name for name in errors if reference[name] <= 0]:
-            does = "makes no error" if score.metric == "mce" else "loses nothing"
+            does = "loses nothing" if metric.less_clean else "makes no error"
             reason = f"{network} {does} under {', '.join(nothing)}, to which nothing can be relative"
             return replace(blank, status="undefined", short="undefined", reason=reason)
         value = 100 * float(np.mean([errors[name] / reference[name] for name in errors]))
-        return replace(seen, value=value, interval=self._mce_interval(setup, score))
+        return replace(seen, value=value, interval=self._mce_interval(setup, score, metric))
 
-    def _mce_interval(self, setup: Setup, score: Score) -> Interval | None:
+    def _mce_interval(self, setup: Setup, score: Score, metric: CorruptionError) -> Interval | None:
         if setup == _reference(setup, score):
             return None
         by_image = self.by_image(setup, score)
-        if isinstance(by_image, ByImage) and by_image.values.std() > 0:
-            of_mean = metrics.positive_mean_interval if score.metric == "mce" else metrics.mean_interval
-            return of_mean(by_image.values)
+        if isinstance(by_image, ByImage) and by_image.sample.std() > 0:
+            return metric.spread(by_image.sample)
         own, reference = self._error_intervals(setup, score), self._reference_intervals(setup, score)
         return metrics.bound_of_ratios(own, reference) if own and reference else None
 
@@ -269,14 +282,14 @@ class Results:
     def _errors(self, setup: Setup, score: Score) -> dict[str, float] | None:
         """The mean errors of the fifteen; for relative mCE what is added to the clean error, None without one."""
         errors = self.errors(setup, score)
-        clean = self._clean_error(setup, score) if score.metric == "relative_mce" else 0.0
+        clean = self._clean_error(setup, score) if _less_clean(score) else 0.0
         return None if clean is None else {name: errors[name] - clean for name in corruptions()}
 
     def _reference_errors(self, setup: Setup, score: Score) -> dict[str, float] | None:
         """The same of the reference."""
         if own := _reference(setup, score):
             return self._errors(own, score)
-        clean = alexnet().clean if score.metric == "relative_mce" else 0.0
+        clean = alexnet().clean if _less_clean(score) else 0.0
         return {name: float(np.mean(alexnet().errors[name])) - clean for name in corruptions()}
 
     def _clean(self, setup: Setup, score: Score) -> Record | None:
@@ -291,14 +304,14 @@ class Results:
     def _error_intervals(self, setup: Setup, score: Score) -> dict[str, Interval] | None:
         """Intervals of `_errors` from the accuracies alone."""
         clean = Interval(0.0, 0.0)
-        if score.metric == "relative_mce":
+        if _less_clean(score):
             record = self._clean(setup, score)
             if record is None:
                 return None
-            clean = _wrong_share(_wilson(record, "top1"))
+            clean = _wrong_share(_wilson(record))
         found: dict[str, list[Interval]] = {}
         for record in self._counted(setup, score):
-            found.setdefault(_name(record), []).append(_wrong_share(_wilson(record, "top1")))
+            found.setdefault(_name(record), []).append(_wrong_share(_wilson(record)))
         means = {
             name: (np.mean([e.low for e in ends]), np.mean([e.high for e in ends])) for name, ends in found.items()
         }
@@ -323,26 +336,30 @@ class Results:
         return self._by_image[setup, score]
 
     def _read_mean(self, setup: Setup, score: Score) -> ByImage:
-        records = self.records(setup, score)
-        ids, passes = _ids(records), (self._arrays(r.cell) for r in records)
-        values = [arrays["nll"] if score.metric == "nll" else _right(arrays, score.metric) for arrays in passes]
-        return ByImage(ids, values[0] if len(values) == 1 else np.mean(values, axis=0))
+        records, metric = self.records(setup, score), score.measure
+        assert isinstance(metric, OfPass)
+        ids, samples = _ids(records), [self._sample(r.cell, metric) for r in records]
+        images = len(samples[0]) if metric.per_image else int(records[0].values["images"])
+        return ByImage(ids, images, samples[0] if len(samples) == 1 else np.mean(samples, axis=0))
+
+    def _read_sample(self, cell: Cell, metric: OfPass) -> NDArray:
+        return metric.sample(self._arrays(cell))
 
     def _read_mce(self, setup: Setup, score: Score) -> ByImage:
         own = self._wrong(setup, score)
         network = _reference(setup, score)
         if network is None:
             errors = self._reference_errors(setup, score) or {}
-            return ByImage(own.ids_sha256, metrics.mce_by_image(own.values, errors))
+            return _by_image(own.ids_sha256, metrics.mce_by_image(own.values, errors))
         reference = self._wrong(network, score)
         if reference.ids_sha256 != own.ids_sha256:
             raise MissingError(f"{network.model} saw different images, or in another order")
-        return ByImage(own.ids_sha256, metrics.mce_by_image(own.values, reference.values))
+        return _by_image(own.ids_sha256, metrics.mce_by_image(own.values, reference.values))
 
     def _wrong(self, setup: Setup, score: Score) -> _Wrong:
         """For each of the fifteen corruptions what images add to its error; see `metrics.mce_by_image`."""
         if (setup, score) not in self._wrongs:
-            read = self._read_wrong if score.metric == "mce" else self._read_added
+            read = self._read_added if _less_clean(score) else self._read_wrong
             self._wrongs[setup, score] = read(setup, score)
         return self._wrongs[setup, score]
 
@@ -354,20 +371,20 @@ class Results:
         return _Wrong(ids, shares)
 
     def _read_added(self, setup: Setup, score: Score) -> _Wrong:
-        corrupted, clean = self._wrong(setup, replace(score, metric="mce")), self._clean(setup, score)
+        corrupted, clean = self._wrong(setup, replace(score, metric=MCE.name)), self._clean(setup, score)
         if clean is None or _ids([clean]) != corrupted.ids_sha256:
             raise MissingError("the clean images are others, or in another order")
         misses = self._misses(clean)
         return corrupted._replace(values={name: share - misses for name, share in corrupted.values.items()})
 
     def _misses(self, record: Record) -> NDArray[np.float64]:
-        return (~_right(self._arrays(record.cell), "top1")).astype(np.float64)
+        return (~self._sample(record.cell, TOP1)).astype(np.float64)
 
-    def _read_arrays(self, cell: Cell) -> dict[str, NDArray]:
+    def _read_arrays(self, cell: Cell) -> Recorded:
         record = self._records[setup_of(cell)][_key(cell)]
         if self._store is None or not record.artifacts:
             raise MissingError("no per-image predictions")
-        return self._store.arrays(record)
+        return Recorded(self._store.arrays(record))
 
 
 _KEPT = 128
@@ -421,8 +438,16 @@ def _ids(records: Sequence[Record]) -> str:
     return ids
 
 
-def _wilson(record: Record, metric: str) -> Interval:
-    share, n = record.values[metric], int(record.values["images"])
+def _less_clean(score: Score) -> bool:
+    return isinstance(score.measure, CorruptionError) and score.measure.less_clean
+
+
+def _by_image(ids_sha256: str, values: NDArray) -> ByImage:
+    return ByImage(ids_sha256, len(values), values)
+
+
+def _wilson(record: Record) -> Interval:
+    share, n = record.values[TOP1.name], int(record.values["images"])
     return metrics.wilson_interval(round(share * n), n)
 
 
@@ -436,13 +461,6 @@ def _mean_of_intervals(intervals: Sequence[Interval | None]) -> Interval | None:
     if len(known) < len(intervals):
         return None
     return Interval(float(np.mean([i.low for i in known])), float(np.mean([i.high for i in known])))
-
-
-def _right(arrays: dict[str, NDArray], metric: str) -> NDArray[np.bool_]:
-    """(n,) whether an image is right; images without a ReaL label are left out."""
-    if metric == "real":
-        return arrays["real"][arrays["real"] >= 0] == 1
-    return metrics.is_correct(arrays["top5"], arrays["labels"], 5 if metric == "top5" else 1)
 
 
 def _failure(error: str) -> tuple[str, str]:

@@ -3,52 +3,85 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Mapping, Sequence
 
-import numpy as np
-from numpy.typing import NDArray
-
-from gfnet_bench import metrics
 from gfnet_bench.errors import MissingError
+from gfnet_bench.metrics import TOP1, Metric
 from gfnet_bench.reports.outcomes import Results
 from gfnet_bench.reports.scores import Score, Setup
 from gfnet_bench.reports.tables import RECORDS, Column, Row, Table
 from gfnet_bench.suites import Suite
 
-_COLUMNS = [
-    Column("column", "Column"),
-    Column("first", "First"),
-    Column("second", "Second"),
-    Column("images", "Images", align="right"),
-    Column("difference_points", "Difference", "points", align="right"),
-    Column("difference_points_low", "Low", align="right"),
-    Column("difference_points_high", "High", align="right"),
-    Column("only_first_images", "Only first", align="right"),
-    Column("only_second_images", "Only second", align="right"),
-    Column("p", "p", digits=4, align="right"),
-]
 _NOTE = (
     "Difference: first minus second, with its 95 % interval. Accuracies of one pass: McNemar mid-p test; means over "
     "several and mCE (where less is better, and whose reference is measured on the same images): normal approximation "
     "over images. p is not corrected for the number of comparisons."
 )
+_DRAWN = "What is no mean over images ({}): normal approximation over images drawn again."
+_OTHER_UNIT = (
+    "Difference: first minus second, where {} is better, with its 95 % interval: normal approximation over images. p "
+    "is not corrected for the number of comparisons."
+)
 
 
-def paired(suite: Suite, results: Results, setups: Sequence[Setup], titles: Mapping[Score, str]) -> Table:
+def paired(suite: Suite, results: Results, setups: Sequence[Setup], titles: Mapping[Score, str]) -> list[Table]:
     """Two models on the same images in the same order; pairs that are not are named.
 
     Args:
         suite: of the columns.
         results: the numbers.
         setups: rows.
-        titles: columns, of which those are compared that are accuracies or mCE.
+        titles: columns.
+
+    Returns:
+        One table of differences in points, and one for each metric in another unit.
     """
+    name, title = f"robustness_{suite.name}_paired", f"Paired comparisons on the same images, {suite.title}"
+    groups: dict[Metric | None, dict[Score, str]] = {None: {}}
+    for score, heading in titles.items():
+        alone = None if score.measure.points == "points" else score.measure
+        groups.setdefault(alone, {})[score] = heading
+    tables = []
+    for metric, columns in groups.items():
+        rows, left_out = _rows(results, setups, columns)
+        if metric is None:
+            notes, drawn = [_NOTE], dict.fromkeys(s.measure.title for s in columns if not s.measure.per_image)
+            notes += [_DRAWN.format(", ".join(drawn))] if drawn else []
+        else:
+            notes = [_OTHER_UNIT.format("more" if metric.higher_is_better else "less")]
+        notes = notes if rows else []
+        notes += [f"Not compared: {', '.join(left_out)}."] if left_out else []
+        called = (name, title) if metric is None else (f"{name}_{metric.name}", f"{title}, {metric.title}")
+        tables.append(Table(*called, _columns(metric or TOP1), rows, notes))
+    return tables
+
+
+def _columns(metric: Metric) -> list[Column]:
+    key, digits = _key(metric), 1 if metric.points == "points" else metric.digits + 1
+    counts = [Column("only_first_images", "Only first", align="right")]
+    counts += [Column("only_second_images", "Only second", align="right")]
+    return [
+        Column("column", "Column"),
+        Column("first", "First"),
+        Column("second", "Second"),
+        Column("images", "Images", align="right"),
+        Column(key, "Difference", metric.points, digits=digits, align="right"),
+        Column(f"{key}_low", "Low", digits=digits, align="right"),
+        Column(f"{key}_high", "High", digits=digits, align="right"),
+        *(counts if metric.points == "points" else []),
+        Column("p", "p", digits=4, align="right"),
+    ]
+
+
+def _key(metric: Metric) -> str:
+    return "_".join(part for part in ("difference", metric.points) if part)
+
+
+def _rows(results: Results, setups: Sequence[Setup], titles: Mapping[Score, str]) -> tuple[list[Row], list[str]]:
+    """The pairs, and those that cannot be compared with the reason."""
     rows: list[Row] = []
     left_out: list[str] = []
     for score, title in titles.items():
-        if score.metric not in ("top1", "top5", "real", "mce"):
-            continue
         there = [setup for setup in setups if results.outcome(setup, score).value is not None]
         for first, second in itertools.combinations(there, 2):
             if first.of("") != second.of(""):
@@ -58,38 +91,24 @@ def paired(suite: Suite, results: Results, setups: Sequence[Setup], titles: Mapp
                 left_out.append(
                     f"{title} of {first.label} and {second.label} ({a if isinstance(a, MissingError) else b})"
                 )
-            elif (a.ids_sha256, len(a.values)) != (b.ids_sha256, len(b.values)) or not results.same_images(
-                first, second, score
-            ):
+            elif (a.ids_sha256, a.images) != (b.ids_sha256, b.images) or not results.same_images(first, second, score):
                 left_out.append(f"{title} of {first.label} and {second.label} (different images, or another order)")
             else:
-                names = {"column": title, "first": first.label, "second": second.label, "images": len(a.values)}
+                key, d = _key(score.measure), score.measure.paired(a.sample, b.sample)
+                low, high = d.interval or (None, None)
                 both = results.behind(first, score) + results.behind(second, score)
-                behind = dict.fromkeys(("difference_points", "p"), both)
-                scale = 1 if score.over_corruptions else 100
-                rows.append({**names, **_difference(a.values, b.values, scale), RECORDS: behind})
-    notes = [_NOTE] if rows else []
-    notes += [f"Not compared: {', '.join(left_out)}."] if left_out else []
-    title = f"Paired comparisons on the same images, {suite.title}"
-    return Table(f"robustness_{suite.name}_paired", title, _COLUMNS, rows, notes)
-
-
-def _difference(first: NDArray, second: NDArray, scale: float) -> dict[str, float | int | None]:
-    """Entries of a row; `scale` makes points of what images add."""
-    if first.dtype == bool:
-        d = metrics.compare(first, second)
-        ends = {"difference_points_low": scale * d.interval.low, "difference_points_high": scale * d.interval.high}
-        counts = {"only_first_images": d.only_first, "only_second_images": d.only_second, "p": d.p}
-        return {"difference_points": scale * d.difference, **ends, **counts}
-    difference = scale * (first - second)
-    interval, mean = metrics.mean_interval(difference), float(np.mean(difference))
-    if interval is None or interval.high == interval.low != 0:  # one image, or all alike: nothing says how sure
-        return {"difference_points": mean}
-    error = (interval.high - interval.low) / (2 * metrics.Z)
-    p = math.erfc(abs(mean) / error / math.sqrt(2)) if error > 0 else 1.0
-    return {
-        "difference_points": mean,
-        "difference_points_low": interval.low,
-        "difference_points_high": interval.high,
-        "p": p,
-    }
+                row = {
+                    "column": title,
+                    "first": first.label,
+                    "second": second.label,
+                    "images": a.images,
+                    key: d.difference,
+                    f"{key}_low": low,
+                    f"{key}_high": high,
+                    "only_first_images": d.only_first,
+                    "only_second_images": d.only_second,
+                    "p": d.p,
+                }
+                known = {name: value for name, value in row.items() if value is not None}
+                rows.append({**known, RECORDS: dict.fromkeys((key, "p"), both)})
+    return rows, left_out

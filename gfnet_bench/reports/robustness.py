@@ -8,6 +8,7 @@ from itertools import chain
 from typing import Any
 
 from gfnet_bench.datasets import suite_of
+from gfnet_bench.metrics import MCE, METRICS, TOP1, Metric
 from gfnet_bench.published import corruptions
 from gfnet_bench.records import Record, Store, canonical_json
 from gfnet_bench.reports import intervals
@@ -18,7 +19,6 @@ from gfnet_bench.reports.differences import EXPLAINED, explained
 from gfnet_bench.reports.outcomes import MARKS, PARTIAL, Outcome, Results
 from gfnet_bench.reports.paired import paired
 from gfnet_bench.reports.scores import (
-    ON_REQUEST,
     SCORE,
     SEVERITIES,
     Score,
@@ -52,12 +52,14 @@ def robustness(
         store: where arrays lie, and records that others are relative to; not needed beside a store.
         suite: the name of one, for its alone.
         models: these alone, in this order.
-        metrics: of `scores.ON_REQUEST`, those that also have columns.
+        metrics: names of metrics that also have columns; the others have them where a table always does.
         planned: models that have a row even where nothing of them is measured, with what was published.
 
     Raises:
+        UsageError: for a metric that there is not.
         MissingError: if nothing of the kind is measured, nor planned; the text names the models that are.
     """
+    metrics = [METRICS[name].name for name in metrics]
     if isinstance(records, Store):
         store = records
     loaded, problems = store.load() if store else ([], [])
@@ -91,24 +93,26 @@ def robustness(
         setups += [Setup.usual(name) for name in blank if name not in {setup.model for setup in setups}]
         setups.sort(key=lambda s: models.index(s.model) if models else 0)
         means = _means(measured)
-        called = titles({*standard(one), *_scores(measured, means)})
+        called = titles({*standard(one), *_scores(measured, means, metrics)})
         columns = {score: called[score] for score in _columns(results, setups, called, means, metrics)}
         outcomes = [results.outcome(setup, score) for setup in setups for score in columns]
         tables += [
             _wide(one, results, setups, columns, outcomes, [*inputs.get(one, ()), *problems]),
             _beside(one, results, columns, outcomes),
         ]
-        for score in (score for score in columns if score.metric == "mce"):
+        for score in (score for score in columns if score.measure is MCE):
             tables.append(corruption_errors(results, setups, score))
             having = [setup for setup in setups if results.records(setup, score)]
             whole = all(set(corruptions()) <= set(results.errors(setup, score)) for setup in having)
             (details if whole else tables).append(severities(results, setups, score))
-        details.append(paired(one, results, setups, columns))
+        details += paired(one, results, setups, columns)
         lines += [_line(o, called[o.score]) for o in _outcomes(results, setups, called, columns)]
     tables, details = ([t for t in found if t.rows or t.notes] for found in (tables, details))
     title = "Robustness, one row per number; low and high: 95 % interval"
     return Report(
-        tables, Table("robustness_long", title, _LONG, lines, [*chain(*inputs.values()), *problems]), details=details
+        tables,
+        Table("robustness_long", title, _long(lines), lines, [*chain(*inputs.values()), *problems]),
+        details=details,
     )
 
 
@@ -149,9 +153,11 @@ def _means(records: Iterable[Record]) -> set[Score]:
     }
 
 
-def _scores(records: Iterable[Record], means: Iterable[Score]) -> set[Score]:
-    """Every number that these records make."""
-    of_means = {replace(score, metric=metric) for score in means for metric in ("top1", "ece", "nll")}
+def _scores(records: Iterable[Record], means: Iterable[Score], requested: Sequence[str]) -> set[Score]:
+    """Every number that these records make; an error that an accuracy tells as well only where it is asked for."""
+    every = [name for name in METRICS if METRICS[name].over == "pass"]
+    every += [name for name in requested if METRICS[name].over == "means"]
+    of_means = {replace(score, metric=metric) for score in means for metric in every}
     return of_means | {score for record in records for score in scores_of(record.cell)}
 
 
@@ -166,14 +172,15 @@ def _columns(
         values = ((results.outcome(setup, mean).value, results.outcome(setup, mce).value) for setup in setups)
         return any(value is not None and of_mce is None for value, of_mce in values)
 
+    def is_wanted(score: Score) -> bool:
+        return score.metric in requested or not score.measure.on_request
+
     whole = {mean for mean in means if _cells(mean) == _IN_MCE}
-    shown = {s for s in scores if s.metric in ("top1", "top5", "real", "mce") and not _cells(s)}
+    shown = {score for score in scores if not (score.measure.on_request or _cells(score))}
     shown |= {mean for mean in means if mean not in whole or lacks_mce(mean)}
     about = {(score.dataset, score.perturbation) for score in shown | whole}
-    asked = {
-        s for s in scores if s.metric in requested and (s.over_corruptions or (s.dataset, s.perturbation) in about)
-    }
-    return sorted(shown | asked, key=lambda score: score.order)
+    asked = {s for s in scores if is_wanted(s) and (s.over_corruptions or (s.dataset, s.perturbation) in about)}
+    return sorted(shown | (asked - whole), key=lambda score: score.order)
 
 
 def _cells(score: Score) -> set[tuple[str, int]]:
@@ -190,7 +197,11 @@ def _outcomes(
     wanted = set(columns)
     pairs = [(setup, score) for setup in setups for score in scores if score in wanted or results.records(setup, score)]
     found = [results.outcome(setup, score) for setup, score in pairs]
-    return [o for o in found if o.score in wanted or not (o.score.cells and o.status == "incomplete")]
+
+    def is_number(o: Outcome) -> bool:
+        return not (o.status == "not recorded" or (o.score.cells and o.status == "incomplete"))
+
+    return [o for o in found if o.score in wanted or is_number(o)]
 
 
 _TEXT = "_text"
@@ -207,7 +218,7 @@ def _wide(
 ) -> Table:
     """A row per model, as the paper prints it."""
     names = names_of(title.replace("Top-", "Top") for title in columns.values())
-    keys = {score: f"{name}_{score.unit}" for score, name in zip(columns, names.values(), strict=True)}
+    keys = {score: _key(name, score.measure) for score, name in zip(columns, names.values(), strict=True)}
     rows: list[dict[str, Any]] = []
     for setup in setups:
         behind = {key: results.behind(setup, score) for score, key in keys.items()}
@@ -225,9 +236,13 @@ def _wide(
 def _column(key: str, title: str, score: Score) -> Column:
     ends = ["", "_low", "_high", "_images", "_expected_images", "_unreadable_images", "_status"]
     ends += ["_published", "_published_mark"] if score.published else []
-    unit = "nats" if score.unit == "nats" else ""
+    unit = "" if score.measure.unit == "percent" else score.measure.unit
     fields = [f"{key}{end}" for end in ends]
     return Column(key, title, unit, show=lambda row: row[_TEXT].get(key), fields=fields, align="right")
+
+
+def _key(name: str, metric: Metric) -> str:
+    return f"{name}_{metric.unit}" if metric.unit else name
 
 
 def _fields(o: Outcome) -> dict[str, Any]:
@@ -302,10 +317,9 @@ def _explanations(suite: Suite, columns: Mapping[Score, str], outcomes: Sequence
     if suite.reference != ALEXNET and any(score.over_corruptions for score in columns):
         notes.append(f"mCE is relative to the errors of {suite.reference}, whose own is 100 by definition.")
     for score, title in columns.items():
-        if score.cells and score.metric == "top1":
+        if score.cells and score.measure is TOP1:
             notes.append(f"{title}: over {cells_text(score.cells)}; relative to no network's errors, so no mCE.")
-    metrics = {score.metric for score in columns}
-    return notes + [text for metric, text in ON_REQUEST.items() if metric in metrics]
+    return notes + [note for note in dict.fromkeys(score.measure.note for score in columns) if note]
 
 
 def _part(o: Outcome) -> str:
@@ -336,25 +350,29 @@ def _grouped(columns: Mapping[Score, str], outcomes: Iterable[Outcome], text_of:
     return lines
 
 
-_LONG = data_columns((
+_ABOUT = (
     "suite", "model", "row", "column", "dataset", "perturbation", "metric", "transform", "limit_images",
-    "images", "expected_images", "unreadable_images", "ours_percent", "ours_percent_low", "ours_percent_high",
-    "nll_nats", "nll_nats_low", "nll_nats_high", "published_percent", "published_mark", "verified",
-    "difference_points", "source", "status", "reason",
-))  # fmt: skip
+    "images", "expected_images", "unreadable_images",
+)  # fmt: skip
+_QUOTED = ("published_percent", "published_mark", "verified", "difference_points", "source", "status", "reason")
 
 
-_VALUE = {
-    "percent": ("ours_percent", "ours_percent_low", "ours_percent_high"),
-    "nats": ("nll_nats", "nll_nats_low", "nll_nats_high"),
-}
+def _long(lines: Sequence[Row]) -> list[Column]:
+    """The columns of the data: one of all numbers in percent, and one for each metric in another unit."""
+    found = dict.fromkeys(["ours_percent", "nll_nats", *(_value_key(line[SCORE].measure) for line in lines)])
+    ends = [f"{key}{end}" for key in found for end in ("", "_low", "_high")]
+    return data_columns((*_ABOUT, *ends, *_QUOTED))
+
+
+def _value_key(metric: Metric) -> str:
+    return "ours_percent" if metric.unit == "percent" else _key(metric.name, metric)
 
 
 def _line(o: Outcome, title: str) -> Row:
     """One number for programs."""
     low, high = o.interval or (None, None)
     images, expected, unreadable = o.coverage[:3] if o.coverage else (None, None, None)
-    quoted = o.published
+    quoted, key = o.published, _value_key(o.score.measure)
     return {
         SCORE: o.score,
         "suite": o.score.suite.name,
@@ -369,7 +387,9 @@ def _line(o: Outcome, title: str) -> Row:
         "images": images,
         "expected_images": expected,
         "unreadable_images": unreadable,
-        **dict(zip(_VALUE[o.score.unit], (o.value, low, high), strict=True)),
+        key: o.value,
+        f"{key}_low": low,
+        f"{key}_high": high,
         "published_percent": quoted and quoted.value,
         "published_mark": o.mark or None,
         "verified": quoted and quoted.verified,

@@ -83,7 +83,7 @@ def _is_drawn(score: Score) -> bool:
     """Accuracies on other images than the clean ones, and mCE, which stands for all corrupted ones."""
     of_corrupted = "severity" in score.settings or score.cells
     is_clean = (score.dataset, score.perturbation) == (score.suite.main, CLEAN)
-    return score.metric == "mce" or (score.metric in ("top1", "real") and not (of_corrupted or is_clean))
+    return not score.measure.on_request and (score.over_corruptions or not (of_corrupted or is_clean))
 
 
 def _point(row: Row, clean: float) -> dict[str, Any]:
@@ -105,7 +105,7 @@ def _point(row: Row, clean: float) -> dict[str, Any]:
 def _scatter(column: str, points: Sequence[Row]) -> Figure:
     from bokeh.models import ColumnDataSource
 
-    is_error = points[0]["metric"] == "mce"
+    is_error = not metrics.METRICS[points[0]["metric"]].higher_is_better
     x = [p["top1_percent"] for p in points]
     x_range = plots.limits(x, x, 0.45)
     shown = [p[key] for p in points for key in _KEYS_OF_A_POINT if p[key] is not None]
@@ -154,7 +154,7 @@ _KEYS = ("error_percent", "error_percent_low", "error_percent_high")
 
 def _by_corruption(records: Sequence[Record]) -> list[plots.Plot]:
     results = Results(records)
-    scores = {score for record in records for score in scores_of(record.cell) if score.metric == "mce"}
+    scores = {score for record in records for score in scores_of(record.cell) if score.measure is metrics.MCE}
     found = []
     for score in sorted(scores, key=lambda s: s.order):
         rows: list[dict[str, Any]] = []

@@ -11,6 +11,7 @@ from typing import Any
 
 from gfnet_bench.catalog import MODELS
 from gfnet_bench.datasets import DATASETS, DatasetSpec, suite_of
+from gfnet_bench.metrics import METRICS, Metric
 from gfnet_bench.records import Cell, canonical_json
 from gfnet_bench.suites import DEFAULT, SUITES, Suite
 
@@ -19,19 +20,6 @@ SCORE = "_score"
 
 CLEAN = canonical_json({"name": "clean"})
 SEVERITIES = (1, 2, 3, 4, 5)
-
-_METRICS = {
-    "mce": "mCE", "relative_mce": "relative mCE",
-    "top1": "Top-1", "top5": "Top-5", "real": "", "ece": "ECE", "nll": "NLL",
-}  # fmt: skip
-
-ON_REQUEST = {
-    "ece": "ECE: expected calibration error of the top-1 confidence, 15 bins of equal width. Chance makes it too high "
-    "where images are few; its interval is of the error on endless images. Over several cells: the mean of theirs.",
-    "nll": "NLL: negative log-likelihood of the right class.",
-    "relative_mce": "Relative mCE: what corruption adds to the error on clean images, in % of the reference's.",
-}
-"""Metrics whose columns a table has only when asked for; as data they are always there."""
 
 FGSM: dict[str, Any] = {"name": "fgsm", "norm": "linf", "epsilon": 1 / 255}
 PGD: dict[str, Any] = {**FGSM, "name": "pgd", "relative_step": 0.5, "steps": 5, "random_start": True}
@@ -61,7 +49,7 @@ class Score:
         dataset: the images.
         perturbation: canonical JSON of what was done to them. Of numbers over several corrupted cells it has no name:
             mCE is over all fifteen corruptions, a mean over the `cells` it lists, `{"fog": [2, 4]}`.
-        metric: `top1`, `top5`, `real`, `ece`, `nll`, `mce` or `relative_mce`.
+        metric: the name of one of `METRICS`.
     """
 
     dataset: str
@@ -79,9 +67,14 @@ class Score:
         return json.loads(self.perturbation)
 
     @property
+    def measure(self) -> Metric:
+        """What `metric` names; UsageError where nothing is called that."""
+        return METRICS[self.metric]
+
+    @property
     def over_corruptions(self) -> bool:
         """Whether it is an mCE, for which 75 records make one number."""
-        return self.metric in ("mce", "relative_mce")
+        return self.measure.over == "corruptions"
 
     @property
     def cells(self) -> dict[str, list[int]]:
@@ -89,23 +82,18 @@ class Score:
         return self.settings.get("cells", {})
 
     @property
-    def unit(self) -> str:
-        """Of its values: `percent` or `nats`."""
-        return "nats" if self.metric == "nll" else "percent"
-
-    @property
     def title(self) -> str:
         """The heading: `PGD`, `PGD 4/255 x20`, `IN-C mCE`, `IN-C fog 2`, `IN-C mean of fog 2 4`, `IN-A ECE`."""
         settings, parts = self.settings, [_heading(self.dataset)]
         if self.cells:
-            parts += ["mean of", _cells_title(self.cells)]
+            parts += ["" if self.measure.over == "means" else "mean of", _cells_title(self.cells)]
         elif "severity" in settings:
             parts += [settings["name"], str(settings["severity"])]
         elif settings.get("name", "clean") != "clean":
             parts += [_attack_title(settings)]
-        is_plain = self.metric in ("top1", "real") and any(parts)
+        is_plain = self.measure.is_plain and any(parts)
         recipe = settings.get("recipe")
-        parts += ["" if is_plain else _METRICS[self.metric]]
+        parts += ["" if is_plain else self.measure.title]
         parts += ["" if recipe in (None, _usual_recipe(self.dataset)) else recipe]
         return " ".join(part for part in parts if part)
 
@@ -135,7 +123,8 @@ class Score:
             *_place(self.dataset),
             names.index(name) if name in names else len(names),
             name,
-            list(_METRICS).index(self.metric),
+            not self.over_corruptions,
+            list(METRICS).index(self.metric),
             name in _PAPER and self.settings != _PAPER[name],
             self.settings.get("epsilon", self.settings.get("eps")) or 0.0,
             self.settings.get("steps") or 0,
@@ -195,17 +184,16 @@ def setup_of(cell: Cell) -> Setup:
 def scores_of(cell: Cell) -> tuple[Score, ...]:
     """The columns that a cell fills, or helps to fill."""
     dataset, settings = cell.settings["dataset"], cell.settings["perturbation"]
-
-    def of(*metrics: str) -> tuple[Score, ...]:
-        return tuple(Score(dataset, canonical_json(settings), metric) for metric in metrics)
-
-    if "severity" in settings:
-        relative = ("mce", "relative_mce") if suite_of(dataset).reference else ()
-        return (*of("top1", "ece", "nll"), *(Score(dataset, variant(settings), m) for m in relative))
+    whole, suite = canonical_json(settings), suite_of(dataset)
+    numbers = {"pass": whole}
     if dataset in DATASETS and DATASETS[dataset].answers is not None:
-        return of("real")  # the record's other values are about the first labels of its images
-    is_main = dataset == suite_of(dataset).main and settings["name"] == "clean"
-    return of("top1", *(("top5",) if is_main else ()), "ece", "nll")
+        numbers = {"answers": whole}  # the record's other values are about the first labels of its images
+    elif dataset == suite.main and settings["name"] == "clean":
+        numbers["main"] = whole
+    elif "severity" in settings and suite.reference:
+        numbers["corruptions"] = variant(settings)
+    metrics = (METRICS[name] for name in METRICS)
+    return tuple(Score(dataset, numbers[m.over], m.name) for m in metrics if m.over in numbers)
 
 
 def variant(settings: Mapping[str, Any]) -> str:
