@@ -266,6 +266,7 @@ class _Pass:
             nll=seen["nll"].numpy(),
             labels=known.labels,
             ids=known.ids,
+            brier=seen["brier"].numpy(),
         )
         return Evaluation(predictions, batch_size)
 
@@ -293,8 +294,15 @@ def _take(images: NDArray[np.uint8] | Tensor, chosen: NDArray[np.int64], done: i
 
 
 def _scores(logits: Tensor, targets: Tensor) -> dict[str, Tensor]:
-    """Top-5 indices, top-1 confidence, negative log-likelihood and finiteness of each row."""
-    log_probabilities = F.log_softmax(logits, dim=1)
+    """Top-5 indices, top-1 confidence, negative log-likelihood, Brier score and finiteness of each row."""
+    log_probabilities, target = F.log_softmax(logits, dim=1), targets[:, None]
     values, top5 = log_probabilities.topk(min(5, logits.shape[1]), dim=1)
-    nll = -log_probabilities.gather(1, targets[:, None])[:, 0]
-    return {"top5": top5, "confidence": values[:, 0].exp(), "nll": nll, "finite": logits.isfinite().all(dim=1)}
+    gaps = log_probabilities.exp()
+    gaps.scatter_add_(1, target, gaps.new_full(target.shape, -1))
+    return {
+        "top5": top5,
+        "confidence": values[:, 0].exp(),
+        "nll": -log_probabilities.gather(1, target)[:, 0],
+        "brier": gaps.square_().sum(dim=1),
+        "finite": logits.isfinite().all(dim=1),
+    }

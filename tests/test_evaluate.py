@@ -42,6 +42,8 @@ def test_predictions_are_the_models(images, network):
     np.testing.assert_array_equal(predictions.top5, np.argsort(-logits, axis=1)[:, :5])
     np.testing.assert_allclose(predictions.confidence, probabilities.max(1), rtol=1e-5)
     np.testing.assert_allclose(predictions.nll, -np.log(probabilities[np.arange(N), LABELS]), rtol=1e-5)
+    truth = np.eye(probabilities.shape[1])[LABELS]
+    np.testing.assert_allclose(predictions.brier, ((probabilities - truth) ** 2).sum(axis=1), rtol=1e-5)
     assert predictions.ids == tuple(IDS)
 
 

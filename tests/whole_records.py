@@ -32,7 +32,9 @@ def cell(study: str, model: str, settings: dict[str, Any]) -> Cell:
     return Cell(study, PROTOCOLS[study], model, settings)
 
 
-def scored(study: str = "robustness", model: str = "gfnet_s", images: int = 12, **settings: Any) -> Whole:
+def scored(
+    study: str = "robustness", model: str = "gfnet_s", images: int = 12, *, brier: bool = False, **settings: Any
+) -> Whole:
     """Accuracy on a few images, two thirds of them right; with ReaL, every fourth image has no answer."""
     settings = {**SCORED, **settings}
     labels = np.arange(images) % 10
@@ -42,7 +44,8 @@ def scored(study: str = "robustness", model: str = "gfnet_s", images: int = 12, 
     answers = None
     if settings["dataset"] == "imagenet_real":
         answers = [() if i % 4 == 0 else (int(label),) for i, label in enumerate(labels)]
-    p = metrics.Predictions(top5, confidence.astype(np.float32), 1 - confidence.astype(np.float32), labels, ())
+    nll = 1 - confidence.astype(np.float32)
+    p = metrics.Predictions(top5, confidence.astype(np.float32), nll, labels, (), 2 * nll**2 if brier else None)
     values = {**metrics.scores(p, answers), "excluded": 1}
     return Record(cell(study, model, settings), values, provenance=SEEN), metrics.to_arrays(p, answers)
 
@@ -127,6 +130,7 @@ def every_kind() -> dict[str, Whole]:
     fgsm = {"name": "fgsm", "norm": "linf", "epsilon": 1 / 255}
     return {
         "clean": scored(),
+        "with brier": scored(brier=True),
         "attacked": scored(perturbation=fgsm, limit=12),
         "corrupted": scored(dataset="mini_c", perturbation={"name": "fog", "severity": 3, "recipe": "cifar_c"}),
         "real": scored(dataset="imagenet_real"),

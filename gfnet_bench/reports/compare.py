@@ -131,7 +131,8 @@ def _load(store: Store) -> Any:
 def _pair(a: Record, b: Record, first: Store, second: Store) -> _Pair:
     cell = a.cell
     names = [name for name in _HEADLINES if name in a.values or name in b.values]
-    differing = sorted(k for k in {*a.values, *b.values} if a.values.get(k) != b.values.get(k))
+    # A value that one of them is too old to have is no difference.
+    differing = sorted(k for k in a.values.keys() & b.values.keys() if a.values[k] != b.values[k])
     right = _right(a, b, first, second)
     alike = (
         right not in (_OTHER_IMAGES, _OTHER_LABELS) if isinstance(right, str) else bool((right[0] == right[1]).all())

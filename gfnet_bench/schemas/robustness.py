@@ -59,7 +59,7 @@ VALUES: Fields = {
     "images": whole(1, MOST_IMAGES),
     "nll": number(0),
     "ece": number(0, 1 + ROUNDING),
-    **maybe({"excluded": COUNT, "expected": none_or(COUNT)}),
+    **maybe({"brier": number(0, 2 + ROUNDING), "excluded": COUNT, "expected": none_or(COUNT)}),
 }
 
 
@@ -83,6 +83,7 @@ def check_values(settings: Mapping[str, Any], values: Mapping[str, Any]) -> Besi
         "confidence": Array("f4", (n,), 0, 1 + ROUNDING),
         "nll": Array("f4", (n,), 0),
         "labels": Array("i2", (n,), 0, last),
+        **({"brier": Array("f4", (n,), 0, 2 + ROUNDING)} if "brier" in values else {}),  # older records have none
         **({"real": Array("i1", (n,), -1, 1)} if has_answers else {}),
     }
     return Beside(arrays, _scores)
@@ -92,11 +93,6 @@ def _scores(arrays: Arrays) -> dict[str, Any]:
     """The values of these predictions, worked out once more."""
     from gfnet_bench import metrics
 
-    real = arrays.get("real")
-    if real is None:
-        return metrics.scores(metrics.from_arrays(arrays))
-    kept = real >= 0
-    if not kept.any():
+    if "real" in arrays and not (arrays["real"] >= 0).any():
         return {"images": 0}
-    scored = metrics.from_arrays({name: array[kept] for name, array in arrays.items()})
-    return {**metrics.scores(scored), "real": float(real[kept].mean())}
+    return metrics.values(arrays)
