@@ -12,6 +12,7 @@ from gfnet_bench.metrics.base import METRICS, Average, Metric, OfPass, Pass, Rec
 from gfnet_bench.metrics.calibration import calibration_error, calibration_interval
 from gfnet_bench.metrics.corruption_errors import (
     MCE,
+    MEAN_CE,
     RELATIVE_MCE,
     CorruptionError,
     Errors,
@@ -37,6 +38,7 @@ from gfnet_bench.metrics.statistics import (
 
 __all__ = [
     "MCE",
+    "MEAN_CE",
     "METRICS",
     "RELATIVE_MCE",
     "TOP1",

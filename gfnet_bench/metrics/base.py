@@ -166,7 +166,7 @@ class Average(OfPass):
 
 @dataclass(frozen=True, kw_only=True)
 class Statistic(OfPass):
-    """Any number of a pass, `of` its arrays; how sure it is comes from images drawn again.
+    """Any number of a pass, `of` its arrays; how sure it is comes from images drawn again (Efron 1979).
 
     Its sample is the number, and then what it was in each of `DRAWS` draws. The draws are the same for every pass over
     as many images, so that a mean over passes, or a difference of two models, is of the same images each time.

@@ -8,7 +8,7 @@ from itertools import chain
 from typing import Any
 
 from gfnet_bench.datasets import suite_of
-from gfnet_bench.metrics import MCE, METRICS, TOP1, Metric
+from gfnet_bench.metrics import MCE, MEAN_CE, METRICS, TOP1, Metric
 from gfnet_bench.published import corruptions
 from gfnet_bench.records import Record, Store, canonical_json
 from gfnet_bench.reports import intervals
@@ -93,8 +93,9 @@ def robustness(
         setups += [Setup.usual(name) for name in blank if name not in {setup.model for setup in setups}]
         setups.sort(key=lambda s: models.index(s.model) if models else 0)
         means = _means(measured)
-        called = titles({*standard(one), *_scores(measured, means, metrics)})
-        columns = {score: called[score] for score in _columns(results, setups, called, means, metrics)}
+        asked = [*metrics, *([] if one.reference else [MEAN_CE.name])]
+        called = titles({*standard(one), *_scores(measured, means, asked)})
+        columns = {score: called[score] for score in _columns(results, setups, called, means, asked)}
         outcomes = [results.outcome(setup, score) for setup in setups for score in columns]
         tables += [
             _wide(one, results, setups, columns, outcomes, [*inputs.get(one, ()), *problems]),
