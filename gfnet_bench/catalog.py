@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from gfnet_bench.errors import UsageError
@@ -271,36 +273,44 @@ def _in_timm(name: str) -> bool:
     return timm.is_model(architecture) and (not dot or (bool(tag) and timm.is_model_pretrained(name)))
 
 
-@dataclass(frozen=True)
-class CorruptionName:
-    """What a corruption is called and which archive of ImageNet-C it is published in.
-
-    Attributes:
-        name: as in the folder names of ImageNet-C.
-        group: noise, blur, weather, digital or extra.
-    """
-
-    name: str
-    group: str
-
-    @property
-    def in_mce(self) -> bool:
-        """Whether mCE averages over it; the four extra ones were made for validation."""
-        return self.group != "extra"
-
-
-CORRUPTION_GROUPS = {
+IMAGENET_C = {
     "noise": ("gaussian_noise", "shot_noise", "impulse_noise"),
     "blur": ("defocus_blur", "glass_blur", "motion_blur", "zoom_blur"),
     "weather": ("snow", "frost", "fog", "brightness"),
     "digital": ("contrast", "elastic_transform", "pixelate", "jpeg_compression"),
     "extra": ("speckle_noise", "gaussian_blur", "spatter", "saturate"),
 }
+"""The corruptions of ImageNet-C by the archives it is published in; the four extra ones were made for validation."""
+
+
+@dataclass(frozen=True)
+class CorruptionName:
+    """What a corruption is called.
+
+    Attributes:
+        name: as in the folder names of ImageNet-C.
+        group: noise, blur, weather, digital or extra, or a word of its own.
+    """
+
+    name: str
+    group: str
+
 
 CORRUPTIONS: Registry[CorruptionName] = Registry("corruption")
-for _group, _names in CORRUPTION_GROUPS.items():
+for _group, _names in IMAGENET_C.items():
     for _name in _names:
         CORRUPTIONS.add(_name, CorruptionName(_name, _group))
 
-MCE_NAMES = tuple(name for name in CORRUPTIONS if CORRUPTIONS[name].in_mce)
+
+def declared(folder: Path) -> list[CorruptionName]:
+    """The corruptions that the files of a folder declare with a group, read as text: importing them needs torch."""
+    texts = (file.read_text(encoding="utf-8") for file in sorted(folder.glob("*.py")))
+    return [CorruptionName(*words) for text in texts for words in _DECLARATION.findall(text)]
+
+
+_DECLARATION = re.compile(r'^@corruption\(\s*"(\w+)",\s*group="(\w+)"', re.MULTILINE)
+for _known in declared(Path(__file__).with_name("corruptions")):
+    CORRUPTIONS.add(_known.name, _known)
+
+MCE_NAMES = tuple(name for group, names in IMAGENET_C.items() if group != "extra" for name in names)
 SEVERITIES = (1, 2, 3, 4, 5)

@@ -321,7 +321,7 @@ def test_a_sheet_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Image.Image, "save", full)
-    monkeypatch.setattr("gfnet_bench.studies.contact_sheet.CORRUPTIONS", {})
+    monkeypatch.setattr("gfnet_bench.studies.contact_sheet.made_by", lambda recipe: [])
     assert main(["corrupt", "--preview", str(tmp_path / "photo.png"), str(tmp_path / "sheet.png")]) == 1
     assert "cannot write" in capsys.readouterr().err
     assert {f.name for f in tmp_path.iterdir()} == {"photo.png", "sheet.png"}

@@ -1,11 +1,12 @@
-"""What holds for all 19 corruptions at all severities in all recipes, and how near they are to imagecorruptions."""
+"""What holds for all corruptions at all severities in all recipes, and how near they are to imagecorruptions."""
 
 import numpy as np
 import pytest
 import torch
 
-from gfnet_bench.corruptions import CORRUPTIONS, RECIPES, SEVERITIES, corrupt
-from gfnet_bench.corruptions.base import apply
+from gfnet_bench.catalog import CORRUPTIONS, IMAGENET_C, MCE_NAMES, CorruptionName, declared
+from gfnet_bench.corruptions import RECIPES, SEVERITIES, corrupt, made_by
+from gfnet_bench.corruptions.base import apply, corruption
 from gfnet_bench.corruptions.draws import CounterDraws
 from gfnet_bench.corruptions.reference import NumpyDraws, corrupt_reference
 from gfnet_bench.errors import GfnetBenchError, UsageError
@@ -15,6 +16,8 @@ OTHER_GENERATOR = {"impulse_noise", "shot_noise"}
 IDENTICAL = {"jpeg_compression", "pixelate", "fog", "contrast", "glass_blur"}
 # Of OpenCV's cubic, which enlarges the textures of frost, no two builds agree: see test_textures_are_opencvs.
 SHARES = {"frost": 0.93}
+PUBLISHED = [name for names in IMAGENET_C.values() for name in names]
+MADE = [(name, recipe) for recipe in RECIPES for name in made_by(recipe)]
 SEEDS = [11, 2**40 + 5, 2**63 - 1]
 
 
@@ -41,7 +44,7 @@ def compare_with_reference(images, name, severity):
     assert (apart == 0).mean() >= SHARES.get(name, 0.999)
 
 
-@pytest.mark.parametrize("name", [name for name in CORRUPTIONS if name not in OTHER_GENERATOR])
+@pytest.mark.parametrize("name", [name for name in PUBLISHED if name not in OTHER_GENERATOR])
 @pytest.mark.parametrize("size", [(64, 80), (33, 47)], ids=str)
 def test_pixels_are_those_of_imagecorruptions_with_the_same_draws(name, size):
     pytest.importorskip("imagecorruptions", reason='needs pip install "gfnet-bench[reference]"')
@@ -51,7 +54,7 @@ def test_pixels_are_those_of_imagecorruptions_with_the_same_draws(name, size):
 
 
 @pytest.mark.data
-@pytest.mark.parametrize("name", [name for name in CORRUPTIONS if name not in OTHER_GENERATOR])
+@pytest.mark.parametrize("name", [name for name in PUBLISHED if name not in OTHER_GENERATOR])
 def test_pixels_of_photographs_are_those_of_imagecorruptions(name, photographs):
     pytest.importorskip("imagecorruptions", reason='needs pip install "gfnet-bench[reference]"')
     from PIL import Image
@@ -62,8 +65,7 @@ def test_pixels_of_photographs_are_those_of_imagecorruptions(name, photographs):
         compare_with_reference(torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2), name, severity)
 
 
-@pytest.mark.parametrize("recipe", list(RECIPES))
-@pytest.mark.parametrize("name", list(CORRUPTIONS))
+@pytest.mark.parametrize(("name", "recipe"), MADE)
 def test_an_image_is_corrupted_alike_alone_and_in_any_batch(name, recipe):
     for severity in SEVERITIES:
         together = corrupt(IMAGES, name, severity, recipe=recipe, seeds=SEEDS)
@@ -74,8 +76,7 @@ def test_an_image_is_corrupted_alike_alone_and_in_any_batch(name, recipe):
         assert (together != IMAGES).any(), "something happens"
 
 
-@pytest.mark.parametrize("recipe", ["imagenet_c", "imagecorruptions"])
-@pytest.mark.parametrize("name", list(CORRUPTIONS))
+@pytest.mark.parametrize(("name", "recipe"), [pair for pair in MADE if pair[1] in ("imagenet_c", "imagecorruptions")])
 def test_float_images_give_the_same_levels(name, recipe):
     bytes_ = corrupt(IMAGES, name, 3, recipe=recipe, seeds=SEEDS)
     floats = corrupt(IMAGES.float() / 255, name, 3, recipe=recipe, seeds=torch.tensor(SEEDS))
@@ -83,7 +84,7 @@ def test_float_images_give_the_same_levels(name, recipe):
     torch.testing.assert_close(floats, bytes_.float() / 255, rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("name", list(CORRUPTIONS))
+@pytest.mark.parametrize("name", made_by("imagenet_c"))
 def test_images_are_left_as_they_are_whatever_their_layout(name):
     images = IMAGES.clone()
     expected = corrupt(images, name, 2, seeds=SEEDS)
@@ -97,7 +98,7 @@ RANDOM = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", list(CORRUPTIONS))
+@pytest.mark.parametrize("name", PUBLISHED)
 def test_another_seed_gives_another_image_where_there_is_chance(name):
     image = IMAGES[:1]
     first = corrupt(image, name, 5, recipe="imagecorruptions", seeds=[1])
@@ -123,9 +124,23 @@ def test_a_higher_severity_is_further_from_the_image(name, recipe):
 
 def test_no_image_is_no_problem():
     empty = IMAGES[:0]
-    for name in CORRUPTIONS:
+    for name in made_by("imagenet_c"):
         assert corrupt(empty, name, 1, seeds=[]).shape == empty.shape
         assert corrupt(empty.float(), name, 1, seeds=torch.tensor([], dtype=torch.int64)).dtype == torch.float32
+
+
+def test_one_that_is_added_is_a_name_everywhere_and_no_part_of_mce(monkeypatch, tmp_path):
+    """Its file is read by the catalogue without torch, and registers it where it is imported."""
+    text = '@corruption("rain", group="weather", imagenet_c=(1, 2, 3, 4, 5))\ndef rain(images, level, draws): ...'
+    (tmp_path / "rain.py").write_text(text)
+    assert declared(tmp_path) == [CorruptionName("rain", "weather")]
+    monkeypatch.setattr(CORRUPTIONS, "_things", dict(CORRUPTIONS._things))
+    monkeypatch.setattr("gfnet_bench.corruptions.base._FUNCTIONS", {})
+    corruption("rain", group="weather", imagecorruptions=(1, 2, 3, 4, 5))(lambda images, level, draws: images // level)
+    assert CORRUPTIONS["rain"].group == "weather" and "rain" not in MCE_NAMES
+    assert torch.equal(corrupt(IMAGES, "rain", 2, recipe="imagecorruptions", seeds=SEEDS), IMAGES // 2)
+    with pytest.raises(GfnetBenchError, match=r"^rain: expected a recipe .* \(imagecorruptions\), found cifar_c$"):
+        corrupt(IMAGES, "rain", 2, recipe="cifar_c", seeds=SEEDS)
 
 
 def test_capitals_and_dashes_are_forgiven():
@@ -167,8 +182,7 @@ def test_what_it_cannot_take_is_described(change, error, message):
         corrupt(images, name, severity, **arguments)
 
 
-@pytest.mark.parametrize("recipe", ["imagenet_c", "imagecorruptions"])
-@pytest.mark.parametrize("name", list(CORRUPTIONS))
+@pytest.mark.parametrize(("name", "recipe"), [pair for pair in MADE if pair[1] in ("imagenet_c", "imagecorruptions")])
 def test_no_byte_hangs_on_how_cuda_divides_by_a_number(name, recipe, monkeypatch):
     # CUDA multiplies by the reciprocal of a plain number, so whole levels would come out one lower, flat areas at once.
     greys = torch.arange(256, dtype=torch.uint8).view(4, 1, 8, 8).expand(-1, 3, -1, -1)
@@ -188,8 +202,7 @@ def test_no_byte_hangs_on_how_cuda_divides_by_a_number(name, recipe, monkeypatch
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("recipe", list(RECIPES))
-@pytest.mark.parametrize("name", list(CORRUPTIONS))
+@pytest.mark.parametrize(("name", "recipe"), MADE)
 def test_a_gpu_makes_the_bytes_of_the_cpu(name, recipe):
     images = torch.cat([pictures(2, 64, 64), torch.full((1, 3, 64, 64), 85, dtype=torch.uint8)])
     for severity in SEVERITIES:
@@ -200,8 +213,7 @@ def test_a_gpu_makes_the_bytes_of_the_cpu(name, recipe):
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("recipe", ["imagenet_c", "imagecorruptions"])
-@pytest.mark.parametrize("name", list(CORRUPTIONS))
+@pytest.mark.parametrize(("name", "recipe"), [pair for pair in MADE if pair[1] in ("imagenet_c", "imagecorruptions")])
 def test_on_a_gpu_the_batch_does_not_matter_either(name, recipe):
     images = pictures(3, 224, 224).cuda()
     for severity in SEVERITIES:

@@ -99,7 +99,7 @@ def test_published_archives_hold_what_was_published(monkeypatch: pytest.MonkeyPa
     archives = {file.group: {Path(path).name for path in file.gives} for file in DATASETS["imagenet_c"].downloads}
     assert archives["extra"] == {"speckle_noise", "spatter", "gaussian_blur", "saturate"}
     published = set().union(*archives.values())
-    assert len(published) == 19 and published == set(CORRUPTIONS)
+    assert len(published) == 19 and published <= set(CORRUPTIONS)
     monkeypatch.setitem(CORRUPTIONS._things, "rain", CorruptionName("rain", "extra"))  # made here, in no archive
     for name in archives["extra"]:
         (tmp_path / "imagenet-c" / name).mkdir(parents=True)

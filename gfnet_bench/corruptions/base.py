@@ -17,7 +17,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from gfnet_bench.catalog import CORRUPTIONS, SEVERITIES
+from gfnet_bench.catalog import CORRUPTIONS, SEVERITIES, CorruptionName
+from gfnet_bench.errors import GfnetBenchError
 from gfnet_bench.registry import Registry
 
 
@@ -72,12 +73,16 @@ for _recipe in (
 _FUNCTIONS: dict[tuple[str, str], tuple[Function, tuple[Any, ...]]] = {}
 
 
-def corruption(name: str, **constants: tuple[Any, ...]) -> Callable[[F], F]:
+def corruption(name: str, *, group: str | None = None, **constants: tuple[Any, ...]) -> Callable[[F], F]:
     """Make a function the corruption `name` in the recipes it has constants for, one for each severity.
 
+    One that ImageNet-C does not have says which group it belongs to, as its second word: `catalog` reads both there.
     The function takes images (b, 3, h, w) uint8, the constant and `Draws`, and returns (b, 3, h, w) uint8. Image i of
     its result depends on image i and on stream i of the draws alone, to the last bit.
     """
+    if name not in CORRUPTIONS:
+        assert group is not None, f"{name}: no corruption of ImageNet-C, so it needs a group"
+        CORRUPTIONS.add(name, CorruptionName(name, group))
 
     def add(function: F) -> F:
         for recipe, values in constants.items():
@@ -88,8 +93,20 @@ def corruption(name: str, **constants: tuple[Any, ...]) -> Callable[[F], F]:
     return add
 
 
+def made_by(recipe: str) -> list[str]:
+    """The corruptions that have constants in a recipe, in the order of the catalogue."""
+    return [name for name in CORRUPTIONS if (recipe, name) in _FUNCTIONS]
+
+
 def apply(images: Tensor, name: str, severity: int, *, recipe: str, draws: Draws) -> Tensor:
-    """One corruption with given random numbers, without the recipe's final JPEG: (b, 3, h, w) uint8 in and out."""
+    """One corruption with given random numbers, without the recipe's final JPEG: (b, 3, h, w) uint8 in and out.
+
+    Raises:
+        GfnetBenchError: if it has no constants in that recipe.
+    """
+    if name not in made_by(recipe):
+        known = ", ".join(other for other in RECIPES if name in made_by(other))
+        raise GfnetBenchError(f"{name}: expected a recipe that it has constants for ({known}), found {recipe}")
     function, constants = _FUNCTIONS[recipe, name]
     return function(images, constants[severity - 1], draws)
 

@@ -41,7 +41,7 @@ def corrupt(
 
     Args:
         images: (b, 3, h, w) RGB, uint8 or float in [0, 1], sides of 32 pixels or more, on any device.
-        name: one of the 19 of `gfnet_bench.corruptions.CORRUPTIONS`.
+        name: in `gfnet_bench.corruptions.CORRUPTIONS`.
         severity: 1 to 5.
         recipe: one of `RECIPES`; they differ in constants, in algorithms, and in a final JPEG.
         seeds: b integers; name and severity change the random numbers too, the recipe does not.
@@ -51,7 +51,8 @@ def corrupt(
 
     Raises:
         UsageError: if the name, the severity or the recipe is unknown.
-        GfnetBenchError: if the images are not of that shape, type or range, or the seeds not b.
+        GfnetBenchError: if the images are not of that shape, type or range, or the seeds not b, or the corruption
+            has no constants in that recipe.
         MissingError: if a texture of `frost` cannot be had.
     """
     quality = RECIPES[recipe].jpeg_quality

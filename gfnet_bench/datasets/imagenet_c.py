@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from gfnet_bench.catalog import CORRUPTIONS, SEVERITIES
+from gfnet_bench.catalog import CORRUPTIONS, IMAGENET_C, SEVERITIES
 from gfnet_bench.datasets.base import DATASETS, Corruption, DatasetSpec, Found
 from gfnet_bench.datasets.classes import file_number
 from gfnet_bench.datasets.layouts import (
@@ -80,37 +80,17 @@ def _classes(label: str, folder: Path, cell: Path) -> Collection[int]:
     return range(1000)
 
 
-def _archive(group: str, gigabytes: int, md5: str, *corruptions: str) -> Download:
-    return Download(
-        tuple(f"https://zenodo.org/{page}/2235448/files/{group}.tar" for page in ("record", "records")),
-        gives=tuple(f"imagenet-c/{corruption}" for corruption in corruptions),
-        size=gigabytes * 10**9,
-        md5=md5,
-        group=group,
-        on_request=group == "extra",  # mCE leaves them out
-    )
-
-
 # mCE is relative to AlexNet.
 CITES = ("hendrycks2019benchmarking", "krizhevsky2012alexnet", "russakovsky2015imagenet")
 
-# What is published, whatever other corruptions there are here. Gigabytes (rounded) and md5 as several public loaders
-# of the record have them.
-ARCHIVES = (
-    _archive("noise", 21, "e80562d7f6c3f8834afb1ecf27252745", "gaussian_noise", "shot_noise", "impulse_noise"),
-    _archive("blur", 7, "2d8e81fdd8e07fef67b9334fa635e45c", "defocus_blur", "glass_blur", "motion_blur", "zoom_blur"),
-    _archive("weather", 12, "33ffea4db4d93fe4a428c40a6ce0c25d", "snow", "frost", "fog", "brightness"),
-    _archive(
-        "digital",
-        7,
-        "89157860d7b10d5797849337ca2e5c03",
-        "contrast",
-        "elastic_transform",
-        "pixelate",
-        "jpeg_compression",
-    ),
-    _archive("extra", 15, "d492dfba5fc162d8ec2c3cd8ee672984", "speckle_noise", "gaussian_blur", "spatter", "saturate"),
-)
+# Gigabytes (rounded) and md5 as several public loaders of Zenodo record 2235448 have them.
+ARCHIVES = {
+    "noise": (21, "e80562d7f6c3f8834afb1ecf27252745"),
+    "blur": (7, "2d8e81fdd8e07fef67b9334fa635e45c"),
+    "weather": (12, "33ffea4db4d93fe4a428c40a6ce0c25d"),
+    "digital": (7, "89157860d7b10d5797849337ca2e5c03"),
+    "extra": (15, "d492dfba5fc162d8ec2c3cd8ee672984"),
+}
 
 DATASETS.add(
     "imagenet_c",
@@ -121,7 +101,17 @@ DATASETS.add(
         short="IN-C",
         place=1,
         cites=CITES,
-        downloads=ARCHIVES,
+        downloads=tuple(
+            Download(
+                tuple(f"https://zenodo.org/{page}/2235448/files/{group}.tar" for page in ("record", "records")),
+                gives=tuple(f"imagenet-c/{corruption}" for corruption in IMAGENET_C[group]),
+                size=gigabytes * 10**9,
+                md5=md5,
+                group=group,
+                on_request=group == "extra",  # mCE leaves them out
+            )
+            for group, (gigabytes, md5) in ARCHIVES.items()
+        ),
         folders=("imagenet-c", "."),
         read=read,
         control="imagenet",

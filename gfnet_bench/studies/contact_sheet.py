@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from gfnet_bench.catalog import CORRUPTIONS, SEVERITIES
-from gfnet_bench.corruptions import RECIPES, corrupt
+from gfnet_bench.corruptions import RECIPES, corrupt, made_by
 from gfnet_bench.datasets.decode import BadImage, decode
 from gfnet_bench.datasets.image_files import BadFile, read_file
 from gfnet_bench.errors import GfnetBenchError, MissingError, UsageError
@@ -24,7 +24,7 @@ INK, FAINT, PAPER = "#1a1a1a", "#767676", "#ffffff"
 
 
 def draw(image: Path, file: Path, *, recipe: str = "imagenet_c", seed: int = 0) -> None:
-    """Write the sheet as PNG: a row for each corruption, the clean image and then the five severities in columns.
+    """Write the sheet as PNG: a row for each corruption of the recipe, its columns the clean image and five severities.
 
     An image is brought to the recipe's size, by a recipe without one to that of ImageNet-C. Small ones are shown
     enlarged, pixel for pixel.
@@ -43,9 +43,9 @@ def draw(image: Path, file: Path, *, recipe: str = "imagenet_c", seed: int = 0) 
     clean = _read(image, recipe)
     pixels = torch.from_numpy(clean).permute(2, 0, 1)[None]
     seeds = image_seeds([image.name], seed)
-    columns = 1 + len(SEVERITIES)
+    columns, names = 1 + len(SEVERITIES), made_by(RECIPES[recipe].name)
     width = MARGIN + NAMES + columns * (TILE + GAP) - GAP + MARGIN
-    sheet = Image.new("RGB", (width, HEAD + len(CORRUPTIONS) * (TILE + GAP) - GAP + MARGIN), PAPER)
+    sheet = Image.new("RGB", (width, HEAD + len(names) * (TILE + GAP) - GAP + MARGIN), PAPER)
     pen = ImageDraw.Draw(sheet)
     large, small = ImageFont.load_default(28), ImageFont.load_default(20)
 
@@ -53,7 +53,7 @@ def draw(image: Path, file: Path, *, recipe: str = "imagenet_c", seed: int = 0) 
     for column in range(columns):
         heading = f"severity {SEVERITIES[column - 1]}" if column else "clean"
         pen.text((_left(column) + TILE / 2, HEAD / 2), heading, INK, large, anchor="mm")
-    for row, name in enumerate(CORRUPTIONS):
+    for row, name in enumerate(names):
         top = HEAD + row * (TILE + GAP)
         pen.text((MARGIN, top + TILE / 2 - 14), name.replace("_", " "), INK, large, anchor="lm")
         pen.text((MARGIN, top + TILE / 2 + 20), CORRUPTIONS[name].group, FAINT, small, anchor="lm")
