@@ -31,6 +31,7 @@ import torchattacks
 from torch import Tensor, nn
 
 from gfnet_bench.attacks.pgd import PGD
+from gfnet_bench.evaluate import precision
 from gfnet_bench.randomness import image_seeds
 
 EPSILON, STEP, STEPS = 1 / 255, 0.5 / 255, 5
@@ -135,7 +136,8 @@ def main() -> None:
     ]
     RESULT.parent.mkdir(parents=True, exist_ok=True)
     for model in arguments.model:
-        lines += rows(model, arguments.batch_size, arguments.repeats, arguments.device)
+        with precision("float32", torch.device(arguments.device)):
+            lines += rows(model, arguments.batch_size, arguments.repeats, arguments.device)
         RESULT.write_text("\n".join(lines) + "\n")
     print("\n".join(lines))
 

@@ -9,7 +9,7 @@ Outcome:  2026-11-22, sides 14 to 112 on a CPU: 2.2 to 3.1 times torch.fft on on
           56, 1.5 from 112 on, at most twice the time of a copy up to 56, and 1.5 for a whole GFNet-S.
 
 The layer as the authors write it (`reference`: channel-last torch.fft, result made contiguous) against our ways, batch
-8 on a CPU and 32 on a GPU, 384 channels; then whole networks, authors' formulation and ours, in the same precision.
+8 on a CPU and 32 on a GPU, 384 channels; whole networks, authors' formulation and ours, in the same precision.
 The ways take turns, so that a busy minute hits all of them, and each turn gives one ratio. On a GPU every call is
 captured in a CUDA graph first, so that launches cost nothing on either side, and a copy of the input is timed with
 them: no layer can be faster. (Small inputs stay in the L2 cache, for the copy as for the rest.)
@@ -31,7 +31,9 @@ import torch
 from torch import Tensor
 
 import gfnet_bench.models  # noqa: F401  (registers GFNet with timm)
+from gfnet_bench.evaluate import precision
 from gfnet_bench.models.global_filter import filter_way, global_filter, with_torch_fft
+from gfnet_bench.profiling.latency import Graph, event_clock
 
 CHANNELS = 384
 REPLAYS = 20
@@ -40,6 +42,8 @@ LAYER_HEAD = (
     "| side | pass | way | best, ms | times faster than torch.fft, median | of the bests | times a copy | error |"
 )
 NETWORK_HEAD = "| network | batch | precision | torch.fft, best ms | ours, best ms | times faster, median of rounds |"
+NETWORKS = {"gfnet_mini": (64, 256), "gfnet_s": (8, 128)}  # images at a time on a CPU, on a GPU
+HALF = {"bfloat16": torch.bfloat16}
 Call = Callable[[], object]
 Filter = Callable[[Tensor, Tensor], Tensor]
 
@@ -47,40 +51,15 @@ Filter = Callable[[Tensor, Tensor], Tensor]
 def timer(call: Call, device: str, threads: int) -> Callable[[], float]:
     """What times one call, in seconds: processor time of a single CPU thread, which other jobs disturb less."""
     if device == "cuda":
-        return graph_timer(call)
-    clock = time.process_time if threads == 1 else time.perf_counter
+        clock, graph = event_clock(torch.device(device)), Graph(call, torch.device(device))
+        return lambda: clock(graph, REPLAYS).seconds
+    tick = time.process_time if threads == 1 else time.perf_counter
 
     def timed() -> float:
-        start = clock()
+        start = tick()
         call()
-        return clock() - start
+        return tick() - start
 
-    call()
-    return timed
-
-
-def graph_timer(call: Call) -> Callable[[], float]:
-    """The call captured in a CUDA graph, timed by device events over several replays."""
-    stream = torch.cuda.Stream()
-    with torch.cuda.stream(stream):
-        for _ in range(3):
-            call()
-    torch.cuda.synchronize()
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        call()
-    start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
-
-    def timed() -> float:
-        graph.replay()
-        start.record()
-        for _ in range(REPLAYS):
-            graph.replay()
-        end.record()
-        torch.cuda.synchronize()
-        return start.elapsed_time(end) / 1e3 / REPLAYS
-
-    timed()
     return timed
 
 
@@ -88,9 +67,11 @@ def take_turns(calls: dict[str, Call], rounds: int, device: str, threads: int) -
     """Seconds of every call in every round."""
     timers = {name: timer(call, device, threads) for name, call in calls.items()}
     times: dict[str, list[float]] = {name: [] for name in calls}
-    for _ in range(rounds):
+    for turn in range(rounds + 1):
         for name, timed in timers.items():
-            times[name].append(timed())
+            taken = timed()
+            if turn:  # the first one warms up
+                times[name].append(taken)
     return times
 
 
@@ -144,75 +125,82 @@ def layer_rows(side: int, batch: int, rounds: int, device: str, threads: int) ->
         if run is both:  # kernels alone stand outside autograd
             ways = {name: way for name, way in ways.items() if isinstance(way, partial)}
         calls: dict[str, Call] = {name: partial(run, way) for name, way in ways.items()}
-        times = take_turns({"copy": lambda: copied.copy_(x), **calls}, rounds, device, threads)
-        for name, way in ways.items():
-            best, base = min(times[name]), times["reference"]
-            lines.append(
-                f"| {side} | {title} | {name} | {best * 1e3:.3f} | {speedup(base, times[name]):.2f} "
-                f"| {min(base) / best:.2f} | {best / min(times['copy']):.1f} | {largest_error(side, way, device):.1e} |"
-            )
+        always = {"copy": lambda: copied.copy_(x), "reference": calls["reference"]}
+        # A graph keeps the memory of its call: at side 182 all of them together would take 65 GB.
+        groups = [[name] for name in ways] if device == "cuda" else [list(ways)]
+        for names in groups:
+            times = take_turns({**always, **{name: calls[name] for name in names}}, rounds, device, threads)
+            base = times["reference"]
+            for name in names:
+                best, error = min(times[name]), largest_error(side, ways[name], device)
+                lines.append(
+                    f"| {side} | {title} | {name} | {best * 1e3:.3f} | {speedup(base, times[name]):.2f} "
+                    f"| {min(base) / best:.2f} | {best / min(times['copy']):.1f} | {error:.1e} |"
+                )
+            if device == "cuda":
+                torch.cuda.empty_cache()
     return lines
 
 
-def network_row(name: str, batch: int, precision: str, rounds: int, device: str, threads: int) -> str:
+def network_row(name: str, batch: int, dtype: str, rounds: int, device: str, threads: int) -> str:
     """One Markdown row: a whole forward pass in both formulations."""
     torch.manual_seed(0)
     net = timm.create_model(name).eval().requires_grad_(False).to(device)
     described: Any = net  # timm notes more on a network than nn.Module declares
     images = torch.rand(batch, *described.pretrained_cfg["input_size"], device=device)
+    half = HALF.get(dtype)
 
     def forward(way: str) -> Tensor:
-        half = precision == "bfloat16 autocast"
-        with (
-            filter_way(way),
-            torch.no_grad(),
-            torch.autocast(device, torch.bfloat16, enabled=half, cache_enabled=False),
-        ):
+        autocast = torch.autocast(device, half or torch.bfloat16, enabled=half is not None, cache_enabled=False)
+        with filter_way(way), torch.no_grad(), autocast:
             return net(images)
 
-    torch.backends.cuda.matmul.allow_tf32 = precision == "tf32 products"
-    times = take_turns({way: lambda way=way: forward(way) for way in ("reference", "auto")}, rounds, device, threads)  # type: ignore[misc]
-    torch.backends.cuda.matmul.allow_tf32 = False
+    calls: dict[str, Call] = {way: partial(forward, way) for way in ("reference", "auto")}
+    with precision(dtype, torch.device(device), repeatable=False):
+        times = take_turns(calls, rounds, device, threads)
     best = {way: f"{min(found) * 1e3:.2f}" for way, found in times.items()}
     ratio = speedup(times["reference"], times["auto"])
-    return f"| {name} | {batch} | {precision} | {best['reference']} | {best['auto']} | {ratio:.2f} |"
+    return f"| {name} | {batch} | {dtype} | {best['reference']} | {best['auto']} | {ratio:.2f} |"
 
 
 def main() -> None:
-    """Time every way on every grid, then whole networks, and write the table as it grows."""
+    """Time whole networks, then every way on every grid, and write the table as it grows."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--sides", type=int, nargs="+", default=[8, 14, 28, 56, 112], metavar="SIDE")
-    parser.add_argument("--batch-size", type=int, help="default: 8 on a CPU, 32 on a GPU")
+    parser.add_argument("--sides", type=int, nargs="*", default=[8, 14, 28, 56, 112], metavar="SIDE")
+    parser.add_argument("--networks", nargs="*", default=list(NETWORKS), metavar="NAME")
+    parser.add_argument("--batch-size", type=int, help="of the layer (default: 8 on a CPU, 32 on a GPU)")
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--output", type=Path, help="default: results/tables/filter_speed[_cuda|_Nthreads].md")
     arguments = parser.parse_args()
     device, rounds, threads = arguments.device, arguments.rounds, arguments.threads
     torch.set_num_threads(threads)
-    batch = arguments.batch_size or (8 if device == "cpu" else 32)
-    suffix = "_cuda" if device == "cuda" else f"_{threads}threads" if threads > 1 else ""
+    on_gpu = device == "cuda"
+    batch = arguments.batch_size or (32 if on_gpu else 8)
+    suffix = "_cuda" if on_gpu else f"_{threads}threads" if threads > 1 else ""
     output = arguments.output or TABLES / f"filter_speed{suffix}.md"
-    where = torch.cuda.get_device_name() if device == "cuda" else f"{platform.machine()} CPU, {threads} thread(s)"
+    where = torch.cuda.get_device_name() if on_gpu else f"{platform.machine()} CPU, {threads} thread(s)"
     lines = [
         "# Speed of the global filter",
         "",
-        f"{where}; torch {torch.__version__}, float32, batch {batch}, {CHANNELS} channels, {rounds} rounds taken in "
-        "turns. Made by `experiments/filter_speed.py`.",
-        "",
-        LAYER_HEAD,
-        "| --- " * 8 + "|",
+        f"{where}; torch {torch.__version__}, {rounds} rounds taken in turns. Made by `experiments/filter_speed.py`.",
     ]
-    for side in arguments.sides:
-        lines += layer_rows(side, batch, rounds, device, threads)
+
+    def write(*more: str) -> None:
+        lines.extend(more)
         output.write_text("\n".join(lines) + "\n")
-    lines += ["", "Whole networks, forward, random weights.", "", NETWORK_HEAD, "| --- " * 6 + "|"]
-    networks = {"cpu": {"gfnet_mini": 64, "gfnet_s": 8}, "cuda": {"gfnet_mini": 256, "gfnet_s": 128}}[device]
-    precisions = ["float32"] if device == "cpu" else ["float32", "tf32 products", "bfloat16 autocast"]
-    for name, images in networks.items():
-        for precision in precisions:
-            lines.append(network_row(name, images, precision, rounds, device, threads))
-            output.write_text("\n".join(lines) + "\n")
+
+    if arguments.networks:
+        write("", "Whole networks, forward, random weights.", "", NETWORK_HEAD, "| --- " * 6 + "|")
+    for name in arguments.networks:
+        for dtype in ("float32", "tf32", "bfloat16") if on_gpu else ("float32",):
+            write(network_row(name, NETWORKS[name][on_gpu], dtype, rounds, device, threads))
+    if arguments.sides:
+        write("", f"The layer alone, float32, batch {batch}, {CHANNELS} channels.", "", LAYER_HEAD, "| --- " * 8 + "|")
+    for side in arguments.sides:
+        with precision("float32", torch.device(device), repeatable=False):
+            write(*layer_rows(side, batch, rounds, device, threads))
     print("\n".join(lines))
 
 

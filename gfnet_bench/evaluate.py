@@ -35,21 +35,35 @@ class Evaluation(NamedTuple):
 
 
 @contextlib.contextmanager
-def precision(dtype: str, device: torch.device) -> Iterator[Callable[[], contextlib.AbstractContextManager[Any]]]:
+def precision(
+    dtype: str, device: torch.device, *, repeatable: bool = True
+) -> Iterator[Callable[[], contextlib.AbstractContextManager[Any]]]:
     """Hold the matrix units to what `dtype` promises; yields the context under which predictions are scored.
 
     `float32` means no TF32 anywhere, cuDNN included, which torch leaves on. Attack gradients stay outside the yielded
     context: they are float32, or TF32 where that was asked for.
+
+    `repeatable` keeps cuDNN to algorithms that add in one order, and from trying which is fastest today. A run on the
+    same device and libraries, in batches of the same size and on as many threads, then gives the same bits, attacks on
+    convolutional networks included. Another device, batch size or number of threads may move last digits, since
+    kernels are chosen by them. Nothing is promised for gradients through layers that torch itself sums in any order on
+    CUDA, resampling inside a network above all.
+
+    Raises:
+        GfnetBenchError: if there is no such dtype.
     """
     if dtype not in DTYPES:
         raise GfnetBenchError(f"dtype must be one of {', '.join(DTYPES)}, found {dtype!r}")
-    matmul, cudnn = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = dtype == "tf32"
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = matmul.allow_tf32, cudnn.allow_tf32, cudnn.deterministic, cudnn.benchmark
+    matmul.allow_tf32 = cudnn.allow_tf32 = dtype == "tf32"
+    if repeatable:
+        cudnn.deterministic, cudnn.benchmark = True, False
     half = {"bfloat16": torch.bfloat16, "float16": torch.float16}.get(dtype)
     try:
         yield lambda: contextlib.nullcontext() if half is None else torch.autocast(device.type, half)
     finally:
-        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = matmul, cudnn
+        matmul.allow_tf32, cudnn.allow_tf32, cudnn.deterministic, cudnn.benchmark = before
 
 
 def to_pixels(images: NDArray[np.uint8] | Tensor, device: torch.device) -> Tensor:

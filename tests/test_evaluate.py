@@ -188,15 +188,39 @@ def test_no_images_is_an_error(images, network):
         evaluate(network, images[:0], LABELS[:0], [])
 
 
-def test_float32_means_float32_and_settings_are_put_back():
-    before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
-    with precision("float32", torch.device("cpu")):
-        assert not torch.backends.cuda.matmul.allow_tf32 and not torch.backends.cudnn.allow_tf32
-    with precision("tf32", torch.device("cpu")):
-        assert torch.backends.cuda.matmul.allow_tf32 and torch.backends.cudnn.allow_tf32
-    assert before == (torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32)
+def cuda_settings():
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    return matmul.allow_tf32, cudnn.allow_tf32, cudnn.deterministic, cudnn.benchmark
+
+
+@pytest.mark.parametrize(
+    ("dtype", "repeatable", "within"),
+    [
+        ("float32", True, (False, False, True, False)),
+        ("tf32", True, (True, True, True, False)),
+        ("float32", False, (False, False, False, True)),
+    ],
+)
+def test_a_precision_holds_everywhere_repeats_and_is_put_back(monkeypatch, dtype, repeatable, within):
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", True)
+    before = cuda_settings()
+    with precision(dtype, torch.device("cpu"), repeatable=repeatable):
+        assert cuda_settings() == within
+    assert before == cuda_settings()
     with pytest.raises(GfnetBenchError, match="dtype must be"), precision("float8", torch.device("cpu")):
         pass
+
+
+def test_attacks_run_where_convolutions_repeat(images, network):
+    seen = []
+
+    class Looking(FGSM):
+        def __call__(self, *arguments):
+            seen.append(cuda_settings())
+            return super().__call__(*arguments)
+
+    evaluate(network, images, LABELS, IDS, attack=Looking())
+    assert set(seen) == {(False, False, True, False)}
 
 
 def test_bfloat16_scores_differ_but_not_by_much(images, network):

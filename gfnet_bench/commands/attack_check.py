@@ -41,7 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
     from gfnet_bench.attacks.checks import CHECKS, check
     from gfnet_bench.catalog import find_spec
     from gfnet_bench.datasets import DATASETS, load_images
-    from gfnet_bench.evaluate import to_pixels
+    from gfnet_bench.evaluate import precision, to_pixels
     from gfnet_bench.models import load_model
     from gfnet_bench.reports.tables import Column, render
     from gfnet_bench.studies.robustness import check_classes
@@ -74,15 +74,16 @@ def run(arguments: argparse.Namespace) -> int:
     )
     classes = sorted(images.classes or range(model.num_classes))
     try:
-        results = check(
-            lambda pixels: model(pixels)[:, classes],
-            to_pixels(images.pixels[:], torch.device(device)),
-            torch.tensor([classes.index(label) for label in images.labels.tolist()], device=device),
-            images.ids,
-            partial(make_attack, arguments.attack),
-            epsilon=attack.epsilon,
-            batch_size=options.batch_size(arguments, device),
-        )
+        with precision("float32", torch.device(device)):
+            results = check(
+                lambda pixels: model(pixels)[:, classes],
+                to_pixels(images.pixels[:], torch.device(device)),
+                torch.tensor([classes.index(label) for label in images.labels.tolist()], device=device),
+                images.ids,
+                partial(make_attack, arguments.attack),
+                epsilon=attack.epsilon,
+                batch_size=options.batch_size(arguments, device),
+            )
     except (RuntimeError, MemoryError) as error:
         if not out_of_memory(error):
             raise
