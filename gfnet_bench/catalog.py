@@ -109,6 +109,7 @@ class ModelSpec:
         family: models of one design, for colours and legends.
         suite: the name of the suite whose classes its weights are for.
         weights: the checkpoint; None where timm fetches it.
+        cites: where it comes from, as `Family.cites`; empty where that is its family's.
     """
 
     name: str
@@ -117,6 +118,7 @@ class ModelSpec:
     family: str
     suite: str
     weights: Weights | None
+    cites: tuple[str, ...] = ()
 
 
 MODELS: Registry[ModelSpec] = Registry("model")
@@ -129,8 +131,9 @@ def _add(
     timm_name: str | None = None,
     weights: Weights | None = None,
     suite: str = DEFAULT,
+    cites: tuple[str, ...] = (),
 ) -> None:
-    MODELS.add(name, ModelSpec(name, title, timm_name or name, family, suite, weights))
+    MODELS.add(name, ModelSpec(name, title, timm_name or name, family, suite, weights, cites=cites))
 
 
 def _gfnet(size: str, top1: float, tsinghua: str, google: str) -> None:
@@ -148,9 +151,9 @@ def _pvt(size: str, title: str, top1: float) -> None:
     _add(f"pvt_{size}", title, "PVT", weights=weights)
 
 
-def _mini(name: str, title: str, family: str) -> None:
+def _mini(name: str, title: str, family: str, *cites: str) -> None:
     weights = Weights(f"{name}.safetensors", (), None, "trained for gfnet-bench on Fashion-MNIST", None)
-    _add(name, title, family, weights=weights, suite="mini")
+    _add(name, title, family, weights=weights, suite="mini", cites=cites)
 
 
 _gfnet("Ti", 0.746, "3d0c1579aa524a0a99dd", "1_xrfC7c_ccZnVicYDnrViOA_T1N-xoHI")
@@ -190,7 +193,7 @@ _add("gmlp_s", "gMLP-S", "gMLP", "gmlp_s16_224.ra3_in1k")
 _add("mixer_b16", "Mixer-B/16", "Mixer", "mixer_b16_224.goog_in21k_ft_in1k")
 
 _mini("gfnet_mini", "GFNet-mini", "GFNet")
-_mini("vit_mini", "ViT-mini", "DeiT")
+_mini("vit_mini", "ViT-mini", "DeiT", "dosovitskiy2021image")
 _mini("resmlp_mini", "ResMLP-mini", "ResMLP")
 _mini("resnet_mini", "ResNet-mini", "ResNet")
 

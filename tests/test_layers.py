@@ -13,7 +13,7 @@ import gfnet_bench
 PACKAGE = Path(gfnet_bench.__file__).parent
 
 BOTTOM = set(
-    "ball catalog clustering downloads errors files filetypes halving inputs interrupts metrics mini "
+    "ball catalog clustering downloads errors families files filetypes halving inputs interrupts metrics mini "
     "processes published randomness records registry schemas spectra suites terminal watch weightfile".split()
 )
 NOUNS = {"models", "datasets", "attacks", "corruptions", "profiling"}
@@ -25,7 +25,7 @@ MAY_IMPORT = {
     "evaluate": BOTTOM,
     "runner": BOTTOM,
     "studies": BOTTOM | NOUNS | {"evaluate", "runner"},
-    "reports": BOTTOM | {"datasets"},  # declarations, which need no torch
+    "reports": BOTTOM | {"attacks", "datasets"},  # declarations, which need no torch
     "commands": BOTTOM | NOUNS | {"evaluate", "runner", "studies", "reports"},
     "cli": BOTTOM | {"commands"},
     "__main__": {"cli", "interrupts"},

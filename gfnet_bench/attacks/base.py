@@ -21,7 +21,10 @@ Predict = Callable[["Tensor"], "Tensor"]
 
 
 class Attack(Protocol):
-    """A frozen dataclass whose fields are the threat model; calling it perturbs a batch."""
+    """A frozen dataclass whose fields are the threat model; calling it perturbs a batch.
+
+    Its class may say what it `cites`: keys of `reports/references.bib`, or whole BibTeX entries.
+    """
 
     @property
     def name(self) -> str:

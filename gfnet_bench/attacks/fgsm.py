@@ -23,6 +23,7 @@ class FGSM:
 
     name: ClassVar[str] = "fgsm"
     norm: ClassVar[str] = "linf"
+    cites: ClassVar[tuple[str, ...]] = ("goodfellow2015explaining",)
 
     epsilon: float = 1 / 255
 

@@ -31,6 +31,7 @@ class PGD:
 
     name: ClassVar[str] = "pgd"
     norm: ClassVar[str] = "linf"
+    cites: ClassVar[tuple[str, ...]] = ("madry2018towards",)
 
     epsilon: float = 1 / 255
     relative_step: float = 0.5

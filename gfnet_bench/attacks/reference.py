@@ -10,7 +10,7 @@ import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from gfnet_bench.attacks.base import Predict, check_epsilon
 from gfnet_bench.attacks.pgd import loss_gradient
@@ -55,6 +55,8 @@ class TorchAttack:
         steps: gradient steps.
         random_start: whether to start at a random point of the ball.
     """
+
+    cites: ClassVar[tuple[str, ...]] = ("kim2020torchattacks",)
 
     name: str
     version: str

@@ -8,41 +8,21 @@ from functools import cache
 from importlib.resources import files
 
 from gfnet_bench import __version__
+from gfnet_bench.attacks import ATTACKS
+from gfnet_bench.attacks.reference import PREFIX, TorchAttack
 from gfnet_bench.catalog import MODELS, ModelSpec
 from gfnet_bench.datasets import DATASETS
+from gfnet_bench.families import FAMILIES
 from gfnet_bench.records import Record
 from gfnet_bench.reports.latex import tex
 
-_FAMILIES = {
-    "GFNet": "rao2021gfnet",
-    "DeiT": "touvron2021deit",
-    "Swin": "liu2021swin",
-    "PVT": "wang2021pvt",
-    "PVTv2": "wang2022pvt",
-    "ResMLP": "touvron2021resmlp",
-    "gMLP": "liu2021pay",
-    "Mixer": "tolstikhin2021mixer",
-    "ResNet": "he2016deep",
-    "ResNeXt": "xie2017aggregated",
-    "RegNetY": "radosavovic2020designing",
+_MIXERS = {
     "global_filter": "rao2021gfnet",
     "global_filter_fast": "rao2021gfnet",
     "self_attention": "dosovitskiy2021image",
     "self_attention_fused": "dosovitskiy2021image",
     "spatial_mlp": "touvron2021resmlp",
 }
-"""A family of the catalogue, or a mixer of the complexity study -> who made it known."""
-
-_MODELS = {"vit_mini": "dosovitskiy2021image"}
-"""A model of the catalogue that differs from its family in origin."""
-
-_PERTURBATIONS = {
-    "fgsm": "goodfellow2015explaining",
-    "pgd": "madry2018towards",
-    "torchattacks": "kim2020torchattacks",
-    "fourier": "yin2019fourier",
-}
-"""An attack, a library of them (what stands before the colon of `torchattacks:FAB`), or another perturbation."""
 
 
 def bibtex(records: Iterable[Record]) -> str:
@@ -67,7 +47,7 @@ def _cites(record: Record) -> Iterator[str]:
     settings, model = record.cell.settings, record.cell.model
     subject, dataset, perturbation = (settings.get(key) for key in ("subject", "dataset", "perturbation"))
     spec = _spec(model)
-    yield from _known(_MODELS, model) or _known(_FAMILIES, spec.family if spec else model)
+    yield from _of_model(spec) if spec else _known(_MIXERS, model)
     if subject == "semantic_fpn":
         yield "kirillov2019panoptic"
     embedded = spec is not None and spec.weights is not None and not spec.weights.urls
@@ -75,11 +55,22 @@ def _cites(record: Record) -> Iterator[str]:
         yield "wightman2019timm"
     yield from DATASETS[str(dataset)].cites if str(dataset) in DATASETS else ()
     about = perturbation if isinstance(perturbation, dict) else {"name": perturbation}
-    yield from _known(_PERTURBATIONS, str(about.get("name")).partition(":")[0])
+    yield from _of_perturbation(str(about.get("name")))
     if "severity" in about:
         yield "hendrycks2019benchmarking"
     if about.get("recipe") == "imagecorruptions":
         yield "michaelis2019benchmarking"
+
+
+def _of_model(spec: ModelSpec) -> tuple[str, ...]:
+    return spec.cites or (FAMILIES[spec.family].cites if spec.family in FAMILIES else ())
+
+
+def _of_perturbation(name: str) -> tuple[str, ...]:
+    if name == "fourier":
+        return ("yin2019fourier",)
+    attack = TorchAttack if name.startswith(PREFIX) else ATTACKS[name] if name in ATTACKS else None
+    return getattr(attack, "cites", ())
 
 
 def _known(keys: Mapping[str, str], name: str) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from gfnet_bench.families import BLUE, FAMILIES, GREEN, ORANGE, PURPLE, RED, SKY, Look
 from gfnet_bench.files import write_atomic
 from gfnet_bench.reports.tables import Table, printable
 
@@ -69,42 +70,22 @@ GREY = "#8a8a8a"
 """What was published elsewhere."""
 
 
-class Look(NamedTuple):
-    """How one series is drawn: never by colour alone."""
-
-    colour: str
-    marker: str
-
-
-# Okabe and Ito's palette, made for every kind of colour vision. One design keeps its colour in every figure: a global
-# filter is blue whether it is a block, a model or a row of a table.
-_BLUE, _SKY, _RED, _ORANGE, _GREEN, _PURPLE = "#0072B2", "#56B4E9", "#D55E00", "#E69F00", "#009E73", "#CC79A7"
-
-LOOKS = {
-    "global_filter": Look(_BLUE, "o"),
-    "global_filter_fast": Look(_SKY, "X"),
-    "self_attention": Look(_RED, "s"),
-    "self_attention_fused": Look(_ORANGE, "D"),
-    "spatial_mlp": Look(_GREEN, "^"),
-    "depthwise_conv": Look(_PURPLE, "v"),
-    "GFNet": Look(_BLUE, "o"),
-    "DeiT": Look(_RED, "s"),
-    "Swin": Look(_ORANGE, "D"),
-    "PVT": Look(_SKY, "P"),
-    "PVTv2": Look(_SKY, "X"),
-    "ResMLP": Look(_GREEN, "^"),
-    "gMLP": Look(_GREEN, "<"),
-    "Mixer": Look(_GREEN, ">"),
-    "ResNet": Look(_PURPLE, "v"),
-    "ResNeXt": Look(_PURPLE, "p"),
-    "RegNetY": Look(_PURPLE, "h"),
+_MIXERS = {
+    "global_filter": Look(BLUE, "o"),
+    "global_filter_fast": Look(SKY, "X"),
+    "self_attention": Look(RED, "s"),
+    "self_attention_fused": Look(ORANGE, "D"),
+    "spatial_mlp": Look(GREEN, "^"),
+    "depthwise_conv": Look(PURPLE, "v"),
 }
-"""By mixer, and by the family of a model in the catalogue."""
 
 
-def look(name: str) -> Look:
-    """How a mixer or a family is drawn; black where it has no look of its own."""
-    return LOOKS.get(name, Look("#000000", "."))
+BLACK = Look("#000000", ".")
+
+
+def look(name: str, other: Look = BLACK) -> Look:
+    """How a mixer or a family is drawn; as `other`, black, where it has no look of its own."""
+    return FAMILIES[name].look if name in FAMILIES else _MIXERS.get(name, other)
 
 
 class Label(NamedTuple):

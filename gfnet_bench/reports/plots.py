@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from gfnet_bench.catalog import MODELS
+from gfnet_bench.families import Look
 from gfnet_bench.reports import figures
-from gfnet_bench.reports.figures import LOOKS, Look, spread_out
+from gfnet_bench.reports.figures import spread_out
 from gfnet_bench.reports.tables import Table, printable
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ MARKERS = {
     "h": "star",
     ".": "circle_dot",
 }
-"""matplotlib's markers, in which `figures.LOOKS` speaks, and Bokeh's."""
+"""matplotlib's markers, in which looks speak, and Bokeh's."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ class Plot:
 def look(name: str) -> Look:
     """How a model or mixer is drawn; grey where it has no look of its own, since black would vanish on a dark page."""
     family = MODELS[name].family if name in MODELS else name
-    return figures.look(family) if family in LOOKS else Look("#7a7a7a", "o")
+    return figures.look(family, Look("#7a7a7a", "o"))
 
 
 def plain(text: str) -> str:

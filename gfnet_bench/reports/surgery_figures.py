@@ -9,11 +9,11 @@ import numpy as np
 
 from gfnet_bench import spectra
 from gfnet_bench.catalog import MODELS
+from gfnet_bench.families import Look
 from gfnet_bench.reports.figures import (
     PAGE,
     Drawing,
     Label,
-    Look,
     explain,
     inches,
     look,
