@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 import gfnet_bench.models
-from gfnet_bench.attacks.base import Predict, make_attack
+from gfnet_bench.attacks.base import Predict
 from gfnet_bench.attacks.checks import CHECKS, CheckResult, _Sample, check
+from gfnet_bench.attacks.make import make_attack
 from gfnet_bench.attacks.pgd import PGD
 from gfnet_bench.ball import Ball
 from gfnet_bench.cli import main
@@ -269,7 +270,7 @@ def test_broken_attack_fails_its_check(make, expected):
         ("--limit 1", 1, "expected 16 images or more, found 1;"),
         ("--dataset mini_a", 1, "images are classified rightly"),
         ("--dataset mini_c", 2, "--dataset mini_c: is corrupted"),
-        ("--attack clean", 2, "unknown attack 'clean'"),
+        ("--attack clean", 2, "--attack clean: expected an attack to check"),
         ("--attack torchattacks:CW --eps 1/255", 2, "--eps 1/255: torchattacks:CW has no radius; leave it out"),
         ("--attack torchattacks:PGDL2 --eps -1", 2, "epsilon: expected a number from 0 up, found '-1'"),
         ("--eps 8", 2, "did you mean 8/255?"),

@@ -14,8 +14,8 @@ from PIL import Image
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
-from gfnet_bench.attacks.base import attacks_within, from_settings, make_attack, settings
 from gfnet_bench.attacks.fgsm import FGSM
+from gfnet_bench.attacks.make import make_attack, restored, stored
 from gfnet_bench.attacks.pgd import PGD
 from gfnet_bench.attacks.reference import BATCHED, TorchAttack
 from gfnet_bench.cli import main
@@ -23,6 +23,7 @@ from gfnet_bench.datasets import load_images
 from gfnet_bench.errors import GfnetBenchError, MissingError, UsageError
 from gfnet_bench.evaluate import evaluate, to_pixels
 from gfnet_bench.models import Model, load_model
+from gfnet_bench.perturbations import attacked
 from gfnet_bench.randomness import image_seeds, uniform
 from gfnet_bench.records import Store
 from gfnet_bench.studies.robustness import Bench
@@ -164,14 +165,14 @@ def small() -> Case:
 
 def test_name_is_read_in_any_capitals_with_the_papers_threat_model():
     attack = make_attack("torchattacks:pgd")
-    assert settings(attack) == {
+    assert stored(attack) == {
         "name": "torchattacks:PGD",
         "version": torchattacks.__version__,
         "eps": 1 / 255,
         "alpha": 0.5 / 255,
         "steps": 5,
     }
-    assert from_settings(settings(attack)) == attack
+    assert restored(stored(attack)) == attack
 
 
 def test_only_arguments_that_the_constructor_takes_are_passed():
@@ -189,18 +190,18 @@ def test_a_radius_in_l2_is_torchattacks_own_unless_it_is_named(name):
     """1/255 means nothing in L2: PGDL2 moved images by 0.016 in all, and every network looked robust."""
     own = {"name": f"torchattacks:{name}", "norm": "l2", "version": torchattacks.__version__}
     attack = make_attack(f"torchattacks:{name}")
-    assert settings(attack) == {**own, "eps": 1.0, "alpha": 0.2, "steps": 10}
-    assert from_settings(settings(attack)) == attack
-    (within,) = attacks_within(f"torchattacks:{name}", None, 4 / 255)
-    assert within == attack
-    small, large = attacks_within(f"torchattacks:{name}", ["0.5", "3"], 4 / 255)
-    assert settings(small) == {**own, "eps": 0.5, "alpha": 0.1, "steps": 10}
-    assert (large.norm, large.epsilon) == ("l2", 3.0)
+    assert stored(attack) == {**own, "eps": 1.0, "alpha": 0.2, "steps": 10}
+    assert restored(stored(attack)) == attack
+    (within,) = attacked(f"torchattacks:{name}", None, 4 / 255)
+    assert within.attack == attack
+    small, large = attacked(f"torchattacks:{name}", ["0.5", "3"], 4 / 255)
+    assert small.settings == {**own, "eps": 0.5, "alpha": 0.1, "steps": 10}
+    assert (large.norm, large.attack.epsilon) == ("l2", 3.0)
 
 
 def test_settings_of_attacks_that_have_records_are_what_they_were():
-    assert settings(make_attack("torchattacks:CW")) == {"name": "torchattacks:CW", "version": torchattacks.__version__}
-    assert settings(make_attack("torchattacks:APGD", epsilon=4 / 255)) == {
+    assert stored(make_attack("torchattacks:CW")) == {"name": "torchattacks:CW", "version": torchattacks.__version__}
+    assert stored(make_attack("torchattacks:APGD", epsilon=4 / 255)) == {
         "name": "torchattacks:APGD",
         "version": torchattacks.__version__,
         "eps": 4 / 255,

@@ -59,8 +59,8 @@ def test_dry_run_prints_what_belongs_together_and_measures_nothing(tmp_path, cap
     rows = {(row["dataset"], row["perturbation"]): row for row in json.loads(out)}
     assert {key: row["cells"] for key, row in rows.items()} == {
         ("mini", "clean"): 2,
-        ("mini", "fgsm 4/255"): 2,
-        ("mini", "pgd 4/255 x5"): 2,
+        ("mini", "fgsm:epsilon=4/255"): 2,
+        ("mini", "pgd:epsilon=4/255"): 2,
         ("mini_v2", "clean"): 2,
         ("mini_a", "clean"): 2,
         ("mini_c", "2 corruptions x 2 severities by cifar_c"): 8,

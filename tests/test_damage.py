@@ -23,6 +23,7 @@ import pytest
 from whole_records import SEEN, Whole, counted, every_kind, mapped, operated, scored
 
 from gfnet_bench.cli import main
+from gfnet_bench.perturbations import CLEAN
 from gfnet_bench.records import PROTOCOLS, Cell, Record, Store
 from gfnet_bench.reports import REPORTS
 from gfnet_bench.runner import run, run_together
@@ -484,9 +485,7 @@ def robustness_run(store: Store) -> list[Record]:
     from gfnet_bench.studies import robustness as study
 
     bench = study.Bench(progress=False)
-    cells = study.cells(
-        ["resnet_mini"], datasets=[("mini", [study.CLEAN])], corruptions=[], options=study.Options(limit=10)
-    )
+    cells = study.cells(["resnet_mini"], datasets=[("mini", [CLEAN])], corruptions=[], options=study.Options(limit=10))
     return run_together(cells, bench.measure, study.together, store, progress=False)
 
 

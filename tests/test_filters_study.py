@@ -15,6 +15,7 @@ from gfnet_bench.errors import MissingError, UsageError
 from gfnet_bench.models.base import Model
 from gfnet_bench.models.gfnet import GFNet, GFNetPyramid
 from gfnet_bench.models.surgery import global_filters, kept, operate
+from gfnet_bench.perturbations import CLEAN, Corrupted
 from gfnet_bench.records import Store
 from gfnet_bench.runner import run_together
 from gfnet_bench.spectra import noise, noise_frequencies
@@ -141,7 +142,7 @@ def test_depths(name, layers):
 
 
 def test_surgery_cells():
-    clean = [("mini", {"name": "clean"})]
+    clean = [("mini", CLEAN)]
     cells = study.surgery_cells(
         {"a": 2}, perturbations=clean, kinds=["low_pass", "band_stop"], cutoffs=[0.4, 0.1, 0.2], layer_cutoffs=[0.3]
     )
@@ -162,7 +163,7 @@ def test_surgery_is_the_robustness_study_on_the_operated_network(tmp_path):
 
     cells = study.surgery_cells(
         {"gfnet_mini": 0},
-        perturbations=[("mini", {"name": "clean"}), ("mini_c", {"name": "fog", "severity": 3, "recipe": "cifar_c"})],
+        perturbations=[("mini", CLEAN), ("mini_c", Corrupted("fog", 3, "cifar_c"))],
         kinds=["low_pass"],
         cutoffs=[0.1, 0.7072],
         options=Options(limit=30),
@@ -288,7 +289,7 @@ def test_the_mini_suite_is_measured_whole(capsys, tmp_path):
     assert {row["models"] for row in rows if row["measure"] != "heatmap"} == {"gfnet_mini"}
     surgery = [row for row in rows if row["measure"] == "surgery"]
     assert [row["cells"] for row in surgery] == [str(1 + 2 * 7 + 4 * 2 * 3)] * 4
-    seen = ["clean", "pgd 4/255 x5", "gaussian_noise 3 by cifar_c", "fog 3 by cifar_c"]
+    seen = ["clean", "pgd:epsilon=4/255", *(f"{name}:severity=3,recipe=cifar_c" for name in ("gaussian_noise", "fog"))]
     assert [row["perturbation"] for row in surgery] == seen
 
 

@@ -14,7 +14,7 @@ PACKAGE = Path(gfnet_bench.__file__).parent
 
 BOTTOM = set(
     "ball catalog clustering downloads errors families files filetypes halving inputs interrupts metrics mini "
-    "processes published randomness records registry schemas spectra suites terminal watch weightfile".split()
+    "processes published randomness records registry schemas spectra spelling suites terminal watch weightfile".split()
 )
 NOUNS = {"models", "datasets", "attacks", "corruptions", "profiling"}
 
@@ -24,12 +24,13 @@ MAY_IMPORT = {
     "schemas": BOTTOM | {"datasets"},
     "evaluate": BOTTOM,
     "runner": BOTTOM,
-    "studies": BOTTOM | NOUNS | {"evaluate", "runner"},
-    "reports": BOTTOM | {"attacks", "datasets"},  # declarations, which need no torch
-    "commands": BOTTOM | NOUNS | {"evaluate", "runner", "studies", "reports"},
+    "studies": BOTTOM | NOUNS | {"perturbations", "evaluate", "runner"},
+    "perturbations": BOTTOM | {"attacks", "corruptions"},
+    "reports": BOTTOM | {"attacks", "datasets", "perturbations"},  # declarations, which need no torch
+    "commands": BOTTOM | NOUNS | {"perturbations", "evaluate", "runner", "studies", "reports"},
     "cli": BOTTOM | {"commands"},
     "__main__": {"cli", "interrupts"},
-    "__init__": BOTTOM | NOUNS | {"evaluate", "runner", "studies", "reports"},
+    "__init__": BOTTOM | NOUNS | {"perturbations", "evaluate", "runner", "studies", "reports"},
 }
 
 FILES = sorted(PACKAGE.rglob("*.py"))

@@ -16,6 +16,7 @@ from gfnet_bench.datasets import DATASETS, classes, contents, imagenet_real, loa
 from gfnet_bench.datasets.classes import wnids
 from gfnet_bench.errors import GfnetBenchError
 from gfnet_bench.inputs import NOTED, same
+from gfnet_bench.perturbations import CLEAN, parse
 from gfnet_bench.records import Cell, Record, Store
 from gfnet_bench.reports.robustness import robustness
 from gfnet_bench.runner import run_together
@@ -201,7 +202,7 @@ def test_data_that_changed_between_two_commands_is_measured_anew(data, tmp_path,
     """`--attack clean`, a change of the photographs, `--attack clean fgsm`: no row shows both."""
     monkeypatch.setattr(study.Bench, "model", lambda self, cell: Eye())
     store = Store(tmp_path / "results")
-    fgsm = {"name": "fgsm", "norm": "linf", "epsilon": 0.0}
+    fgsm = parse("fgsm:epsilon=0")
 
     def command(*attacks, **how):
         bench = study.Bench(data_dirs=[data], progress=False)
@@ -211,16 +212,16 @@ def test_data_that_changed_between_two_commands_is_measured_anew(data, tmp_path,
 
     for label in (3, 4):
         pad(image(data, label))
-    assert command(study.CLEAN) == [1.0]
+    assert command(CLEAN) == [1.0]
     change(data)
     with pytest.raises(GfnetBenchError, match="measured on other images or weights than there are now"):
-        command(study.CLEAN, fgsm, overwrite="never")
-    assert command(study.CLEAN, fgsm) == [1 - wrong / 1000] * 2
+        command(CLEAN, fgsm, overwrite="never")
+    assert command(CLEAN, fgsm) == [1 - wrong / 1000] * 2
     assert "measured again, on other" in capsys.readouterr().err
     shown = [row["ours_percent"] for row in robustness(store).data.rows if row["metric"] == "top1" and row["images"]]
     assert shown == [pytest.approx(100 - wrong / 10)] * 2
     capsys.readouterr()
-    assert command(study.CLEAN, fgsm) == [1 - wrong / 1000] * 2
+    assert command(CLEAN, fgsm) == [1 - wrong / 1000] * 2
     assert "measured again" not in capsys.readouterr().err
 
 

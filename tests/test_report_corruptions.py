@@ -12,12 +12,13 @@ from test_report_robustness import CLEAN, cell, failure, fill, long_row, record
 
 from gfnet_bench import metrics
 from gfnet_bench.catalog import CORRUPTIONS
+from gfnet_bench.perturbations import Corruptions, from_settings
 from gfnet_bench.published import corruptions
 from gfnet_bench.records import Record
 from gfnet_bench.reports.base import Report
 from gfnet_bench.reports.robustness import robustness
 from gfnet_bench.reports.robustness_plots import robustness_plots
-from gfnet_bench.reports.scores import Score, mean_of, titles
+from gfnet_bench.reports.scores import Score, titles
 
 EXTRA = [name for name in CORRUPTIONS if name not in corruptions()]
 ALL = list(itertools.product(corruptions(), range(1, 6)))
@@ -57,6 +58,10 @@ def parts() -> dict[str, list[tuple[str, int]]]:
     }
 
 
+def mean_over(cells):
+    return Score("imagenet_c", Corruptions().of(cells), "top1")
+
+
 @pytest.mark.parametrize("asked", parts().values(), ids=parts())
 def test_a_part_shows_its_cells_and_their_mean(asked, tmp_path):
     report = robustness(fill(tmp_path, passes("gfnet_s", asked)))
@@ -66,7 +71,7 @@ def test_a_part_shows_its_cells_and_their_mean(asked, tmp_path):
         assert row["ours_percent"] == pytest.approx(100 * (25 - 2 * severity) / 40) and row["status"] == "measured"
         assert {(f"IN-C {name} {severity} ECE", "ece"), (f"IN-C {name} {severity} NLL", "nll")} <= set(rows)
     mean = np.mean([100 * (25 - 2 * severity) / 40 for _, severity in asked])
-    title = titles([mean_of("imagenet_c", "{}", asked)])
+    title = titles([mean_over(asked)])
     (heading,) = title.values()
     assert rows[heading, "top1"]["ours_percent"] == pytest.approx(mean)
     assert shown(report)["gfnet_s"][heading].startswith(f"{mean:.1f} ")
@@ -133,9 +138,9 @@ def test_a_second_command_shows_the_mean_of_what_it_asked_for(tmp_path):
 def test_equal_headings_are_numbered():
     """Nothing overwrites a neighbour: other cells, another version of a library, a radius that rounds alike."""
     sets = [ALL[:60], ALL[1:61]]
-    scores = [mean_of("imagenet_c", "{}", cells) for cells in sets]
+    scores = [mean_over(cells) for cells in sets]
     attacks = [
-        Score("imagenet", json.dumps({"name": "torchattacks:FAB", "version": v}), "top1") for v in ("3.3.0", "3.4.0")
+        Score("imagenet", from_settings({"name": "torchattacks:FAB", "version": v}), "top1") for v in ("3.3.0", "3.4.0")
     ]
     assert sorted(titles([*scores, *attacks]).values()) == [
         "IN-C mean of 60 cells (1)", "IN-C mean of 60 cells (2)", "torchattacks:FAB (1)", "torchattacks:FAB (2)",

@@ -14,16 +14,16 @@ from gfnet_bench import metrics
 from gfnet_bench.cli import main
 from gfnet_bench.datasets import files_of
 from gfnet_bench.errors import MissingError
+from gfnet_bench.perturbations import parse
 from gfnet_bench.published import alexnet, corruptions
 from gfnet_bench.records import PROTOCOLS, Cell, Record, Store
 from gfnet_bench.reports import scores
 from gfnet_bench.reports.base import REPORTS, Report
 from gfnet_bench.reports.page import write_page
 from gfnet_bench.reports.robustness import robustness
-from gfnet_bench.reports.scores import FGSM, PGD
 
 GOLDEN = Path(__file__).parent / "golden"
-CLEAN = {"name": "clean"}
+CLEAN, FGSM, PGD = (parse(text).settings for text in ("clean", "fgsm", "pgd"))
 SETTINGS = {
     "transform": "paper", "img_size": None, "checkpoint": None, "limit": None, "seed": 0, "dtype": "float32",
 }  # fmt: skip

@@ -12,6 +12,7 @@ from gfnet_bench.catalog import paper_transform
 from gfnet_bench.datasets.classes import class_index, wnids
 from gfnet_bench.errors import MissingError
 from gfnet_bench.models import Model, base
+from gfnet_bench.perturbations import CLEAN
 from gfnet_bench.records import Store
 from gfnet_bench.runner import run_together
 from gfnet_bench.studies import robustness as study
@@ -60,7 +61,7 @@ def measure(data, results, datasets, model, monkeypatch, **options):
     bench = study.Bench(data_dirs=[data], progress=False)
     cells = study.cells(
         ["oracle"],
-        datasets=[(name, [study.CLEAN]) for name in datasets],
+        datasets=[(name, [CLEAN]) for name in datasets],
         corruptions=["fog"],
         severities=[3],
         options=study.Options(**options),
@@ -227,7 +228,7 @@ def mini_run(folder, monkeypatch, room=None):
         monkeypatch.setattr(study.Bench, "_room", lambda self: room)
     cells = study.cells(
         ["gfnet_mini", "vit_mini", "resmlp_mini"],
-        datasets=[("mini", [study.CLEAN]), ("mini_v2", [study.CLEAN]), ("mini_c", [])],
+        datasets=[("mini", [CLEAN]), ("mini_v2", [CLEAN]), ("mini_c", [])],
         corruptions=["contrast"],
         severities=[1],
         options=study.Options(limit=8),
@@ -253,7 +254,7 @@ def test_a_model_for_other_classes_is_refused_before_anything_is_fetched(monkeyp
         raise AssertionError("its weights were asked for")
 
     monkeypatch.setattr(base, "hosted_weights", fetched)
-    cells = study.cells(["vit_base_patch16_224.augreg_in21k"], datasets=[("mini", [study.CLEAN])], corruptions=())
+    cells = study.cells(["vit_base_patch16_224.augreg_in21k"], datasets=[("mini", [CLEAN])], corruptions=())
     (sentence,) = study.missing(cells, study.Bench(progress=False))
     assert sentence == "vit_base_patch16_224.augreg_in21k: expected logits for the 10 classes of mini, found 21843"
 

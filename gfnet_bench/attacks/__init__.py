@@ -3,9 +3,10 @@
 import importlib
 import pkgutil
 
-from gfnet_bench.attacks.base import ATTACKS, Attack, from_settings, make_attack, settings
+from gfnet_bench.attacks.base import ATTACKS, Attack
+from gfnet_bench.attacks.make import make_attack
 
-__all__ = ["ATTACKS", "Attack", "from_settings", "make_attack", "settings"]
+__all__ = ["ATTACKS", "Attack", "make_attack"]
 
 for _file in pkgutil.iter_modules(__path__):
     importlib.import_module(f"{__name__}.{_file.name}")

@@ -10,9 +10,10 @@ import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from gfnet_bench.attacks.base import Attack, Predict, format_epsilon
+from gfnet_bench.attacks.base import Attack, Predict
 from gfnet_bench.attacks.pgd import loss_gradient
 from gfnet_bench.errors import GfnetBenchError
+from gfnet_bench.spelling import number
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -187,7 +188,7 @@ def _in_ball_and_box(sample: _Sample, make: Make, ball: Ball) -> Verdict:
             length = f"{moved * 255:.4g}/255"
         else:
             length = f"{moved:.4g}" + (f" in {ball.norm}" if ball.norm else "")
-        at = "" if radius is None else f"epsilon {format_epsilon(radius)}: "
+        at = "" if radius is None else f"epsilon {_length(radius, ball)}: "
         found.append(f"{at}moved by {length}, pixels {low:.3g} to {high:.3g}")
     return not any(faults), "; ".join(found)
 
@@ -215,7 +216,7 @@ def _large_epsilon_wins(sample: _Sample, make: Make, ball: Ball) -> Verdict:
     attack = make(epsilon=radius, steps=20, relative_step=0.1)
     clean, attacked = (float(sample.right(i).float().mean()) for i in (sample.images, sample.attacked(attack)))
     bound = SURVIVORS if _steps(attack) else clean / 2
-    found = f"accuracy {clean:.1%} to {attacked:.1%} at epsilon {format_epsilon(radius)}, expected {bound:.1%} or less"
+    found = f"accuracy {clean:.1%} to {attacked:.1%} at epsilon {_length(radius, ball)}, expected {bound:.1%} or less"
     return attacked <= bound, found
 
 
@@ -271,6 +272,11 @@ def _reach(sample: _Sample, ball: Ball) -> float:
 def _large(sample: _Sample, ball: Ball) -> float:
     """The radius that lets every value move by a quarter of the pixel range."""
     return LARGE / _reach(sample, ball)
+
+
+def _length(radius: float, ball: Ball) -> str:
+    """For people: grey levels where it bounds each pixel value."""
+    return number(radius, of_255=True) if ball.norm == "linf" else f"{radius:.6g}"
 
 
 def _at(ball: Ball) -> dict[str, float]:

@@ -68,7 +68,7 @@ class TorchAttack:
     @property
     def norm(self) -> str | None:
         """See `Attack`."""
-        return NORMS.get(self._class, "linf")
+        return norm_of(self.name)
 
     @property
     def epsilon(self) -> float | None:
@@ -143,15 +143,32 @@ class TorchAttack:
         return self._class in BATCHED or (self._class == "PGD" and self.random_start is False)
 
 
+def norm_of(name: str) -> str | None:
+    """What an attack of torchattacks keeps small: see `Attack`."""
+    return NORMS.get(name[len(PREFIX) :], "linf")
+
+
+_FIELDS = {"epsilon": float, "alpha": float, "steps": int, "relative_step": float, "random_start": bool}
+"""What can be stated of an attack that takes it."""
+
+
+def fields_of(name: str) -> dict[str, type]:
+    """What can be stated of an attack of torchattacks, and the type of each; see `torch_attack`."""
+    takes = _defaults(_named(name)[1])
+    needs = {"epsilon": {"eps"}, "relative_step": {"eps", "alpha"}}
+    return {key: kind for key, kind in _FIELDS.items() if needs.get(key, {key}) <= takes.keys()}
+
+
 def torch_attack(
     name: str,
     *,
     epsilon: float | None = None,
+    alpha: float | None = None,
     steps: int | None = None,
     relative_step: float | None = None,
     random_start: bool | None = None,
 ) -> TorchAttack:
-    """The torchattacks class called `name`, given those of our arguments that its constructor takes.
+    """The torchattacks class called `name`, `torchattacks:` included, in any capitals.
 
     Where nothing is stated, an L-infinity attack gets the paper's epsilon, 1/255, and one that walks in steps the
     paper's five steps of half that. An attack in L2 gets torchattacks' own radius (1.0) and steps (10, each a fifth
@@ -159,16 +176,12 @@ def torch_attack(
 
     Raises:
         MissingError: if torchattacks is not installed.
-        UsageError: if it has no such attack.
+        UsageError: if it has no such attack, or a value makes no sense.
     """
-    attacks = _attacks()
-    spelling = {known.lower(): known for known in attacks}
-    if name.lower() not in spelling:
-        near = difflib.get_close_matches(name.lower(), spelling, n=3)
-        names = " or ".join(PREFIX + spelling[n] for n in near) if near else f"one of {', '.join(sorted(attacks))}"
-        raise UsageError(f"unknown attack {PREFIX + name!r}; did you mean {names}?")
-    name = spelling[name.lower()]
-    norm, takes = NORMS.get(name, "linf"), _defaults(attacks[name])
+    if alpha is not None and relative_step is not None:
+        raise UsageError(f"{name}: expected one length of its steps, found alpha and relative_step; leave one out")
+    name, attack = _named(name)
+    norm, takes = NORMS.get(name, "linf"), _defaults(attack)
     usual: dict[str, Any] = {"eps": 1 / 255, "alpha": 0.5 / 255, "steps": 5} if norm == "linf" else takes
     if "eps" in takes:
         epsilon = float(usual["eps"]) if epsilon is None else epsilon
@@ -176,9 +189,22 @@ def torch_attack(
         if {"alpha", "steps"} <= takes.keys():
             relative_step = usual["alpha"] / usual["eps"] if relative_step is None else relative_step
             steps = usual["steps"] if steps is None else steps
-    alpha = relative_step * epsilon if relative_step is not None and epsilon is not None else None
+    if alpha is None and relative_step is not None and epsilon is not None:
+        alpha = relative_step * epsilon
     wanted: dict[str, Any] = {"eps": epsilon, "alpha": alpha, "steps": steps, "random_start": random_start}
     return TorchAttack(PREFIX + name, _version(), **{key: value for key, value in wanted.items() if key in takes})
+
+
+def _named(name: str) -> tuple[str, type]:
+    """The class that is meant, and what torchattacks calls it."""
+    attacks = _attacks()
+    spelling = {known.lower(): known for known in attacks}
+    member = name[len(PREFIX) :].lower()
+    if member not in spelling:
+        near = difflib.get_close_matches(member, spelling, n=3)
+        names = " or ".join(PREFIX + spelling[n] for n in near) if near else f"one of {', '.join(sorted(attacks))}"
+        raise UsageError(f"unknown attack {name!r}; did you mean {names}?")
+    return spelling[member], attacks[spelling[member]]
 
 
 def _defaults(attack: type) -> dict[str, Any]:

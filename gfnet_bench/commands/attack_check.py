@@ -13,6 +13,7 @@ HELP = "self-checks of an attack against a model: the ball, the box, more steps,
 EXAMPLES = """\
 examples:
   gfnet-bench attack-check --model gfnet_mini
+  gfnet-bench attack-check --model gfnet_mini --attack pgd:steps=20,epsilon=8/255
   gfnet-bench attack-check --model gfnet_s --attack pgd --eps 1/255 --limit 128 --data-dir DATA
 """
 
@@ -20,7 +21,12 @@ examples:
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Which model, which attack, which images."""
     parser.add_argument("-m", "--model", default="gfnet_mini", metavar="NAME", help="default: gfnet_mini")
-    parser.add_argument("--attack", default="pgd", metavar="NAME", help="fgsm, pgd (default) or torchattacks:NAME")
+    parser.add_argument(
+        "--attack",
+        default="pgd",
+        metavar="NAME",
+        help="fgsm, pgd (default) or torchattacks:NAME, with fields as in robustness",
+    )
     parser.add_argument(
         "--eps", metavar="E", help="radius in pixel units (default: 1/255; mini: 4/255; not L-infinity: its own)"
     )
@@ -37,12 +43,13 @@ def run(arguments: argparse.Namespace) -> int:
     """Print a line a check; exit status 1 if one does not hold."""
     import torch
 
-    from gfnet_bench.attacks.base import attacks_within, make_attack
+    from gfnet_bench.attacks import make_attack
     from gfnet_bench.attacks.checks import CHECKS, check
     from gfnet_bench.catalog import find_spec
     from gfnet_bench.datasets import DATASETS, load_images
     from gfnet_bench.evaluate import precision, to_pixels
     from gfnet_bench.models import load_model
+    from gfnet_bench.perturbations import Attacked, attacked
     from gfnet_bench.reports.tables import Column, render
     from gfnet_bench.studies.robustness import check_classes
     from gfnet_bench.suites import SUITES
@@ -51,7 +58,10 @@ def run(arguments: argparse.Namespace) -> int:
     dataset = DATASETS[arguments.dataset or suite.main].name
     if DATASETS[dataset].is_corrupted:
         raise UsageError(f"--dataset {dataset}: is corrupted, and attacks are made on clean images; name a clean set")
-    (attack,) = attacks_within(arguments.attack, [arguments.eps] if arguments.eps else None, suite.epsilon)
+    (made,) = attacked(arguments.attack, [arguments.eps] if arguments.eps else None, suite.epsilon)
+    if not isinstance(made, Attacked):
+        raise UsageError(f"--attack {arguments.attack}: expected an attack to check, found none; name one, pgd or fgsm")
+    attack = made.attack
     if arguments.eps and attack.epsilon is None:
         raise UsageError(f"--eps {arguments.eps}: {attack.name} has no radius; leave it out")
     device = options.device(arguments)

@@ -102,7 +102,7 @@ def run(arguments: argparse.Namespace) -> int:
     return 1 if bad else 0
 
 
-def _dry_run(folder: Folder, names: list[str], levels: list[int]) -> int:
+def _dry_run(folder: Folder, names: list[str], levels: list[int] | None) -> int:
     """Print what would be written."""
     from collections import Counter
 

@@ -14,6 +14,7 @@ from gfnet_bench.suites import SUITES, Suite
 from gfnet_bench.terminal import shortened
 
 if TYPE_CHECKING:
+    from gfnet_bench.perturbations import Perturbation
     from gfnet_bench.records import Cell
 
 NAME = "filters"
@@ -71,9 +72,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="R",
         help="radii in cycles per token; 0.5 is the Nyquist frequency",
     )
-    options.add_list(images, "--attack", metavar="NAME", help="on the operated network (default: clean pgd)")
+    options.add_list(
+        images, "--attack", metavar="NAME", help="on the operated network, as in robustness (default: clean pgd)"
+    )
     images.add_argument("--eps", metavar="E", help="radius in pixel units (default: 1/255; mini: 4/255)")
-    options.add_list(images, "--corruption", metavar="NAME", help="default: gaussian_noise fog")
+    options.add_list(
+        images, "--corruption", metavar="NAME", help="fog, or fog:severity=2 (default: gaussian_noise fog)"
+    )
     images.add_argument("--severity", type=options.severity, metavar="S", help="1 to 5 (default: 3)")
     images.add_argument(
         "--norm",
@@ -223,24 +228,22 @@ def _dataset(arguments: argparse.Namespace, suite: Suite) -> str:
     return name
 
 
-def _perturbations(arguments: argparse.Namespace, suite: Suite) -> list[tuple[str, dict[str, Any]]]:
+def _perturbations(arguments: argparse.Namespace, suite: Suite) -> list[tuple[str, Perturbation]]:
     """Data sets with what is done to their images."""
-    from gfnet_bench.attacks.base import attacks_within, settings
-    from gfnet_bench.catalog import CORRUPTIONS
     from gfnet_bench.datasets import DATASETS, generated_of
+    from gfnet_bench.perturbations import CLEAN, attacked
     from gfnet_bench.studies import filters as study
 
     dataset = _dataset(arguments, suite)
     if generated_of(dataset) is None:
         why = f"expected one of {', '.join(filter(generated_of, DATASETS))} as data set, found {dataset}"
         options.refuse(arguments, dict.fromkeys(("corruption", "severity"), why))
-    if not any(name != "clean" for name in arguments.attack or ("pgd",)):
+    words = arguments.attack or ("pgd",)
+    if all(word == CLEAN.spelling for word in words):
         options.refuse(arguments, {"eps": "expected an attack that has it, found clean"})
     radii = [arguments.eps] if arguments.eps else None
-    names = [name for name in dict.fromkeys(arguments.attack or ("pgd",)) if name != "clean"]
-    attacks = [settings(a) for name in names for a in attacks_within(name, radii, suite.epsilon)]
-    corruptions = [CORRUPTIONS[name].name for name in arguments.corruption or study.CORRUPTIONS]
-    return study.perturbations(dataset, attacks, corruptions, arguments.severity or 3)
+    attacks = [p for word in words for p in attacked(word, radii, suite.epsilon)]
+    return study.perturbations(dataset, attacks, arguments.corruption or study.CORRUPTIONS, arguments.severity)
 
 
 def numbers(words: Sequence[str], option: str) -> list[int]:
@@ -264,13 +267,8 @@ def numbers(words: Sequence[str], option: str) -> list[int]:
 
 def _describe(cells: Sequence[Cell]) -> dict[str, Any]:
     """A row of the plan: what is measured, on which images."""
-    from gfnet_bench.reports.scores import perturbation_words
+    from gfnet_bench.perturbations import of_cell
 
     settings = cells[0].settings
-    perturbation: dict[str, Any] = settings.get("perturbation", {})
-    words = perturbation_words(perturbation) if settings["measure"] == "surgery" else None
-    if settings["measure"] == "heatmap":
-        lowest = perturbation["frequencies"]
-        words = f"Fourier noise of norm {perturbation['norm']:g}"
-        words += f", the lowest {lowest} x {lowest} frequencies" if lowest else ", all frequencies"
+    words = of_cell(cells[0]).spelling if "perturbation" in settings else None
     return {"measure": settings["measure"], "dataset": settings.get("dataset"), "perturbation": words}

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from gfnet_bench.errors import GfnetBenchError, UsageError, about
+from gfnet_bench.spelling import split
 from gfnet_bench.suites import DEFAULT
 from gfnet_bench.terminal import one_line, shortened
 
@@ -198,23 +199,25 @@ def add_corruption_options(parser: argparse._ActionsContainer) -> None:
         parser,
         "--corruption",
         metavar="NAME",
-        help="default: the 15 of mCE; `all` adds the other 4",
+        help="fog, or fog:severity=3 (default: the 15 of mCE; `all` adds the other 4)",
     )
     parser.add_argument("--severity", nargs="+", type=severities, metavar="S", help="1..5 (default), 3, or 1 3 5")
 
 
 def corruptions(arguments: argparse.Namespace) -> list[str]:
-    """The names that were given, those of mCE otherwise."""
+    """Those that were given, as they were written, those of mCE otherwise."""
     from gfnet_bench.catalog import CORRUPTIONS, MCE_NAMES
 
     words = arguments.corruption or MCE_NAMES
-    names = [CORRUPTIONS[word].name for word in words if word != "all"]
-    return list(CORRUPTIONS) if "all" in words else list(dict.fromkeys(names))
+    for word in words:
+        if word != "all":
+            CORRUPTIONS[split(word)[0]]  # an unknown one is unknown beside `all` too
+    return list(CORRUPTIONS) if "all" in words else list(dict.fromkeys(words))
 
 
-def levels(arguments: argparse.Namespace) -> list[int]:
-    """The severities that were given, all five otherwise; growing."""
-    return sorted({level for part in arguments.severity or [range(1, 6)] for level in part})
+def levels(arguments: argparse.Namespace) -> list[int] | None:
+    """The severities that were given, growing; None if none were."""
+    return sorted({level for part in arguments.severity for level in part}) if arguments.severity else None
 
 
 def severities(text: str) -> list[int]:

@@ -12,6 +12,7 @@ from gfnet_bench.errors import UsageError
 from gfnet_bench.suites import SUITES
 
 if TYPE_CHECKING:
+    from gfnet_bench.perturbations import Perturbation
     from gfnet_bench.records import Cell, Store
     from gfnet_bench.studies.robustness import Bench
 
@@ -41,13 +42,15 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         what,
         "--attack",
         metavar="NAME",
-        help="clean, fgsm, pgd or torchattacks:NAME (default: the first three, on the suite's main data set alone)",
+        help="clean, fgsm, pgd or torchattacks:NAME, each with fields of its own behind a colon: "
+        "pgd:epsilon=8/255,steps=20 or torchattacks:PGD:steps=20 (default: the first three, on the suite's main data "
+        "set alone)",
     )
     options.add_list(
         what,
         "--eps",
         metavar="E",
-        help="radius in pixel units, 4/255 (default: 1/255; mini: 4/255)",
+        help="radius in pixel units, 4/255 (default: 1/255; mini: 4/255; not L-infinity: the attack's own)",
     )
     what.add_argument("--steps", type=options.positive, help="gradient steps of an attack (default: 5)")
     what.add_argument(
@@ -172,14 +175,12 @@ def _measure(
     return 1 if any(record.error is not None for record in records) else 0
 
 
-def _datasets(
-    arguments: argparse.Namespace, suite: Any, named: Sequence[str]
-) -> list[tuple[str, list[dict[str, Any]]]]:
+def _datasets(arguments: argparse.Namespace, suite: Any, named: Sequence[str]) -> list[tuple[str, list[Perturbation]]]:
     """Data sets, each with the attacks on it.
 
     Unless told otherwise only the main set is attacked, as in the paper; attacks that are named go to every set named.
     """
-    from gfnet_bench.studies.robustness import CLEAN
+    from gfnet_bench.perturbations import CLEAN
 
     attacks = _attacks(arguments, suite.epsilon)
     everywhere = bool(named and arguments.attack)
@@ -187,23 +188,14 @@ def _datasets(
     return [(name, attacks if everywhere or name == suite.main else [CLEAN]) for name in names]
 
 
-def _attacks(arguments: argparse.Namespace, epsilon: float) -> list[dict[str, Any]]:
-    """Settings of the attacks, each once; one for each epsilon of those that have one."""
-    from gfnet_bench.attacks.base import attacks_within, settings
-    from gfnet_bench.studies.robustness import CLEAN
+def _attacks(arguments: argparse.Namespace, epsilon: float) -> list[Perturbation]:
+    """The attacks, each once; one for each epsilon of those that have one."""
+    from gfnet_bench.perturbations import attacked
 
-    options = {
-        "steps": arguments.steps,
-        "relative_step": arguments.relative_step,
-        "random_start": False if arguments.no_random_start else None,
-    }
-    found: list[dict[str, Any]] = []
-    for name in arguments.attack or ("clean", "fgsm", "pgd"):
-        if name == "clean":
-            found.append(CLEAN)
-        else:
-            found += [settings(attack) for attack in attacks_within(name, arguments.eps, epsilon, **options)]
-    return [attack for i, attack in enumerate(found) if attack not in found[:i]]
+    how = {name: getattr(arguments, name) for name in ("steps", "relative_step")}
+    how["random_start"] = False if arguments.no_random_start else None
+    words = arguments.attack or ("clean", "fgsm", "pgd")
+    return list(dict.fromkeys(p for word in words for p in attacked(word, arguments.eps, epsilon, **how)))
 
 
 def _recipe(arguments: argparse.Namespace) -> str | None:
@@ -217,18 +209,18 @@ def _recipe(arguments: argparse.Namespace) -> str | None:
 def _unheeded(cells: Sequence[Cell]) -> dict[str, str]:
     """The options that decide nothing about these cells, each with the reason."""
     from gfnet_bench.datasets import DATASETS
+    from gfnet_bench.perturbations import Corrupted, of_cell
 
     known = {name: DATASETS[name] for name in DATASETS}
     datasets = dict.fromkeys(cell.settings["dataset"] for cell in cells)
     clean, corrupted = ([name for name in datasets if known[name].is_corrupted == is_so] for is_so in (False, True))
-    attacks = [cell.settings["perturbation"] for cell in cells if cell.settings["dataset"] in clean]
-    stated = {key for attack in attacks for key in attack}
+    attacks = [p for p in map(of_cell, cells) if not isinstance(p, Corrupted)]
     reasons: dict[str, str] = {}
     if not clean:
         reasons["attack"] = f"expected a clean data set to attack, found {', '.join(corrupted)}"
-    for option, keys in _STATED_AS.items():
-        if not stated.intersection(keys):
-            names = ", ".join(dict.fromkeys(attack["name"] for attack in attacks)) or "none"
+    for option, field in _FIELDS.items():
+        if not any(field in attack.takes for attack in attacks):
+            names = ", ".join(dict.fromkeys(attack.name for attack in attacks)) or "none"
             reasons[option] = f"expected an attack that has it, found {names}"
     if not corrupted:
         every = ", ".join(name for name in known if known[name].is_corrupted)
@@ -240,31 +232,32 @@ def _unheeded(cells: Sequence[Cell]) -> dict[str, str]:
     return reasons
 
 
-_STATED_AS = {
-    "eps": ("epsilon", "eps"),
-    "steps": ("steps",),
-    "relative_step": ("relative_step", "alpha"),
-    "no_random_start": ("random_start",),
+_FIELDS = {
+    "eps": "epsilon",
+    "steps": "steps",
+    "relative_step": "relative_step",
+    "no_random_start": "random_start",
 }
-"""Options of attacks to the settings, one of which an attack has that heeds them."""
+"""Options of attacks to the fields that they fill."""
 
 
 def _kind(cell: Cell) -> tuple[str, str]:
     """What stands in one row of the plan: a data set under an attack, or under all corruptions."""
-    from gfnet_bench.records import canonical_json
+    from gfnet_bench.perturbations import Corrupted, of_cell
 
-    perturbation = cell.settings["perturbation"]
-    return cell.settings["dataset"], "corrupted" if "severity" in perturbation else canonical_json(perturbation)
+    perturbation = of_cell(cell)
+    return cell.settings["dataset"], "" if isinstance(perturbation, Corrupted) else perturbation.spelling
 
 
 def _describe(cells: Sequence[Cell]) -> dict[str, Any]:
-    from gfnet_bench.reports.scores import perturbation_words
+    from gfnet_bench.perturbations import Corrupted, of_cell
 
-    settings = cells[0].settings["perturbation"]
-    if "severity" not in settings:
-        words = perturbation_words(settings)
-    else:
-        names, severities = ({cell.settings["perturbation"][key] for cell in cells} for key in ("name", "severity"))
+    each = list(dict.fromkeys(map(of_cell, cells)))
+    of = [p for p in each if isinstance(p, Corrupted)]
+    names, severities = ({getattr(p, key) for p in of} for key in ("name", "severity"))
+    words = each[0].spelling
+    if len(of) > 1:
         words = f"{plan.numbered(len(names), 'corruption')} x {plan.numbered(len(severities), 'severity')}"
-        words += f" by {settings['recipe']}" if "recipe" in settings else ""
+        words = words if len(of) == len(names) * len(severities) else f"{len(of)} corrupted sets"
+        words += f" by {', '.join(recipes)}" if (recipes := sorted({p.recipe for p in of if p.recipe})) else ""
     return {"dataset": cells[0].settings["dataset"], "perturbation": words}

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from gfnet_bench.catalog import MODELS
 from gfnet_bench.errors import MissingError
+from gfnet_bench.perturbations import CLEAN
 from gfnet_bench.published import rows
 from gfnet_bench.records import Record, Store
 from gfnet_bench.reports import intervals
@@ -15,7 +16,7 @@ from gfnet_bench.reports.beside import FROM_MEMORY, beside, entries
 from gfnet_bench.reports.consistent import consistent
 from gfnet_bench.reports.figures import COLUMN, Drawing, explain, log_ticks, look, new_figure
 from gfnet_bench.reports.outcomes import MARKS, PARTIAL, Outcome, Results
-from gfnet_bench.reports.scores import CLEAN, MAIN, Score, setup_of
+from gfnet_bench.reports.scores import MAIN, Score, setup_of
 from gfnet_bench.reports.tables import GAP, RECORDS, Column, Row, Table, decimals
 
 if TYPE_CHECKING:

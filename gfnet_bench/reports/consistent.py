@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from gfnet_bench.datasets import files_of
 from gfnet_bench.inputs import IMAGES, NOTED, WEIGHTS, differing
+from gfnet_bench.perturbations import published_files
 from gfnet_bench.records import Record
 
 Row = Callable[[Record], Hashable]
@@ -56,9 +57,7 @@ def _places(record: Record) -> dict[tuple[Hashable, ...], Sequence[str]]:
     s = record.cell.settings
     found: dict[tuple[Hashable, ...], Sequence[str]] = {("weights",): WEIGHTS}
     if "dataset" in s:
-        p = s["perturbation"]
-        own_files = (p["name"], p.get("severity")) if s["dataset"] == "imagenet_c" else None
-        found[files_of(s["dataset"]), own_files, s["limit"], s["seed"]] = IMAGES
+        found[files_of(s["dataset"]), published_files(record.cell), s["limit"], s["seed"]] = IMAGES
     return found
 
 

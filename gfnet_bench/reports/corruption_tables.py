@@ -7,11 +7,12 @@ from dataclasses import replace
 from typing import Any
 
 from gfnet_bench import metrics
+from gfnet_bench.catalog import SEVERITIES
 from gfnet_bench.published import corruptions
 from gfnet_bench.records import Record
 from gfnet_bench.reports.coverage import coverage
-from gfnet_bench.reports.outcomes import PARTIAL, Results
-from gfnet_bench.reports.scores import SEVERITIES, Score, Setup
+from gfnet_bench.reports.outcomes import PARTIAL, Results, corruption_of
+from gfnet_bench.reports.scores import Score, Setup
 from gfnet_bench.reports.tables import RECORDS, Column, Table
 
 _SHORT = {
@@ -79,9 +80,9 @@ def severities(results: Results, setups: Sequence[Setup], score: Score) -> Table
         of: dict[str, list[Record]] = {}
         for record in results.records(setup, score):
             if record.error is None:
-                of.setdefault(record.cell.settings["perturbation"]["name"], []).append(record)
+                of.setdefault(corruption_of(record).name, []).append(record)
         for name, records in sorted(of.items()):
-            by = {_severity_key(r.cell.settings["perturbation"]["severity"]): r for r in records}
+            by = {_severity_key(corruption_of(r).severity): r for r in records}
             row: dict[str, Any] = {key: 100 * r.values["top1"] for key, r in by.items()}
             behind = {key: (r.cell.sha256,) for key, r in by.items()}
             rows.append({"model": setup.label, "corruption": name, **row, RECORDS: behind})
@@ -100,4 +101,4 @@ def _set(score: Score) -> str:
 
 
 def _table_name(score: Score) -> str:
-    return "_".join(["robustness", score.dataset, *map(str, score.settings.values())])
+    return "_".join(["robustness", score.dataset, *map(str, score.perturbation.settings.values())])

@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from gfnet_bench.records import Record, canonical_json
+from gfnet_bench.perturbations import published_files
+from gfnet_bench.records import Record
 
 
 class Coverage(NamedTuple):
@@ -42,11 +43,9 @@ class Coverage(NamedTuple):
 def coverage(records: Sequence[Record]) -> Coverage:
     """Of the passes behind a number; a file that several of them share is counted once."""
     each = [_of(record) for record in records]
-    unreadable: dict[str, int] = {}
+    unreadable: dict[tuple[str, int] | None, int] = {}
     for record, one in zip(records, each, strict=True):
-        settings = record.cell.settings
-        of_its_own = settings["dataset"] == "imagenet_c"  # files for every cell; other sets corrupt the same ones
-        key = canonical_json(settings["perturbation"]) if of_its_own else ""
+        key = published_files(record.cell)  # files of its own; other cells share those of their set
         unreadable[key] = max(unreadable.get(key, 0), one.unreadable)
     least = min(each, key=lambda one: (one.complete, one.images / one.expected if one.expected else 0.0))
     return least._replace(unreadable=sum(unreadable.values()))

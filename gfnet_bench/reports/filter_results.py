@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from gfnet_bench import metrics, spectra
 from gfnet_bench.clustering import Clusters, cluster
 from gfnet_bench.errors import MissingError
+from gfnet_bench.perturbations import CLEAN, Corrupted, FourierNoise, Perturbation, of_cell
 from gfnet_bench.records import Record, Store, canonical_json
 from gfnet_bench.reports.scores import Score, Setup
 
@@ -288,14 +289,15 @@ def _operated(record: Record, arrays: dict[str, NDArray[Any]]) -> Operated:
     if "real" in arrays:
         right = arrays["real"][arrays["real"] >= 0] == 1
     cutoff = tuple(s["cutoff"]) if isinstance(s["cutoff"], list) else s["cutoff"]
-    title = perturbation_title(s["dataset"], s["perturbation"])
+    title = perturbation_title(s["dataset"], of_cell(record.cell))
     ids = record.provenance.get("ids_sha256")
     return Operated(title, s["kind"], cutoff, s["layer"], right, ids, record.cell.sha256)
 
 
 def _heat_map(records: Sequence[Record], parts: Sequence[dict[str, NDArray[Any]]]) -> HeatMap:
     record = records[0]
-    s, images = record.cell.settings, int(record.values["images"])
+    s, noise, images = record.cell.settings, of_cell(record.cell), int(record.values["images"])
+    assert isinstance(noise, FourierNoise)
     frequencies = np.concatenate([part["frequencies"] for part in parts]).astype(np.int64)
     wrong = np.concatenate([part["wrong"] for part in parts])
     error = spectra.noise_map(wrong / images, frequencies, *record.values["image"])
@@ -306,7 +308,7 @@ def _heat_map(records: Sequence[Record], parts: Sequence[dict[str, NDArray[Any]]
         record.cell.model,
         label,
         s["dataset"],
-        s["perturbation"]["norm"],
+        noise.norm,
         same,
         error,
         record.values["clean_error"],
@@ -315,12 +317,11 @@ def _heat_map(records: Sequence[Record], parts: Sequence[dict[str, NDArray[Any]]
     )
 
 
-def perturbation_title(dataset: str, perturbation: dict[str, Any]) -> str:
+def perturbation_title(dataset: str, perturbation: Perturbation) -> str:
     """What was done to the images, for people: `clean`, `PGD 4/255 x5`, `fog 3`."""
-    if "severity" in perturbation:
-        return f"{perturbation['name'].replace('_', ' ')} {perturbation['severity']}"
-    title = Score(dataset, canonical_json(perturbation), "top1").title
-    return title.replace("Top-1", "clean")
+    if isinstance(perturbation, Corrupted):
+        return perturbation.title.replace("_", " ")
+    return Score(dataset, perturbation, "top1").title.replace("Top-1", CLEAN.title)
 
 
 def _slug(label: str) -> str:

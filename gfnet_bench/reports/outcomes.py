@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import NamedTuple
@@ -11,14 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gfnet_bench import metrics
+from gfnet_bench.catalog import SEVERITIES
 from gfnet_bench.errors import MissingError
 from gfnet_bench.inputs import IMAGES, differing
 from gfnet_bench.metrics import MCE, RELATIVE_MCE, TOP1, CorruptionError, Interval, OfPass, Pass, Recorded
+from gfnet_bench.perturbations import CLEAN, Corrupted, Corruptions, Perturbation, of_cell
 from gfnet_bench.published import Published, alexnet, corruptions, published
-from gfnet_bench.records import Cell, Record, Store, canonical_json
+from gfnet_bench.records import Cell, Record, Store
 from gfnet_bench.reports.coverage import Coverage, coverage
 from gfnet_bench.reports.intervals import with_interval
-from gfnet_bench.reports.scores import CLEAN, SEVERITIES, Score, Setup, setup_of, variant
+from gfnet_bench.reports.scores import Score, Setup, setup_of
 from gfnet_bench.suites import ALEXNET
 
 MARKS = {"†": "published, but quoted from memory", "‡": "published, quoted from memory and uncertain even so"}
@@ -109,7 +111,7 @@ class Results:
         self._outcomes: dict[tuple[Setup, Score], Outcome] = {}
         self._sample = lru_cache(_KEPT)(self._read_sample)
         self._intervals: dict[tuple[Cell, OfPass], Interval | None] = {}
-        self._records: dict[Setup, dict[tuple[str, str], Record]] = {}
+        self._records: dict[Setup, dict[Key, Record]] = {}
         self._by_image: dict[tuple[Setup, Score], ByImage | MissingError] = {}
         self._wrongs: dict[tuple[Setup, Score], _Wrong] = {}
         for record in records:
@@ -124,7 +126,7 @@ class Results:
         """The records behind one number; behind an mCE those of other corruptions of the set as well."""
         found = self._records.get(setup, {})
         if score.over_corruptions:
-            return [r for r in found.values() if _variant(r) == (score.dataset, score.perturbation)]
+            return [r for r in found.values() if _every(r) == (score.dataset, score.perturbation)]
         return [found[key] for key in _keys(score) if key in found]
 
     def behind(self, setup: Setup, score: Score, name: str | None = None) -> tuple[str, ...]:
@@ -265,8 +267,8 @@ class Results:
         found: dict[str, dict[int, float]] = {}
         for record in self.records(setup, score):
             if record.error is None:
-                severity = record.cell.settings["perturbation"]["severity"]
-                found.setdefault(_name(record), {})[severity] = 1 - record.values["top1"]
+                p = corruption_of(record)
+                found.setdefault(p.name, {})[p.severity] = 1 - record.values["top1"]
         return {name: sum(e.values()) / len(e) for name, e in found.items() if set(e) >= set(SEVERITIES)}
 
     def reference(self, setup: Setup, score: Score) -> dict[str, float] | None:
@@ -397,30 +399,35 @@ def _reference(setup: Setup, score: Score) -> Setup | None:
     return None if name in (None, ALEXNET) else setup.of(name)
 
 
-def _key(cell: Cell) -> tuple[str, str]:
-    """What `Results` calls a pass of a row."""
-    return cell.settings["dataset"], canonical_json(cell.settings["perturbation"])
+Key = tuple[str, Perturbation]
+"""What `Results` calls a pass of a row: data set and perturbation."""
 
 
-def _keys(score: Score) -> list[tuple[str, str]]:
-    """What `Results` calls the passes behind a number that is no mCE."""
-    common = {key: value for key, value in score.settings.items() if key != "cells"}
-    cells: Iterator[Mapping[str, object]] = (
-        {**common, "name": name, "severity": severity}
-        for name, severities in score.cells.items()
-        for severity in severities
-    )
-    perturbations = [canonical_json(cell) for cell in cells] if score.cells else [score.perturbation]
-    return [(score.dataset, perturbation) for perturbation in perturbations]
+def _key(cell: Cell) -> Key:
+    return cell.settings["dataset"], of_cell(cell)
 
 
-def _variant(record: Record) -> tuple[str, str] | None:
-    settings = record.cell.settings["perturbation"]
-    return (record.cell.settings["dataset"], variant(settings)) if "severity" in settings else None
+def _keys(score: Score) -> list[Key]:
+    """The passes behind a number that is no mCE."""
+    done = score.perturbation
+    return [(score.dataset, p) for p in (done.each if isinstance(done, Corruptions) else [done])]
+
+
+def _every(record: Record) -> Key | None:
+    """What corrupted cells have in common whose errors make one mCE."""
+    dataset, done = _key(record.cell)
+    return (dataset, Corruptions(done.recipe)) if isinstance(done, Corrupted) else None
+
+
+def corruption_of(record: Record) -> Corrupted:
+    """What was done to the images of one of the passes behind an mCE."""
+    done = of_cell(record.cell)
+    assert isinstance(done, Corrupted)
+    return done
 
 
 def _name(record: Record) -> str:
-    return record.cell.settings["perturbation"]["name"]
+    return of_cell(record.cell).name
 
 
 def _ids(records: Sequence[Record]) -> str:

@@ -7,10 +7,12 @@ from dataclasses import replace
 from itertools import chain
 from typing import Any
 
+from gfnet_bench.catalog import SEVERITIES
 from gfnet_bench.datasets import suite_of
 from gfnet_bench.metrics import MCE, MEAN_CE, METRICS, TOP1, Metric
+from gfnet_bench.perturbations import Corrupted, Corruptions, of_cell
 from gfnet_bench.published import corruptions
-from gfnet_bench.records import Record, Store, canonical_json
+from gfnet_bench.records import Record, Store
 from gfnet_bench.reports import intervals
 from gfnet_bench.reports.base import REPORTS, Report, absent, choose
 from gfnet_bench.reports.consistent import consistent
@@ -20,16 +22,12 @@ from gfnet_bench.reports.outcomes import MARKS, PARTIAL, Outcome, Results
 from gfnet_bench.reports.paired import paired
 from gfnet_bench.reports.scores import (
     SCORE,
-    SEVERITIES,
     Score,
     Setup,
-    cells_text,
-    mean_of,
     scores_of,
     setup_of,
     standard,
     titles,
-    variant,
 )
 from gfnet_bench.reports.tables import RECORDS, Column, Row, Table, data_columns, names_of
 from gfnet_bench.suites import ALEXNET, SUITES, Suite
@@ -140,15 +138,15 @@ _IN_MCE = {(name, severity) for name in corruptions() for severity in SEVERITIES
 
 def _means(records: Iterable[Record]) -> set[Score]:
     """Means of the top-1 over the corrupted cells of each row: the 75 of mCE and the others, or all there are."""
-    groups: dict[tuple[Setup, str, str], set[tuple[str, int]]] = {}
+    groups: dict[tuple[Setup, str, Corruptions], set[tuple[str, int]]] = {}
     for record in records:
-        p = record.cell.settings["perturbation"]
-        if "severity" in p and record.error is None:
-            key = setup_of(record.cell), record.cell.settings["dataset"], variant(p)
-            groups.setdefault(key, set()).add((p["name"], p["severity"]))
+        p = of_cell(record.cell)
+        if isinstance(p, Corrupted) and record.error is None:
+            key = setup_of(record.cell), record.cell.settings["dataset"], Corruptions(p.recipe)
+            groups.setdefault(key, set()).add((p.name, p.severity))
     return {
-        mean_of(dataset, common, part)
-        for (_, dataset, common), cells in groups.items()
+        Score(dataset, every.of(part), "top1")
+        for (_, dataset, every), cells in groups.items()
         for part in ((_IN_MCE, cells - _IN_MCE) if cells >= _IN_MCE else (cells,))
         if part
     }
@@ -168,8 +166,8 @@ def _columns(
     """What a table for people shows; of corrupted sets mCE, and a mean where a row has that but no mCE."""
 
     def lacks_mce(mean: Score) -> bool:
-        common = {key: value for key, value in mean.settings.items() if key not in ("cells", "name", "severity")}
-        mce = Score(mean.dataset, canonical_json(common), "mce")
+        assert isinstance(mean.perturbation, Corrupted | Corruptions)
+        mce = Score(mean.dataset, Corruptions(mean.perturbation.recipe), "mce")
         values = ((results.outcome(setup, mean).value, results.outcome(setup, mce).value) for setup in setups)
         return any(value is not None and of_mce is None for value, of_mce in values)
 
@@ -186,9 +184,9 @@ def _columns(
 
 def _cells(score: Score) -> set[tuple[str, int]]:
     """The corrupted cells that a mean, or the top-1 of one of them, is about."""
-    if "severity" in score.settings:
-        return {(score.settings["name"], score.settings["severity"])}
-    return {(name, severity) for name, severities in score.cells.items() for severity in severities}
+    done = score.perturbation
+    each = done.each if isinstance(done, Corruptions) else [done]
+    return {(p.name, p.severity) for p in each if isinstance(p, Corrupted)}
 
 
 def _outcomes(
@@ -200,7 +198,7 @@ def _outcomes(
     found = [results.outcome(setup, score) for setup, score in pairs]
 
     def is_number(o: Outcome) -> bool:
-        return not (o.status == "not recorded" or (o.score.cells and o.status == "incomplete"))
+        return not (o.status == "not recorded" or (o.score.over and o.status == "incomplete"))
 
     return [o for o in found if o.score in wanted or is_number(o)]
 
@@ -318,8 +316,8 @@ def _explanations(suite: Suite, columns: Mapping[Score, str], outcomes: Sequence
     if suite.reference != ALEXNET and any(score.over_corruptions for score in columns):
         notes.append(f"mCE is relative to the errors of {suite.reference}, whose own is 100 by definition.")
     for score, title in columns.items():
-        if score.cells and score.measure is TOP1:
-            notes.append(f"{title}: over {cells_text(score.cells)}; relative to no network's errors, so no mCE.")
+        if score.over and score.measure is TOP1:
+            notes.append(f"{title}: over {score.over}; relative to no network's errors, so no mCE.")
     return notes + [note for note in dict.fromkeys(score.measure.note for score in columns) if note]
 
 

@@ -7,13 +7,15 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from gfnet_bench import metrics
+from gfnet_bench.catalog import SEVERITIES
+from gfnet_bench.perturbations import CLEAN, Corrupted, Corruptions
 from gfnet_bench.published import corruptions
 from gfnet_bench.records import Record
 from gfnet_bench.reports import plots
 from gfnet_bench.reports.base import Report
 from gfnet_bench.reports.coverage import coverage
-from gfnet_bench.reports.outcomes import Results
-from gfnet_bench.reports.scores import CLEAN, SCORE, SEVERITIES, Score, scores_of
+from gfnet_bench.reports.outcomes import Results, corruption_of
+from gfnet_bench.reports.scores import SCORE, Score, scores_of
 from gfnet_bench.reports.tables import Column, Row, Table, decimals
 
 if TYPE_CHECKING:
@@ -81,7 +83,7 @@ def _of_intervals(points: Sequence[Row]) -> str:
 
 def _is_drawn(score: Score) -> bool:
     """Accuracies on other images than the clean ones, and mCE, which stands for all corrupted ones."""
-    of_corrupted = "severity" in score.settings or score.cells
+    of_corrupted = isinstance(score.perturbation, Corrupted | Corruptions)
     is_clean = (score.dataset, score.perturbation) == (score.suite.main, CLEAN)
     return not score.measure.on_request and (score.over_corruptions or not (of_corrupted or is_clean))
 
@@ -164,13 +166,13 @@ def _by_corruption(records: Sequence[Record]) -> list[plots.Plot]:
             measured = [r for r in results.records(setup, score) if r.error is None]
             seen = coverage(measured)
             label = setup.label if seen.complete else f"{setup.label}, {seen.text}"
-            rows += [_error(r, label) for r in measured if r.cell.settings["perturbation"]["name"] in corruptions()]
+            rows += [_error(r, label) for r in measured if corruption_of(r).name in corruptions()]
         if not rows:
             continue
         place = {name: i for i, name in enumerate(corruptions())}
         rows.sort(key=lambda row: (row["model"], place[row["corruption"]], row["severity"]))
         title = score.title.removesuffix(" mCE")
-        name = "_".join([score.dataset, *map(str, score.settings.values()), "errors"])
+        name = "_".join([score.dataset, *map(str, score.perturbation.settings.values()), "errors"])
         found.append(
             plots.Plot(
                 name,
@@ -186,9 +188,9 @@ def _by_corruption(records: Sequence[Record]) -> list[plots.Plot]:
 
 
 def _error(record: Record, label: str) -> dict[str, Any]:
-    p, error, n = record.cell.settings["perturbation"], 1 - record.values["top1"], int(record.values["images"])
+    p, error, n = corruption_of(record), 1 - record.values["top1"], int(record.values["images"])
     low, high = metrics.wilson_interval(round(error * n), n)
-    about = {"model": label, "name": record.cell.model, "corruption": p["name"], "severity": p["severity"]}
+    about = {"model": label, "name": record.cell.model, "corruption": p.name, "severity": p.severity}
     return {**about, "error_percent": 100 * error, "error_percent_low": 100 * low, "error_percent_high": 100 * high}
 
 

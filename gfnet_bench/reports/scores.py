@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -12,18 +12,12 @@ from typing import Any
 from gfnet_bench.catalog import MODELS
 from gfnet_bench.datasets import DATASETS, DatasetSpec, suite_of
 from gfnet_bench.metrics import METRICS, Metric
+from gfnet_bench.perturbations import CLEAN, Attacked, Corrupted, Corruptions, Perturbation, attacked, of_cell
 from gfnet_bench.records import Cell, canonical_json
 from gfnet_bench.suites import DEFAULT, SUITES, Suite
 
 SCORE = "_score"
 """An entry of the rows of data that no column shows: the `Score` of the number."""
-
-CLEAN = canonical_json({"name": "clean"})
-SEVERITIES = (1, 2, 3, 4, 5)
-
-FGSM: dict[str, Any] = {"name": "fgsm", "norm": "linf", "epsilon": 1 / 255}
-PGD: dict[str, Any] = {**FGSM, "name": "pgd", "relative_step": 0.5, "steps": 5, "random_start": True}
-_PAPER = {"fgsm": FGSM, "pgd": PGD}
 
 MAIN = SUITES[DEFAULT].main
 
@@ -47,24 +41,18 @@ class Score:
 
     Attributes:
         dataset: the images.
-        perturbation: canonical JSON of what was done to them. Of numbers over several corrupted cells it has no name:
-            mCE is over all fifteen corruptions, a mean over the `cells` it lists, `{"fog": [2, 4]}`.
+        perturbation: what was done to them; `Corruptions` for numbers over several corrupted cells.
         metric: the name of one of `METRICS`.
     """
 
     dataset: str
-    perturbation: str
+    perturbation: Perturbation
     metric: str
 
     @property
     def suite(self) -> Suite:
         """That of its data set."""
         return suite_of(self.dataset)
-
-    @cached_property
-    def settings(self) -> dict[str, Any]:
-        """The perturbation."""
-        return json.loads(self.perturbation)
 
     @property
     def measure(self) -> Metric:
@@ -77,22 +65,20 @@ class Score:
         return self.measure.over == "corruptions"
 
     @property
-    def cells(self) -> dict[str, list[int]]:
-        """The severities of each corruption that a mean is over."""
-        return self.settings.get("cells", {})
+    def over(self) -> str:
+        """The corrupted cells that it is a mean over, in words."""
+        return self.perturbation.listed if isinstance(self.perturbation, Corruptions) else ""
 
     @property
     def title(self) -> str:
         """The heading: `PGD`, `PGD 4/255 x20`, `IN-C mCE`, `IN-C fog 2`, `IN-C mean of fog 2 4`, `IN-A ECE`."""
-        settings, parts = self.settings, [_heading(self.dataset)]
-        if self.cells:
-            parts += ["" if self.measure.over == "means" else "mean of", _cells_title(self.cells)]
-        elif "severity" in settings:
-            parts += [settings["name"], str(settings["severity"])]
-        elif settings.get("name", "clean") != "clean":
-            parts += [_attack_title(settings)]
+        done, parts = self.perturbation, [_heading(self.dataset)]
+        if isinstance(done, Corruptions) and self.measure.over == "means":
+            parts += [done.few]
+        elif done != CLEAN:
+            parts += [done.title]
         is_plain = self.measure.is_plain and any(parts)
-        recipe = settings.get("recipe")
+        recipe = done.recipe if isinstance(done, Corrupted | Corruptions) else None
         parts += ["" if is_plain else self.measure.title]
         parts += ["" if recipe in (None, _usual_recipe(self.dataset)) else recipe]
         return " ".join(part for part in parts if part)
@@ -100,37 +86,27 @@ class Score:
     @property
     def description(self) -> str:
         """The perturbation with all its settings, `fgsm epsilon=0.00392157 norm=linf`."""
-        settings = {
-            k: f"{v:g}" if isinstance(v, float) else v for k, v in sorted(self.settings.items()) if k != "cells"
-        }
-        every = f"mean of {cells_text(self.cells)}" if self.cells else f"15 corruptions x {len(SEVERITIES)} severities"
-        name = settings.pop("name", every)
-        return " ".join([name, *(f"{key}={value}" for key, value in settings.items())])
+        return self.perturbation.words
 
     @property
     def published(self) -> str | None:
         """The name of the column among the published figures; only the paper's own threat models have one."""
-        name = self.settings.get("name", "")
-        is_paper = name in ("clean", "") or self.settings == _PAPER.get(name)
-        return _PUBLISHED.get((self.dataset, name, self.metric)) if is_paper else None
+        done = self.perturbation
+        is_paper = done.is_usual if isinstance(done, Attacked) else not self.over
+        return _PUBLISHED.get((self.dataset, done.name, self.metric)) if is_paper else None
 
     @property
     def order(self) -> tuple[Any, ...]:
         """The position among the columns."""
-        names = ["clean", "fgsm", "pgd"]
-        name = self.settings.get("name", "")
+        kind, strength = self.perturbation.order
         return (
             *_place(self.dataset),
-            names.index(name) if name in names else len(names),
-            name,
+            kind,
             not self.over_corruptions,
             list(METRICS).index(self.metric),
-            name in _PAPER and self.settings != _PAPER[name],
-            self.settings.get("epsilon", self.settings.get("eps")) or 0.0,
-            self.settings.get("steps") or 0,
-            self.settings.get("severity") or 0,
+            strength,
             self.dataset,
-            self.perturbation,
+            canonical_json(self.perturbation.settings),
         )
 
 
@@ -183,33 +159,16 @@ def setup_of(cell: Cell) -> Setup:
 
 def scores_of(cell: Cell) -> tuple[Score, ...]:
     """The columns that a cell fills, or helps to fill."""
-    dataset, settings = cell.settings["dataset"], cell.settings["perturbation"]
-    whole, suite = canonical_json(settings), suite_of(dataset)
-    numbers = {"pass": whole}
+    dataset, done = cell.settings["dataset"], of_cell(cell)
+    suite, numbers = suite_of(dataset), {"pass": done}
     if dataset in DATASETS and DATASETS[dataset].answers is not None:
-        numbers = {"answers": whole}  # the record's other values are about the first labels of its images
-    elif dataset == suite.main and settings["name"] == "clean":
-        numbers["main"] = whole
-    elif "severity" in settings and suite.reference:
-        numbers["corruptions"] = variant(settings)
+        numbers = {"answers": done}  # the record's other values are about the first labels of its images
+    elif dataset == suite.main and done == CLEAN:
+        numbers["main"] = done
+    elif isinstance(done, Corrupted) and suite.reference:
+        numbers["corruptions"] = Corruptions(done.recipe)
     metrics = (METRICS[name] for name in METRICS)
     return tuple(Score(dataset, numbers[m.over], m.name) for m in metrics if m.over in numbers)
-
-
-def variant(settings: Mapping[str, Any]) -> str:
-    """What corrupted cells have in common whose errors make one mCE: all but name and severity, as canonical JSON."""
-    return canonical_json({k: v for k, v in settings.items() if k not in ("name", "severity")})
-
-
-def mean_of(dataset: str, variant: str, cells: Iterable[tuple[str, int]], metric: str = "top1") -> Score:
-    """The column of a mean over corrupted cells, (name, severity); of a single one that of the cell itself."""
-    cells, common = sorted(set(cells)), json.loads(variant)
-    if len(cells) == 1:
-        return Score(dataset, canonical_json({**common, "name": cells[0][0], "severity": cells[0][1]}), metric)
-    by_name: dict[str, list[int]] = {}
-    for name, severity in cells:
-        by_name.setdefault(name, []).append(severity)
-    return Score(dataset, canonical_json({**common, "cells": by_name}), metric)
 
 
 def titles(scores: Iterable[Score]) -> dict[Score, str]:
@@ -225,36 +184,21 @@ def titles(scores: Iterable[Score]) -> dict[Score, str]:
     }
 
 
-def cells_text(cells: Mapping[str, Sequence[int]]) -> str:
-    """All of them, corruptions of the same severities together: `fog, snow 2 4; frost 1 2 3 4 5`."""
-    names: dict[tuple[int, ...], list[str]] = {}
-    for name, severities in cells.items():
-        names.setdefault(tuple(severities), []).append(name)
-    return "; ".join(f"{', '.join(those)} {' '.join(map(str, of))}" for of, those in names.items())
-
-
-def _cells_title(cells: Mapping[str, Sequence[int]]) -> str:
-    text = cells_text(cells)
-    return text if len(text) <= 24 else f"{sum(map(len, cells.values()))} cells"
-
-
 def standard(suite: Suite) -> tuple[Score, ...]:
     """The columns of the paper's Table 3, shown also where nothing is measured."""
-    attacks = ({**attack, "epsilon": suite.epsilon} for attack in (FGSM, PGD))
+    attacks = [p for name in ("fgsm", "pgd") for p in attacked(name, usual=suite.epsilon)]
     return (
         Score(suite.main, CLEAN, "top1"),
         Score(suite.main, CLEAN, "top5"),
-        *(Score(suite.main, canonical_json(attack), "top1") for attack in attacks),
+        *(Score(suite.main, attack, "top1") for attack in attacks),
         *(Score(dataset, _whole(dataset), metric) for dataset, metric in suite.columns),
     )
 
 
-def _whole(dataset: str) -> str:
+def _whole(dataset: str) -> Perturbation:
     """The perturbation of the column that stands for a data set: none, or all corruptions as it usually has them."""
-    if dataset not in DATASETS or not DATASETS[dataset].is_corrupted:
-        return CLEAN
-    recipe = _usual_recipe(dataset)
-    return canonical_json({"recipe": recipe} if recipe else {})
+    is_corrupted = dataset in DATASETS and DATASETS[dataset].is_corrupted
+    return Corruptions(_usual_recipe(dataset)) if is_corrupted else CLEAN
 
 
 def _usual_recipe(dataset: str) -> str | None:
@@ -275,39 +219,6 @@ def _place(dataset: str) -> tuple[int, int]:
     """Of its columns; those of sets that are not known come last, by name."""
     spec = _spec(dataset)
     return (spec.place, list(DATASETS).index(spec.name)) if spec else (sys.maxsize, 0)
-
-
-def _attack_title(settings: dict[str, Any]) -> str:
-    """The name alone for the paper's threat model; otherwise what it is about, and what differs from the paper's."""
-    name, usual = settings["name"], _PAPER.get(settings["name"], {})
-    shown = name if ":" in name else name.upper()
-    return shown if settings == usual else f"{shown} {threat(settings)}".rstrip()
-
-
-def perturbation_words(settings: dict[str, Any]) -> str:
-    """A perturbation in words: `clean`, `pgd 4/255 x5`, `fog 3 by cifar_c`."""
-    if "severity" in settings:
-        recipe = f" by {settings['recipe']}" if "recipe" in settings else ""
-        return f"{settings['name']} {settings['severity']}{recipe}"
-    return f"{settings['name']} {threat(settings)}".rstrip()
-
-
-def threat(settings: dict[str, Any]) -> str:
-    """The threat model of an attack in words: `4/255 x5`, and whatever else differs from the paper's."""
-    usual = {"norm": "linf", "random_start": True, **_PAPER.get(settings["name"], {})}
-    radius, steps = settings.get("epsilon", settings.get("eps")), settings.get("steps")
-    parts = ["" if radius is None else _epsilon(radius), "" if steps is None else f"x{steps}"]
-    for key, value in settings.items():
-        if (key, value) == ("random_start", False):
-            parts.append("no random start")
-        elif key not in ("name", "version", "epsilon", "eps", "steps") and value != usual.get(key):
-            parts.append(f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}")
-    return " ".join(part for part in parts if part)
-
-
-def _epsilon(epsilon: float) -> str:
-    of_255 = round(epsilon * 255, 4)
-    return f"{of_255:g}/255" if of_255 < 100 and abs(of_255 - epsilon * 255) < 1e-6 else f"{epsilon:g}"
 
 
 def _setting(key: str, value: Any) -> str:

@@ -31,7 +31,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from gfnet_bench import __version__
-from gfnet_bench.catalog import CORRUPTIONS, MCE_NAMES, SEVERITIES
+from gfnet_bench.catalog import MCE_NAMES
 from gfnet_bench.corruptions.base import RECIPES, picture
 from gfnet_bench.corruptions.batch import SMALLEST, check_severity, uncoded
 from gfnet_bench.corruptions.textures import FILES, texture_file
@@ -43,6 +43,7 @@ from gfnet_bench.datasets.layouts import IMAGE_SUFFIXES
 from gfnet_bench.datasets.prepared import versions
 from gfnet_bench.downloads.fetching import alone
 from gfnet_bench.errors import GfnetBenchError, MissingError, UsageError, out_of_memory
+from gfnet_bench.perturbations import corrupted
 from gfnet_bench.processes import pool
 from gfnet_bench.randomness import image_seeds
 from gfnet_bench.studies import corruption_manifest
@@ -73,15 +74,18 @@ class Cell(NamedTuple):
         return Path(self.corruption, str(self.severity))
 
 
-def cells_of(corruptions: Sequence[str], severities: Sequence[int]) -> list[Cell]:
-    """All of these corruptions at all of these severities.
+def cells_of(corruptions: Sequence[str], severities: Sequence[int] | None = None) -> list[Cell]:
+    """All of these corruptions at all of these severities, as `perturbations.corrupted` reads them.
 
     Raises:
-        UsageError: if a name or severity is unknown.
+        UsageError: if a name or severity is unknown, or a corruption has a recipe of its own.
     """
-    for severity in severities:
+    for severity in severities or ():
         check_severity(severity)
-    return list(dict.fromkeys(Cell(CORRUPTIONS[name].name, level) for name in corruptions for level in severities))
+    found = [p for text in corruptions for p in corrupted(text, severities)]
+    if odd := next((p for p in found if p.recipe), None):
+        raise UsageError(f"{odd.spelling}: expected one recipe for the whole folder, which --recipe states")
+    return list(dict.fromkeys(Cell(p.name, p.severity) for p in found))
 
 
 class Job(NamedTuple):
@@ -198,7 +202,7 @@ class Folder:
 def corrupt_folder(
     folder: Folder,
     corruptions: Sequence[str] = MCE_NAMES,
-    severities: Sequence[int] = SEVERITIES,
+    severities: Sequence[int] | None = None,
     *,
     device: str = "cpu",
     batch_size: int = 8,
@@ -209,8 +213,8 @@ def corrupt_folder(
 
     Args:
         folder: from where to where, and how.
-        corruptions: names of `catalog.CORRUPTIONS`.
-        severities: 1 to 5.
+        corruptions: see `cells_of`.
+        severities: 1 to 5; None for all, or what the corruptions state.
         device: where to corrupt. On a CPU each worker does it, on another device one at a time.
         batch_size: images a worker takes at a time; it changes no pixel.
         workers: decode, corrupt and write side by side; 0 does all of it here.

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 from gfnet_bench.datasets import DATASETS, generated_of
 from gfnet_bench.errors import GfnetBenchError, UsageError
+from gfnet_bench.perturbations import CLEAN, FourierNoise, Perturbation, corrupted, of_cell
 from gfnet_bench.records import PROTOCOLS, Cell, canonical_json
 from gfnet_bench.runner import Outcome
 from gfnet_bench.studies import robustness
-from gfnet_bench.studies.robustness import CLEAN, Options, device_name
+from gfnet_bench.studies.robustness import Options, device_name
 
 if TYPE_CHECKING:
     import numpy as np
@@ -46,21 +47,27 @@ def spectra_cells(models: Iterable[str], options: Options = AS_USUAL) -> list[Ce
 
 
 def perturbations(
-    dataset: str, attacks: Sequence[dict[str, Any]], corruptions: Sequence[str] = CORRUPTIONS, severity: int = SEVERITY
-) -> list[tuple[str, dict[str, Any]]]:
-    """What is done to the images of an operated network: nothing, attacks, and corruptions where they can be made."""
-    found = [(dataset, CLEAN), *((dataset, attack) for attack in attacks)]
-    corrupted = generated_of(dataset)
-    if corrupted is not None:
-        made = {"severity": severity, "recipe": DATASETS[corrupted].recipe}
-        found += [(corrupted, {"name": name, **made}) for name in corruptions]
-    return found
+    dataset: str,
+    attacks: Sequence[Perturbation],
+    corruptions: Sequence[str] = CORRUPTIONS,
+    severity: int | None = None,
+) -> list[tuple[str, Perturbation]]:
+    """What is done to the images of an operated network: nothing, attacks, and corruptions where they can be made.
+
+    A corruption that states no severity has the one given here, or `SEVERITY`.
+    """
+    found: list[tuple[str, Perturbation]] = [(dataset, p) for p in dict.fromkeys([CLEAN, *attacks])]
+    if generated := generated_of(dataset):
+        levels, recipe = None if severity is None else [severity], DATASETS[generated].recipe
+        each = [corrupted(text, levels, usual=recipe, usually=[SEVERITY]) for text in corruptions]
+        found += [(generated, p) for those in each for p in those]
+    return list(dict.fromkeys(found))
 
 
 def surgery_cells(
     depths: Mapping[str, int],
     *,
-    perturbations: Sequence[tuple[str, dict[str, Any]]],
+    perturbations: Sequence[tuple[str, Perturbation]],
     kinds: Sequence[str] = KINDS,
     cutoffs: Sequence[float] = CUTOFFS,
     layer_cutoffs: Sequence[float] = LAYER_CUTOFFS,
@@ -126,8 +133,7 @@ def heatmap_cells(
         parts: cells that share the frequencies of one map, so that a long run can be resumed.
         options: what else decides the numbers.
     """
-    noise = {"name": "fourier", "norm": norm, "frequencies": frequencies}
-    settings = {**options.settings(dataset, noise), "measure": "heatmap"}
+    settings = {**options.settings(dataset, FourierNoise(norm, frequencies)), "measure": "heatmap"}
     return [
         Cell(STUDY, PROTOCOLS[STUDY], model, {**settings, "part": [part, parts]})
         for model in models
@@ -206,7 +212,7 @@ class Bench(robustness.Bench):
             raise UsageError(f"{s['dataset']}: is corrupted already; a heat map adds its noise to clean images")
         model = self.fitting_model(cell)
         height, width = model.transform.height, model.transform.width
-        everything = noise_frequencies(height, width, s["perturbation"]["frequencies"])
+        everything = noise_frequencies(height, width, _noise(cell).frequencies)
         part, parts = s["part"]
         chosen = np.array_split(np.arange(len(everything)), parts)[part]
         images = self.images(cell, model)
@@ -241,9 +247,9 @@ class Bench(robustness.Bench):
         from gfnet_bench.randomness import image_seeds, uniform
         from gfnet_bench.spectra import noise
 
-        s, device = cell.settings, torch.device(self.device)
-        seeds = image_seeds(images.ids, s["seed"], "fourier").to(device)
-        norm, clean, wrong = s["perturbation"]["norm"], 0, np.zeros(len(chosen), dtype=np.int64)
+        s, perturbation, device = cell.settings, _noise(cell), torch.device(self.device)
+        seeds = image_seeds(images.ids, s["seed"], perturbation.salt).to(device)
+        norm, clean, wrong = perturbation.norm, 0, np.zeros(len(chosen), dtype=np.int64)
         size = min(self.batch_size, len(images))
         at_once = max(1, self.batch_size // size)  # few images: several frequencies fill a batch
         fitting, work = Fitting(size * at_once, device), len(images) * len(chosen)
@@ -279,6 +285,12 @@ class Bench(robustness.Bench):
             "weights_source": model.weights_source,
             "weights_key": model.weights_key,
         }
+
+
+def _noise(cell: Cell) -> FourierNoise:
+    noise = of_cell(cell)
+    assert isinstance(noise, FourierNoise)
+    return noise
 
 
 def _right_classes(images: Images, rows: slice, classes: int) -> torch.Tensor:

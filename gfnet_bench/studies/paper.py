@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from gfnet_bench.catalog import MCE_NAMES, MODELS
+from gfnet_bench.perturbations import CLEAN, attacked
 from gfnet_bench.published import rows
 from gfnet_bench.records import Cell
 from gfnet_bench.registry import Registry
 from gfnet_bench.studies import complexity, filters, robustness
-from gfnet_bench.studies.robustness import CLEAN
 from gfnet_bench.studies.tokens import parse_tokens
 from gfnet_bench.suites import DEFAULT, SUITES
 
@@ -79,10 +79,8 @@ def _table2(wish: Wish) -> list[Cell]:
 
 
 def _table3(wish: Wish) -> list[Cell]:
-    from gfnet_bench.attacks import make_attack, settings
-
     suite = SUITES[wish.suite]
-    attacks = [settings(make_attack(name, epsilon=suite.epsilon)) for name in ("fgsm", "pgd")]
+    attacks = [p for name in ("fgsm", "pgd") for p in attacked(name, usual=suite.epsilon)]
     models = named_in("table3_robustness", wish.suite) or suite.models
     datasets = [(suite.main, [CLEAN, *attacks]), *((name, [CLEAN]) for name in suite.others)]
     return robustness.cells(models, datasets=datasets, corruptions=MCE_NAMES, options=wish.options)
@@ -109,20 +107,18 @@ def _accuracy(table: str, finer: Sequence[str] = ()) -> Callable[[Wish], list[Ce
 
 
 def _figure5(wish: Wish) -> list[Cell]:
-    from gfnet_bench.attacks import make_attack, settings
-
     suite, usual = SUITES[wish.suite], SUITES[wish.suite].filters
     networks = list(usual.models or suite.models)
     if not usual.whole:
         return filters.spectra_cells(networks, wish.options)
-    pgd = settings(make_attack("pgd", epsilon=suite.epsilon))
+    pgd = attacked("pgd", usual=suite.epsilon)
     depths = {name: depth for name in networks if (depth := filters.depth(name))}
     limited = replace(wish.options, limit=wish.options.limit or usual.surgery_limit)
     few = replace(wish.options, limit=wish.options.limit or usual.heatmap_limit)
     noise: dict[str, Any] = {"norm": usual.norm, "frequencies": usual.frequencies}
     return [
         *filters.spectra_cells(depths, wish.options),
-        *filters.surgery_cells(depths, perturbations=filters.perturbations(suite.main, [pgd]), options=limited),
+        *filters.surgery_cells(depths, perturbations=filters.perturbations(suite.main, pgd), options=limited),
         *filters.heatmap_cells(networks, dataset=suite.main, **noise, options=few),
     ]
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from gfnet_bench.datasets import DATASETS
 from gfnet_bench.errors import GfnetBenchError, MissingError
 from gfnet_bench.inputs import Inputs
+from gfnet_bench.perturbations import published_files
 from gfnet_bench.records import Cell, Record
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class Present:
     def _files(self, cell: Cell) -> Chosen:
         from gfnet_bench.datasets import chosen_files
 
-        s, corruption = cell.settings, corruption_of(cell)
+        s, corruption = cell.settings, published_files(cell)
         how: dict[str, Any] = {"limit": s["limit"], "seed": s["seed"], "corruption": corruption}
         try:
             return self._once(
@@ -97,9 +98,3 @@ class Present:
         if isinstance(self._seen[key], GfnetBenchError):
             raise self._seen[key]
         return self._seen[key]
-
-
-def corruption_of(cell: Cell) -> tuple[str, int] | None:
-    """Name and severity of the published files that a cell is about, if it is about such."""
-    s = cell.settings
-    return (s["perturbation"]["name"], s["perturbation"]["severity"]) if DATASETS[s["dataset"]].file_side else None

@@ -11,13 +11,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from gfnet_bench.catalog import SEVERITIES, Transform
+from gfnet_bench.catalog import Transform
 from gfnet_bench.datasets import DATASETS, suite_of
 from gfnet_bench.errors import GfnetBenchError, MissingError, UsageError
 from gfnet_bench.inputs import Inputs
+from gfnet_bench.perturbations import Attacked, Corrupted, Perturbation, corrupted, of_cell, published_files
 from gfnet_bench.records import PROTOCOLS, Cell, Record, canonical_json
 from gfnet_bench.runner import Outcome
-from gfnet_bench.studies.present import Present, corruption_of
+from gfnet_bench.studies.present import Present
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,7 +31,6 @@ T = TypeVar("T")
 
 STUDY = "robustness"
 
-CLEAN: dict[str, Any] = {"name": "clean"}
 
 # The published script corrupts crops of its own, whatever the model; a smaller model sees their centre.
 CROPS = {"imagenet_c": Transform("imagenet_c", 224, 224, 256, "bilinear")}
@@ -64,11 +64,11 @@ class Options:
         key = {} if self.weights_key is None else {"weights_key": self.weights_key}
         return {"checkpoint": self.checkpoint, **key}
 
-    def settings(self, dataset: str, perturbation: dict[str, Any]) -> dict[str, Any]:
+    def settings(self, dataset: str, perturbation: Perturbation) -> dict[str, Any]:
         """A cell's settings."""
         return {
             "dataset": dataset,
-            "perturbation": perturbation,
+            "perturbation": perturbation.settings,
             "transform": self.transform,
             "img_size": None if self.img_size is None else list(self.img_size),
             **self.weights,
@@ -80,25 +80,32 @@ class Options:
 
 def perturbations(
     dataset: str,
-    attacks: Sequence[dict[str, Any]],
+    attacks: Sequence[Perturbation],
     corruptions: Sequence[str],
-    severities: Sequence[int],
+    severities: Sequence[int] | None = None,
     recipe: str | None = None,
-) -> list[dict[str, Any]]:
-    """What is done to the images of one data set: corruptions where it is a corrupted set, attacks elsewhere."""
+) -> list[Perturbation]:
+    """What is done to the images of one data set: corruptions where it is a corrupted set, attacks elsewhere.
+
+    Raises:
+        UsageError: see `perturbations.corrupted`; also for a recipe of files that are published.
+    """
     spec = DATASETS[dataset]
     if not spec.is_corrupted:
         return list(attacks)
-    made = {"recipe": recipe or spec.recipe} if spec.recipe else {}
-    return [{"name": name, "severity": s, **made} for name in corruptions for s in severities]
+    own = recipe if spec.recipe else None
+    found = [p for text in corruptions for p in corrupted(text, severities, own, spec.recipe)]
+    if not spec.recipe and (odd := next((p for p in found if p.recipe), None)):
+        raise UsageError(f"{odd.spelling}: expected no recipe, since the files of {dataset} are published")
+    return list(dict.fromkeys(found))
 
 
 def cells(
     models: Sequence[str],
     *,
-    datasets: Sequence[tuple[str, Sequence[dict[str, Any]]]],
+    datasets: Sequence[tuple[str, Sequence[Perturbation]]],
     corruptions: Sequence[str],
-    severities: Sequence[int] = SEVERITIES,
+    severities: Sequence[int] | None = None,
     recipe: str | None = None,
     options: Options = Options(),
 ) -> list[Cell]:
@@ -106,10 +113,10 @@ def cells(
 
     Args:
         models: names.
-        datasets: names, each with the settings of the attacks to make on it (`CLEAN` for none).
-        corruptions: names, for the corrupted data sets among them.
-        severities: 1 to 5.
-        recipe: how generated sets are made; None for each one's own.
+        datasets: names, each with the attacks to make on it (`CLEAN` for none).
+        corruptions: for the corrupted data sets among them, as `perturbations.corrupted` reads them.
+        severities: 1 to 5, of corruptions that do not state one; None for all.
+        recipe: how generated sets are made, the same; None for each one's own.
         options: what else decides the numbers.
     """
     wanted = [
@@ -203,7 +210,7 @@ class Bench:
 
         s = cell.settings
         transform = _transform(cell, model)
-        corruption = corruption_of(cell)
+        corruption = published_files(cell)
         key = (s["dataset"], transform, s["limit"], s["seed"], corruption)
         if corruption is not None and key not in self._images:  # 75 sets of 7.5 GB: keep the one in use
             self._images = {k: v for k, v in self._images.items() if k[-1] is None}
@@ -300,29 +307,25 @@ class Bench:
 
     def _measure(self, cells: Sequence[Cell], models: Sequence[Model]) -> list[Outcome | Exception]:
         """Measure cells whose models see the same pixels."""
-        from gfnet_bench.attacks import from_settings
         from gfnet_bench.evaluate import evaluate_all
 
-        s = cells[0].settings
-        perturbation = s["perturbation"]
+        s, perturbation = cells[0].settings, of_cell(cells[0])
         images = self.images(cells[0], models[0])
-        spec = DATASETS[s["dataset"]]
-        attacked = not spec.is_corrupted and perturbation["name"] != "clean"
         names = ", ".join(cell.model for cell in cells)
         evaluations = evaluate_all(
             models,
             images.pixels,
             images.labels,
             images.ids,
-            corrupt=_corrupt(perturbation, models[0].transform) if spec.recipe else None,
-            attack=from_settings(perturbation) if attacked else None,
+            corrupt=_corrupt(perturbation, models[0].transform) if isinstance(perturbation, Corrupted) else None,
+            attack=perturbation.attack if isinstance(perturbation, Attacked) else None,
             classes=images.classes,
             batch_size=self.batch_size,
             device=self.device,
             dtype=s["dtype"],
             seed=s["seed"],
-            salt=perturbation["name"],
-            progress=f"{names} {s['dataset']} {describe(perturbation)}" if self.progress else None,
+            salt=perturbation.salt,
+            progress=f"{names} {s['dataset']} {perturbation.spelling}" if self.progress else None,
         )
         return [
             found if isinstance(found, Exception) else self._outcome(model, images, found)
@@ -386,8 +389,9 @@ def _transform(cell: Cell, model: Model) -> Transform:
     Raises:
         GfnetBenchError: if the recipe's images are too small for the model.
     """
-    recipe = cell.settings["perturbation"].get("recipe")
-    own, crop = model.transform, CROPS.get(recipe)
+    perturbation, own = of_cell(cell), model.transform
+    recipe = perturbation.recipe if isinstance(perturbation, Corrupted) else None
+    crop = None if recipe is None else CROPS.get(recipe)
     if crop is None:
         return own
     if own.height > crop.height or own.width > crop.width:
@@ -398,23 +402,19 @@ def _transform(cell: Cell, model: Model) -> Transform:
     return crop
 
 
-def _corrupt(perturbation: dict[str, Any], own: Transform) -> Corrupt:
-    """The corruption of a cell, and then the centre of each image, as large as the model takes it."""
+def _corrupt(p: Corrupted, own: Transform) -> Corrupt | None:
+    """The corruption of a cell, and then the centre of each image, as large as the model takes it; None for files."""
     from gfnet_bench.corruptions import corrupt
 
+    if (recipe := p.recipe) is None:
+        return None
+
     def corrupted_centre(images: Tensor, seeds: Tensor) -> Tensor:
-        name, severity, recipe = perturbation["name"], perturbation["severity"], perturbation["recipe"]
-        corrupted = corrupt(images, name, severity, recipe=recipe, seeds=seeds)
-        top, left = (corrupted.shape[2] - own.height) // 2, (corrupted.shape[3] - own.width) // 2
-        return corrupted[..., top : top + own.height, left : left + own.width]
+        made = corrupt(images, p.name, p.severity, recipe=recipe, seeds=seeds)
+        top, left = (made.shape[2] - own.height) // 2, (made.shape[3] - own.width) // 2
+        return made[..., top : top + own.height, left : left + own.width]
 
     return corrupted_centre
-
-
-def describe(perturbation: dict[str, Any]) -> str:
-    """A perturbation in a few characters: `pgd`, `fog 3`."""
-    severity = perturbation.get("severity")
-    return perturbation["name"] if severity is None else f"{perturbation['name']} {severity}"
 
 
 def device_name(device: str) -> str:

@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from gfnet_bench.perturbations import Corrupted, Perturbation, of_cell
 from gfnet_bench.records import Record, canonical_json
 from gfnet_bench.reports.coverage import parts_of_sets
 from gfnet_bench.reports.differences import departures
@@ -97,11 +98,10 @@ class Provenance:
         lines: dict[tuple[str, str], list[str]] = {}
         for key in keys:
             record = self._records[key]
-            perturbation = record.cell.settings.get("perturbation")
-            severity = perturbation.get("severity") if isinstance(perturbation, dict) else None
-            of, text = (
-                (describe(record), "record") if severity is None else (describe(record, severity=False), str(severity))
-            )
+            done = _perturbation(record)
+            of, text = describe(record), "record"
+            if isinstance(done, Corrupted):
+                of, text = describe(record, severity=False), str(done.severity)
             line = lines.setdefault((_of(key) + record.cell.model, of), [])
             line.append(f"<a href=#{_id(key)}>{esc(text)}</a>")
         items = "".join(f"<li>{esc(model)}, {esc(of)}: {' '.join(links)}" for (model, of), links in lines.items())
@@ -112,15 +112,18 @@ class Provenance:
 def describe(record: Record, *, severity: bool = True) -> str:
     """What was measured, in a few words: measure, data set, perturbation, size."""
     s = record.cell.settings
-    perturbation = s.get("perturbation")
-    if isinstance(perturbation, dict):
-        perturbation = " ".join(
-            _word(perturbation[key]) for key in ("name", "recipe", "severity")[: 2 + severity] if key in perturbation
-        )
-    parts = [s.get("measure"), s.get("dataset"), perturbation, s.get("kind"), s.get("cutoff"), s.get("img_size")]
+    done = _perturbation(record)
+    words = done and done.spelling
+    if isinstance(done, Corrupted) and not severity:
+        words = f"{done.name} {done.recipe or ''}".strip()
+    parts = [s.get("measure"), s.get("dataset"), words, s.get("kind"), s.get("cutoff"), s.get("img_size")]
     parts += [f"layer {s['layer']}" if s.get("layer") is not None else None]
     parts += [f"{s['tokens']} tokens" if s.get("tokens") else None]
     return " ".join(_word(part) for part in parts if part is not None)
+
+
+def _perturbation(record: Record) -> Perturbation | None:
+    return of_cell(record.cell) if isinstance(record.cell.settings.get("perturbation"), dict) else None
 
 
 def headline(record: Record) -> str:
