@@ -13,7 +13,7 @@ import whole_records
 from gfnet_bench import metrics
 from gfnet_bench.cli import main
 from gfnet_bench.datasets import files_of
-from gfnet_bench.errors import MissingError
+from gfnet_bench.errors import MissingError, UsageError
 from gfnet_bench.perturbations import parse
 from gfnet_bench.published import alexnet, corruptions
 from gfnet_bench.records import PROTOCOLS, Cell, Record, Store
@@ -542,12 +542,31 @@ def test_a_metric_of_ones_own_is_a_column_over_old_records(metric, on_request, d
     assert metric.title in (tmp_path / "page.html").read_text()
 
 
+@pytest.mark.parametrize(
+    ("metric", "reason"),
+    [
+        (metrics.Statistic(name="x", title="X", of=lambda arrays: np.nan), "undefined: x of these images is no number"),
+        (metrics.Average(name="x", title="X", of=lambda arrays: arrays["logits"]), "logits of the images is not recor"),
+    ],
+)
+def test_a_metric_without_a_value_says_why(metric, reason, drawn_at_random, monkeypatch):
+    monkeypatch.setitem(metrics.METRICS._things, "x", metric)
+    assert any(reason in note for note in robustness(drawn_at_random).tables[0].notes)
+
+
+def test_a_metric_of_another_shape_is_refused(drawn_at_random, monkeypatch):
+    metric = metrics.Average(name="x", title="X", of=lambda arrays: arrays["top5"])
+    monkeypatch.setitem(metrics.METRICS._things, "x", metric)
+    with pytest.raises(UsageError, match=r"metric x: expected a value for each image, \(n,\), found shape \(40, 5\)"):
+        robustness(drawn_at_random)
+
+
 def test_mean_corruption_error_is_what_the_mean_accuracy_leaves(both):
     report = robustness(both, suite="mini", metrics=["mean_ce", "brier"])
     error, right = (long_row(report, "gfnet_mini", f"mini-C {t}") for t in ("75 cells mean CE", "mean of 75 cells"))
     for ends in (("", ""), ("_low", "_high"), ("_high", "_low")):
         assert error[f"ours_percent{ends[0]}"] == pytest.approx(100 - right[f"ours_percent{ends[1]}"])
-    assert any("brier of the images is not recorded; measure again" in note for note in report.tables[0].notes)
+    assert any("brier of the images is not recorded, only" in note for note in report.tables[0].notes)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from gfnet_bench.commands import options
 from gfnet_bench.suites import DEFAULT
 
 NAME = "list"
-HELP = "the names the other commands take: models, data sets, attacks, corruptions, reports"
+HELP = "the names the other commands take: models, data sets, attacks, corruptions, metrics, reports"
 EXAMPLES = """\
 examples:
   gfnet-bench list models
@@ -18,7 +18,7 @@ examples:
   gfnet-bench list corruptions --format json
 """
 
-NOUNS = ("models", "datasets", "attacks", "corruptions", "reports")
+NOUNS = ("models", "datasets", "attacks", "corruptions", "metrics", "reports")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -51,6 +51,7 @@ def _rows(noun: str | None) -> list[dict[str, Any]]:
     from gfnet_bench.attacks.base import ATTACKS
     from gfnet_bench.catalog import CORRUPTIONS, MODELS
     from gfnet_bench.datasets.base import DATASETS
+    from gfnet_bench.metrics import METRICS
     from gfnet_bench.reports.base import REPORTS
 
     rows: list[dict[str, Any]] = []
@@ -68,6 +69,8 @@ def _rows(noun: str | None) -> list[dict[str, Any]]:
         ]
     if noun in (None, "corruptions"):
         rows += [{"kind": "corruption", "name": n, "title": CORRUPTIONS[n].group, "suite": ""} for n in CORRUPTIONS]
+    if noun in (None, "metrics"):
+        rows += [{"kind": "metric", "name": n, "title": METRICS[n].title, "suite": ""} for n in METRICS]
     if noun in (None, "reports"):
         rows += [{"kind": "report", "name": n, "title": _first_line(REPORTS[n]), "suite": ""} for n in REPORTS]
     return rows

@@ -7,7 +7,7 @@ Accuracies, errors and calibration are fractions. Corruption errors are percenta
 the literature prints. Every interval is a 95 % one.
 """
 
-from gfnet_bench.metrics.accuracy import TOP1, is_correct, real_accuracy, real_correct, top_k
+from gfnet_bench.metrics.accuracy import TOP1, headline, is_correct, real_accuracy, real_correct, top_k
 from gfnet_bench.metrics.base import METRICS, Average, Metric, OfPass, Pass, Recorded, Share, Statistic, register
 from gfnet_bench.metrics.calibration import calibration_error, calibration_interval
 from gfnet_bench.metrics.corruption_errors import (
@@ -62,6 +62,7 @@ __all__ = [
     "compare",
     "corruption_error",
     "from_arrays",
+    "headline",
     "ids_sha256",
     "is_correct",
     "mce",

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gfnet_bench.errors import GfnetBenchError
-from gfnet_bench.metrics.base import Share, register
+from gfnet_bench.metrics.base import Arrays, Share, register
 
 
 def is_correct(top5: NDArray[np.integer], labels: NDArray[np.integer], k: int = 1) -> NDArray[np.bool_]:
@@ -63,3 +63,8 @@ REAL = register(
         over="answers",
     )
 )
+
+
+def headline(arrays: Arrays) -> NDArray[np.bool_]:
+    """(n,) whether each image is right by the accuracy its set is about: ReaL where there are several answers."""
+    return (REAL if "real" in arrays else TOP1).sample(arrays)

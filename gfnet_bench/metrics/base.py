@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from gfnet_bench.errors import MissingError
+from gfnet_bench.errors import MissingError, UsageError
 from gfnet_bench.metrics.statistics import (
     Difference,
     Interval,
@@ -36,7 +36,8 @@ class Recorded(dict[str, NDArray[Any]]):
     """The arrays of one pass; one that an older record lacks says so."""
 
     def __missing__(self, name: str) -> NDArray[Any]:
-        raise MissingError(f"{name} of the images is not recorded; measure again with --overwrite")
+        there = ", ".join(sorted(self))
+        raise MissingError(f"{name} of the images is not recorded, only {there}; measure again with --overwrite always")
 
 
 class Pass(NamedTuple):
@@ -123,11 +124,18 @@ class OfPass(Metric):
 
     def value(self, arrays: Arrays) -> float:
         """The number."""
-        return float(np.mean(self.of(arrays), dtype=np.float64))
+        return float(np.mean(self.sample(arrays), dtype=np.float64))
 
     def sample(self, arrays: Arrays) -> NDArray[Any]:
-        """What `spread` and `paired` go by: the values of the images."""
-        return np.asarray(self.of(arrays))
+        """What `spread` and `paired` go by: the values of the images.
+
+        Raises:
+            UsageError: if they are not.
+        """
+        found = np.asarray(self.of(arrays))
+        if found.ndim != 1:
+            raise UsageError(f"metric {self.name}: expected a value for each image, (n,), found shape {found.shape}")
+        return found
 
     def interval(self, seen: Pass) -> Interval | None:
         """Of one pass."""

@@ -195,16 +195,10 @@ def _right(a: Record, b: Record, first: Store, second: Store) -> tuple[NDArray[n
             return _OTHER_LABELS
         if differing(a.provenance, b.provenance, IMAGES):
             return _OTHER_IMAGES
-        right = _of_arrays(x), _of_arrays(y)
+        right = metrics.headline(x), metrics.headline(y)
     except (MissingError, KeyError):
         return "no per-image predictions"
     return right if len(right[0]) == len(right[1]) else _OTHER_LABELS
-
-
-def _of_arrays(arrays: Mapping[str, NDArray[Any]]) -> NDArray[np.bool_]:
-    if "real" in arrays:
-        return np.asarray(arrays["real"][arrays["real"] >= 0] == 1)
-    return metrics.is_correct(arrays["top5"], arrays["labels"])
 
 
 def _differing(a: Record, b: Record) -> list[str]:

@@ -285,9 +285,7 @@ def _network(record: Record, arrays: dict[str, NDArray[Any]]) -> Network:
 
 def _operated(record: Record, arrays: dict[str, NDArray[Any]]) -> Operated:
     s = record.cell.settings
-    right = metrics.is_correct(arrays["top5"], arrays["labels"])
-    if "real" in arrays:
-        right = arrays["real"][arrays["real"] >= 0] == 1
+    right = metrics.headline(arrays)
     cutoff = tuple(s["cutoff"]) if isinstance(s["cutoff"], list) else s["cutoff"]
     title = perturbation_title(s["dataset"], of_cell(record.cell))
     ids = record.provenance.get("ids_sha256")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -205,6 +206,9 @@ class Results:
             value = float(np.mean([self._value(r, metric) for r in records]))
         except MissingError as problem:
             return replace(blank, status="not recorded", short="not recorded", reason=str(problem))
+        if not math.isfinite(value):
+            reason = f"{metric.name} of these images is no number"
+            return replace(blank, status="undefined", short="undefined", reason=reason)
         interval = self._mean_interval(seen, metric, records)
         scaled = interval and Interval(*(metric.scale * end for end in interval))
         return replace(seen, value=metric.scale * value, interval=scaled)

@@ -167,7 +167,7 @@ def _columns(
 
     def lacks_mce(mean: Score) -> bool:
         assert isinstance(mean.perturbation, Corrupted | Corruptions)
-        mce = Score(mean.dataset, Corruptions(mean.perturbation.recipe), "mce")
+        mce = Score(mean.dataset, Corruptions(mean.perturbation.recipe), MCE.name)
         values = ((results.outcome(setup, mean).value, results.outcome(setup, mce).value) for setup in setups)
         return any(value is not None and of_mce is None for value, of_mce in values)
 
