@@ -13,8 +13,8 @@ from gfnet_bench.cli import main
 from gfnet_bench.datasets import DATASETS
 from gfnet_bench.datasets.base import Corruption
 from gfnet_bench.datasets.classes import wnids
+from gfnet_bench.datasets.image_tree import class_folders_of_imagenet
 from gfnet_bench.errors import GfnetBenchError
-from gfnet_bench.studies.image_tree import class_folders_of_imagenet
 
 QUICK = ["--corruption", "contrast", "--severity", "1", "--no-resize", "--workers", "0"]
 QUICK += ["--device", "cpu", "--no-progress"]

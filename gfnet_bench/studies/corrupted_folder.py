@@ -37,6 +37,7 @@ from gfnet_bench.corruptions.batch import SMALLEST, check_severity, uncoded
 from gfnet_bench.corruptions.textures import FILES, texture_file
 from gfnet_bench.datasets.decode import BadImage, check_size, decode
 from gfnet_bench.datasets.image_files import BadFile, printable, read_file
+from gfnet_bench.datasets.image_tree import class_folders_of_imagenet, images_below
 from gfnet_bench.datasets.imagenet import BY_WNID
 from gfnet_bench.datasets.imagenet_c import MANIFEST
 from gfnet_bench.datasets.layouts import IMAGE_SUFFIXES
@@ -47,7 +48,6 @@ from gfnet_bench.perturbations import corrupted
 from gfnet_bench.processes import pool
 from gfnet_bench.randomness import image_seeds
 from gfnet_bench.studies import corruption_manifest
-from gfnet_bench.studies.image_tree import class_folders_of_imagenet, images_below
 
 LONGEST_NAME = 255  # bytes, of a file
 LARGEST = 65_500  # pixels a side, of a JPEG file as libjpeg writes it
