@@ -22,6 +22,7 @@ class Registry(Generic[T]):
     def __init__(self, noun: str) -> None:
         self.noun = noun
         self._things: dict[str, T] = {}
+        self._derived: list[Callable[[str], T | None]] = []
 
     def add(self, name: str, thing: T) -> T:
         """Enter `thing` under `name`.
@@ -38,12 +39,19 @@ class Registry(Generic[T]):
         """`add` as a decorator."""
         return lambda thing: self.add(name, thing)
 
+    def derive(self, make: Callable[[str], T | None]) -> None:
+        """Also know the things that a name alone tells, `make` of it, None for other names; they are listed nowhere."""
+        self._derived.append(make)
+
     def canonical(self, name: str) -> str | None:
         """The registered spelling of `name` (`GFNet-S` is `gfnet_s`), or None if there is none."""
-        if name in self._things:
+        if name in self._things or self._made(name) is not None:
             return name
         folded = name.lower().replace("-", "_")
         return folded if folded in self._things else None
+
+    def _made(self, name: str) -> T | None:
+        return next((thing for make in self._derived if (thing := make(name)) is not None), None)
 
     def match(self, pattern: str) -> list[str]:
         """The registered names a shell pattern such as `gfnet_*` stands for, in order of registration."""
@@ -57,9 +65,10 @@ class Registry(Generic[T]):
             UsageError: if there is none; the text names the nearest registered names.
         """
         found = self.canonical(name)
-        if found is None:
+        thing = None if found is None else self._things.get(found, self._made(found))
+        if thing is None:
             raise UsageError(f"unknown {self.noun} {name!r}; {self.suggestion(name)}")
-        return self._things[found]
+        return thing
 
     def suggestion(self, name: str) -> str:
         """The end of an error message: near names, else all of them if they are few, or how to see them."""

@@ -61,6 +61,8 @@ def place(tmp_path_factory):
     for file in (folder / "val" / "a.jpg", folder / "photo.jpg"):
         Image.fromarray(noise).save(file)
     shutil.copytree(folder / "val", folder / "photos")
+    for name in ("cat", "dog"):
+        shutil.copytree(folder / "val", folder / "pets" / name)
     (folder / "my.pth").write_bytes(b"weights")
     for name in ("robustness/gfnet_mini", "complexity/depthwise_conv"):
         shutil.copytree(ROOT / "results" / "records" / name, folder / "results" / "records" / name)

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING, Any
 
 from gfnet_bench.commands import options
 from gfnet_bench.errors import GfnetBenchError
+
+if TYPE_CHECKING:
+    from gfnet_bench.datasets.doctor import Finding
 
 NAME = "doctor"
 HELP = "look for wrong class orders, missing or truncated images and wrong counts before any model runs"
@@ -13,12 +17,14 @@ EXAMPLES = """\
 examples:
   gfnet-bench doctor --data-dir DATA
   gfnet-bench doctor imagenet imagenet_a --deep      decode every image
+  gfnet-bench doctor --images pets                   your own: classes, counts, files that cannot be read
 """
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Which sets, how deep."""
     parser.add_argument("names", nargs="*", metavar="NAME", help="data sets (default: all that are found)")
+    options.add_images_option(parser)
     options.add_data_options(parser)
     parser.add_argument("--deep", action="store_true", help="decode every image (minutes for 50,000)")
     parser.add_argument("-j", "--workers", type=options.processes, metavar="N", help="processes that decode")
@@ -27,9 +33,31 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print findings; exit status 1 if one is an error, or a set or folder that was named is not there."""
+    from gfnet_bench.datasets.doctor import examine_own
+    from gfnet_bench.reports.tables import Column, render
+
+    how = {"deep": arguments.deep, "workers": options.workers(arguments)}
+    if arguments.images and not arguments.names:
+        options.refuse(arguments, {"data_dir": "expected names of data sets with it, found --images alone"})
+        findings: list[Finding] = []
+        whole = True
+    else:
+        findings, whole = _of_sets(arguments, how)
+    if arguments.images:
+        findings += examine_own(arguments.images, **how)
+    if arguments.format == "text":
+        for finding in findings:
+            print(options.paragraph(f"{finding.severity:8}", f"{finding.dataset}: {finding.text}"))
+    else:
+        columns = [Column("dataset", "data set"), Column("severity", "severity"), Column("text", "finding")]
+        print(render([finding._asdict() for finding in findings], columns, arguments.format), end="")
+    return 1 if not whole or any(f.severity == "error" for f in findings) else 0
+
+
+def _of_sets(arguments: argparse.Namespace, how: dict[str, Any]) -> tuple[list[Finding], bool]:
+    """Findings about the sets that were named, else those that are there; and whether all of them are."""
     from gfnet_bench.datasets import DATASETS
     from gfnet_bench.datasets.doctor import examine, there
-    from gfnet_bench.reports.tables import Column, render
 
     looked = options.data_dirs(arguments)
     specs = [DATASETS[name] for name in arguments.names]
@@ -39,15 +67,5 @@ def run(arguments: argparse.Namespace) -> int:
                 raise GfnetBenchError(f"expected a folder of data sets, found none at {data_dir}; pass --data-dir")
     found = there(looked)
     names = [spec.name for spec in specs] or found
-    findings = [
-        finding
-        for name in names
-        for finding in examine(name, looked, deep=arguments.deep, workers=options.workers(arguments))
-    ]
-    if arguments.format == "text":
-        for finding in findings:
-            print(options.paragraph(f"{finding.severity:8}", f"{finding.dataset}: {finding.text}"))
-    else:
-        columns = [Column("dataset", "data set"), Column("severity", "severity"), Column("text", "finding")]
-        print(render([finding._asdict() for finding in findings], columns, arguments.format), end="")
-    return 1 if not set(names) <= set(found) or any(f.severity == "error" for f in findings) else 0
+    findings = [finding for name in names for finding in examine(name, looked, **how)]
+    return findings, set(names) <= set(found)

@@ -55,6 +55,16 @@ def add_data_options(parser: argparse._ActionsContainer) -> None:
     )
 
 
+def add_images_option(parser: argparse._ActionsContainer) -> None:
+    """Images of the user's own."""
+    parser.add_argument(
+        "--images",
+        type=path,
+        metavar="FOLDER",
+        help="images of your own: a folder a class, or a CSV with the columns path and label",
+    )
+
+
 def data_dirs(arguments: argparse.Namespace) -> tuple[Path, ...]:
     """The folders that were named, those of the environment otherwise, `data` at last."""
     if arguments.data_dir:

@@ -85,6 +85,7 @@ class DatasetSpec:
         file_side: for a set with files per corruption and severity, the pixels per side of those files.
         recipe: for a set that is corrupted in memory, how it is made unless another recipe is asked for.
         suite: the name of the suite it belongs to, whose label space it has.
+        names: of its classes by label, for a set whose classes are its own.
     """
 
     name: str
@@ -106,6 +107,7 @@ class DatasetSpec:
     file_side: int | None = None
     recipe: str | None = None
     suite: str = DEFAULT
+    names: tuple[str, ...] = ()
 
     @property
     def is_corrupted(self) -> bool:
@@ -183,7 +185,8 @@ def files_of(dataset: str) -> str:
 
 def generated_of(dataset: str) -> str | None:
     """The set that is made in memory of a data set's images; None if there is none."""
-    return next((name for name in DATASETS if name != dataset and files_of(name) == dataset), None)
+    others = dict.fromkeys((*DATASETS, *suite_of(dataset).others))
+    return next((name for name in others if name != dataset and files_of(name) == dataset), None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -309,6 +312,7 @@ def load_images(
         spec.images if limit is None else min(limit, spec.images),
         chosen.data_sha256(progress=progress),
         chosen.available,
+        spec.names,
     )
 
 

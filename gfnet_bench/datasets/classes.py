@@ -14,7 +14,8 @@ AGREES = 0.8  # of labels in the right order about 0.9 agree with ReaL, in any o
 VAL_IMAGE = re.compile(r"ILSVRC2012_val_(\d{8})", re.IGNORECASE)
 
 
-def _timm_info(file: str) -> str:
+def timm_info(file: str) -> str:
+    """A text that lies in timm's wheel."""
     spec = importlib.util.find_spec("timm")  # a top-level name is found without running the package
     assert spec is not None and spec.submodule_search_locations, "timm is a dependency of gfnet-bench"
     return (Path(spec.submodule_search_locations[0]) / "data" / "_info" / file).read_text()
@@ -23,7 +24,7 @@ def _timm_info(file: str) -> str:
 @functools.cache
 def wnids() -> tuple[str, ...]:
     """The WordNet ids of the 1000 classes; the position is the class index that models are trained on."""
-    return tuple(_timm_info("imagenet_synsets.txt").split())
+    return tuple(timm_info("imagenet_synsets.txt").split())
 
 
 @functools.cache
@@ -35,7 +36,7 @@ def class_index() -> dict[str, int]:
 @functools.cache
 def subset(name: str) -> tuple[int, ...]:
     """The class indices, ascending, of `imagenet_a` or `imagenet_r`."""
-    return tuple(sorted(class_index()[wnid] for wnid in _timm_info(f"{name}_synsets.txt").split()))
+    return tuple(sorted(class_index()[wnid] for wnid in timm_info(f"{name}_synsets.txt").split()))
 
 
 @functools.cache
@@ -44,7 +45,7 @@ def real_labels() -> tuple[tuple[int, ...], ...]:
 
     Source: Beyer et al. 2020, "Are we done with ImageNet?".
     """
-    return tuple(tuple(answers) for answers in json.loads(_timm_info("imagenet_real_labels.json")))
+    return tuple(tuple(answers) for answers in json.loads(timm_info("imagenet_real_labels.json")))
 
 
 def file_number(name: str) -> int | None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from gfnet_bench.catalog import Transform, paper_transform
+from gfnet_bench.datasets import own_images
 from gfnet_bench.datasets.base import DATASETS, Corruption, DatasetSpec, Found, suite_of
 from gfnet_bench.datasets.classes import agreement, file_number
 from gfnet_bench.datasets.decode import check
@@ -123,6 +124,7 @@ def examine(name: str, data_dirs: Sequence[Path], *, deep: bool = False, workers
         return _examine_corruptions(spec, found, data_dirs, deep, workers)
     findings = _examine_counts(spec, spec.name, found)
     if spec.read is not None and spec.pixels is None:
+        findings += _examine_names(spec.name, found)
         findings += _examine_files(spec.name, found, paper_transform(224, 224), deep, workers)
     return findings or [_all_well(spec, found)]
 
@@ -152,12 +154,30 @@ def _examine_counts(spec: DatasetSpec, label: str, found: Found) -> list[Finding
     return findings
 
 
-def _examine_files(label: str, found: Found, transform: Transform, deep: bool, workers: int) -> list[Finding]:
-    findings = []
+def examine_own(folder: Path, *, deep: bool = False, workers: int = 0) -> list[Finding]:
+    """What a folder of anyone's images holds, and what is wrong with it; see `examine`.
+
+    Raises:
+        UsageError, GfnetBenchError: as `own_images.read`.
+    """
+    images = own_images.read(folder)
+    findings = [Finding("warning", images.name, remark) for remark in images.remarks]
+    findings += _examine_files(images.name, images.found, paper_transform(224, 224), deep, workers)
+    return [Finding("ok", images.name, f"{images} ({images.found.layout})"), *findings]
+
+
+def _examine_names(label: str, found: Found) -> list[Finding]:
+    """Folders that are of no class, where the images lie in class folders."""
     paths = found.items.paths
     strange = sorted(name for name in class_folders(found.folder) if wnid_or_index_label(name) is None)
     if strange and paths and paths[0].parent != found.folder:
-        findings.append(Finding("warning", label, f"folders in {found.folder} that name no class: {_some(strange)}"))
+        return [Finding("warning", label, f"folders in {found.folder} that name no class: {_some(strange)}")]
+    return []
+
+
+def _examine_files(label: str, found: Found, transform: Transform, deep: bool, workers: int) -> list[Finding]:
+    findings = []
+    paths = found.items.paths
     empty, odd = _without_content(paths)
     if empty:
         findings.append(Finding("error", label, f"{len(empty)} empty files: {_some(empty)}; unpack the archive again"))
@@ -221,6 +241,7 @@ def _examine_corruptions(
             findings.append(Finding("error", label, str(error)))
             continue
         findings += _examine_counts(spec, label, found)
+        findings += _examine_names(label, found)
         findings += _examine_files(label, found, Transform("", 224, 224, None, "bicubic"), deep, workers)
     if len(names) < PUBLISHED_C // 5:
         text = f"expected 15 corruptions in {root.folder}, found {len(names)}: {', '.join(names)}. {spec.help}"

@@ -59,6 +59,7 @@ class Images:
         expected: how many the whole set has, or the limit if that is fewer; None where nobody knows.
         data_sha256: of everything that decides the right answers, see `contents.data_sha256`.
         available: where a limit drew from a set that is not whole, how many there were and how many it should have.
+        names: of the classes by label, where the images bring their own.
     """
 
     pixels: Any
@@ -71,6 +72,7 @@ class Images:
     expected: int | None = None
     data_sha256: str | None = None
     available: tuple[int, int] | None = None
+    names: tuple[str, ...] = ()
 
     @cached_property
     def fingerprint(self) -> str:
@@ -92,6 +94,7 @@ class Images:
             tuple(self.answers[r] for r in rows) if self.answers is not None else None,
             self.expected,
             available=self.available,
+            names=self.names,
         )
 
     def __len__(self) -> int:

@@ -186,7 +186,7 @@ def titles(scores: Iterable[Score]) -> dict[Score, str]:
 
 def standard(suite: Suite) -> tuple[Score, ...]:
     """The columns of the paper's Table 3, shown also where nothing is measured."""
-    attacks = [p for name in ("fgsm", "pgd") for p in attacked(name, usual=suite.epsilon)]
+    attacks = [p for name in suite.attacks for p in attacked(name, usual=suite.epsilon)]
     return (
         Score(suite.main, CLEAN, "top1"),
         Score(suite.main, CLEAN, "top5"),
@@ -217,8 +217,8 @@ def _heading(dataset: str) -> str:
 
 def _place(dataset: str) -> tuple[int, int]:
     """Of its columns; those of sets that are not known come last, by name."""
-    spec = _spec(dataset)
-    return (spec.place, list(DATASETS).index(spec.name)) if spec else (sys.maxsize, 0)
+    spec, known = _spec(dataset), list(DATASETS)
+    return (spec.place, known.index(spec.name) if spec.name in known else len(known)) if spec else (sys.maxsize, 0)
 
 
 def _setting(key: str, value: Any) -> str:

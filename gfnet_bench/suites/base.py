@@ -51,6 +51,7 @@ class Suite:
         side: pixels per side of the images its models are trained on.
         whole: whether images are shown whole, at the model's size, instead of resized and cropped by the paper's rule.
         epsilon: L-infinity radius of attacks, in pixel units.
+        attacks: those whose column stands in its table also where nothing is measured.
         reference: whose errors corruption errors are relative to, `ALEXNET` or a model that is measured; None where
             there is no such network, and so no mCE.
         columns: beside the accuracies on the main set, the columns that its table always has: data set and metric.
@@ -67,6 +68,7 @@ class Suite:
     side: int = 224
     whole: bool = False
     epsilon: float = 1 / 255
+    attacks: tuple[str, ...] = ("fgsm", "pgd")
     reference: str | None = None
     columns: tuple[tuple[str, str], ...] = ()
     lacks: Mapping[str, str] = field(default_factory=dict, hash=False)
