@@ -15,6 +15,7 @@ from typing import Any
 
 from gfnet_bench.errors import UsageError
 from gfnet_bench.registry import Registry
+from gfnet_bench.sourcecode import Factory, factory_of
 from gfnet_bench.suites import DEFAULT
 
 
@@ -107,18 +108,20 @@ class ModelSpec:
         title: as the paper prints it, `GFNet-S`.
         timm_name: what `timm.create_model` builds it from, with the tag of the weights where timm hosts them.
         family: models of one design, for colours and legends.
-        suite: the name of the suite whose classes its weights are for.
+        suite: the name of the suite whose classes its weights are for; None for any whose classes it tells apart.
         weights: the checkpoint; None where timm fetches it.
         cites: where it comes from, as `Family.cites`; empty where that is its family's.
+        factory: code of one's own that builds it; None where timm does.
     """
 
     name: str
     title: str
     timm_name: str
     family: str
-    suite: str
+    suite: str | None
     weights: Weights | None
     cites: tuple[str, ...] = ()
+    factory: Factory | None = None
 
 
 MODELS: Registry[ModelSpec] = Registry("model")
@@ -199,17 +202,21 @@ _mini("resnet_mini", "ResNet-mini", "ResNet")
 
 
 def find_spec(name: str) -> ModelSpec:
-    """The model called `name`: a short name, or any name timm knows.
+    """The model called `name`: a short name, any name timm knows, or code of one's own.
 
     Args:
         name: `resnet50` with or without the tag of its weights, the same as the hub spells it (`timm/NAME`,
             `hf-hub:timm/NAME`), any other model of timm on the hub (`hf-hub:OWNER/NAME`) or in a folder
-            (`local-dir:FOLDER`).
+            (`local-dir:FOLDER`), or a callable that gives a network (`FILE.py:FACTORY`, `PACKAGE.MODULE:FACTORY`).
 
     Raises:
         UsageError: if there is none; the text names near short names.
     """
     source, place = source_of(name)
+    factory = None if source is not None else factory_of(name)
+    if factory is not None:
+        own = str(factory) if factory.file else name
+        return ModelSpec(own, own, own, "own", None, None, factory=factory)
     known = place.removeprefix("timm/") if source != "local-dir" else name
     if known not in MODELS and _in_timm(known):
         return ModelSpec(known, known, known, "timm", DEFAULT, None)
@@ -227,13 +234,14 @@ def source_of(name: str) -> tuple[str | None, str]:
 
 
 def is_pattern(word: str) -> bool:
-    """Whether a word of a command line stands for all names of its shape; the name of a folder never does."""
-    return source_of(word)[0] is None and any(mark in word for mark in "*?[")
+    """Whether a word of a command line stands for all names of its shape; the name of a folder or file never does."""
+    is_name = source_of(word)[0] is not None or factory_of(word) is not None
+    return not is_name and any(mark in word for mark in "*?[")
 
 
 def suites_of(pattern: str) -> set[str]:
     """The suites in which a pattern fits short names."""
-    return {MODELS[name].suite for name in MODELS.match(pattern)}
+    return {suite for name in MODELS.match(pattern) if (suite := MODELS[name].suite)}
 
 
 def expand(patterns: Sequence[str], suite: str | None = None) -> list[str]:

@@ -19,7 +19,7 @@ from gfnet_bench.errors import GfnetBenchError
 from gfnet_bench.halving import Fitting
 from gfnet_bench.metrics import Predictions
 from gfnet_bench.randomness import image_seeds
-from gfnet_bench.watch import Predict, Watch, check_logits, fault
+from gfnet_bench.watch import Predict, Watch, are_probabilities, check_logits, fault, no_logits
 
 Attack = Callable[[Predict, Tensor, Tensor, Tensor], Tensor]
 Corrupt = Callable[[Tensor, Tensor], Tensor]
@@ -232,8 +232,10 @@ class _Pass:
 
     def logits(self, images: Tensor) -> Tensor:
         """(b, k) of the classes that count."""
-        found = check_logits(self.predict(images), images, self.classes)
-        return found if self.columns is None else found[:, self.columns]
+        return self._counting(check_logits(self.predict(images), images, self.classes))
+
+    def _counting(self, logits: Tensor) -> Tensor:
+        return logits if self.columns is None else logits[:, self.columns]
 
     def scores(self, pixels: Tensor, targets: Tensor, seeds: Tensor, scoring: Callable[[], Any]) -> dict[str, Tensor]:
         """What is kept of a batch, by name, each (b, ...); nothing when this pass ends here.
@@ -246,11 +248,11 @@ class _Pass:
             if self.attack is not None:
                 images, seen = self._attacked(images, targets.clone(), seeds)
             with torch.no_grad(), scoring():
-                logits = self.logits(images).float()
+                whole = check_logits(self.predict(images), images, self.classes).float()
         except GfnetBenchError as error:
             self.error = error.with_traceback(None)  # which would keep the model in memory
             return {}
-        return {**_scores(logits, targets), **seen}
+        return {**_scores(self._counting(whole), targets), "probabilities": are_probabilities(whole), **seen}
 
     def _attacked(self, images: Tensor, targets: Tensor, seeds: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Adversarial images, and what a look at them and at the model under attack gave for each."""
@@ -291,6 +293,8 @@ class _Pass:
             problem = problem or self.ball.fault(seen["extent"], name_of(self.attack), ids)
             if problem is not None:
                 return problem
+        if seen["probabilities"].all():
+            return no_logits()
         finite = seen["finite"]
         if finite.all():
             return None

@@ -16,7 +16,7 @@ import os
 import re
 import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -193,13 +193,19 @@ class Store:
         path.parent.mkdir(parents=True, exist_ok=True)
         beside = path.with_suffix(".npz")
         record = Record(record.cell, record.values, record.error, (beside.name,) if arrays else (), record.provenance)
-        text = json.dumps(record.to_json(), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+        text = _text(record)
         for place in (path, beside):
             _set_aside(place)
         if arrays:
-            write_together({beside: pack(arrays), path: text.encode()})
+            write_together({beside: pack(arrays), path: text})
         else:
-            write_together({path: text.encode(), beside: None})
+            write_together({path: text, beside: None})
+        return record
+
+    def relabel(self, record: Record, label: str) -> Record:
+        """Note what tables are to call the model of a record that is there; no number changes, nor its arrays."""
+        record = replace(record, provenance={**record.provenance, "label": label})
+        write_together({self.folder / record.cell.path: _text(record)})
         return record
 
     def arrays(self, record: Record) -> dict[str, NDArray]:
@@ -254,6 +260,10 @@ class Store:
             _log.warning("%s", found)
         self._read_before[path] = stamp, found
         return found
+
+
+def _text(record: Record) -> bytes:
+    return (json.dumps(record.to_json(), indent=1, allow_nan=False, ensure_ascii=False) + "\n").encode()
 
 
 def canonical_json(content: Any) -> str:

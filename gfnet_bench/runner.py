@@ -176,6 +176,7 @@ def run(
     overwrite: str = "failed",
     inputs: Callable[[Record], Inputs] | None = None,
     progress: bool = True,
+    label: str | None = None,
 ) -> list[Record]:
     """Measure what is missing, cell after cell, saving each before the next begins.
 
@@ -186,6 +187,7 @@ def run(
         overwrite: see `plan`.
         inputs: see `plan`.
         progress: a bar over the cells, with the time that is left, on stderr; failures are told either way.
+        label: what tables are to call the model, of what is measured and of what was.
 
     Returns:
         One record a cell, in the order of `cells`.
@@ -194,7 +196,7 @@ def run(
         GfnetBenchError: if a record cannot be written (a full disk, say); all earlier ones are on disk. Where none
             can be, it is found out before anything is measured.
     """
-    how: dict[str, Any] = {"overwrite": overwrite, "inputs": inputs, "progress": progress}
+    how: dict[str, Any] = {"overwrite": overwrite, "inputs": inputs, "progress": progress, "label": label}
     return run_together(cells, lambda group: [measure(group[0])], lambda cell: cell, store, **how)
 
 
@@ -208,6 +210,7 @@ def run_together(
     inputs: Callable[[Record], Inputs] | None = None,
     progress: bool = True,
     told: Iterable[str] = (),
+    label: str | None = None,
 ) -> list[Record]:
     """`run` for cells that share work: neighbours of equal `key` are measured in one call.
 
@@ -220,6 +223,7 @@ def run_together(
         inputs: see `plan`.
         progress: see `run`.
         told: reasons of failures that are known already, and not told again.
+        label: see `run`.
 
     Returns:
         See `run`. Cells that were measured together share their time equally.
@@ -228,6 +232,8 @@ def run_together(
     for note in notes:
         tqdm.write(note, file=sys.stderr)
     store.prepare(to_do)
+    if label is not None:
+        kept = [r if r.provenance.get("label") == label else store.relabel(r, label) for r in kept]
     records = {record.cell: record for record in kept}
     known = set(told)
     measured = 0
@@ -243,6 +249,7 @@ def run_together(
                 outcomes = [problem] * len(group)
             run_of = {
                 **environment(),
+                **({} if label is None else {"label": label}),
                 "started": started.strftime("%Y-%m-%dT%H:%M:%SZ"),
                 "seconds": round((time.monotonic() - clock) / len(group), 3),
             }

@@ -19,6 +19,9 @@ from gfnet_bench.errors import GfnetBenchError
 
 Predict = Callable[[Tensor], Tensor]
 
+_SUM = 1e-3
+"""What the probabilities of a row may differ from 1 by, half precision included."""
+
 
 def check_logits(found: object, images: Tensor, classes: int = 1) -> Tensor:
     """What a model returned, unchanged.
@@ -42,6 +45,20 @@ def check_logits(found: object, images: Tensor, classes: int = 1) -> Tensor:
     raise GfnetBenchError(
         f"expected the model to return logits of shape ({len(images)}, {classes} or more), floating-point and on "
         f"{images.device}, found {looks}; {hint}"
+    )
+
+
+def are_probabilities(logits: Tensor) -> Tensor:
+    """(b,) bool, whether the rows of (b, k) are probabilities: logits never are for all images of a set."""
+    sums = logits.float().sum(1)
+    return (logits >= 0).all(1) & ((sums - 1).abs() < _SUM) if logits.shape[1] > 1 else torch.zeros_like(sums).bool()
+
+
+def no_logits() -> GfnetBenchError:
+    """What to say of a model that returns probabilities, whose softmax would flatten every gradient."""
+    return GfnetBenchError(
+        "expected logits, found probabilities (each row sums to 1): the gradients of a second softmax vanish, and "
+        "attacks would look weak; leave out the network's last softmax"
     )
 
 

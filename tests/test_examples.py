@@ -64,6 +64,10 @@ def place(tmp_path_factory):
     for name in ("cat", "dog"):
         shutil.copytree(folder / "val", folder / "pets" / name)
     (folder / "my.pth").write_bytes(b"weights")
+    (folder / "mynet.py").write_text(
+        "from torch import nn\n"
+        "def make(): return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 1000))\n"
+    )
     for name in ("robustness/gfnet_mini", "complexity/depthwise_conv"):
         shutil.copytree(ROOT / "results" / "records" / name, folder / "results" / "records" / name)
     shutil.copytree(folder / "results", folder / "other" / "results")

@@ -12,8 +12,8 @@ from gfnet_bench.cli import main
 from gfnet_bench.commands.filters import numbers
 from gfnet_bench.datasets.images import Images
 from gfnet_bench.errors import MissingError, UsageError
-from gfnet_bench.models.base import Model
 from gfnet_bench.models.gfnet import GFNet, GFNetPyramid
+from gfnet_bench.models.model import Model
 from gfnet_bench.models.surgery import global_filters, kept, operate
 from gfnet_bench.perturbations import CLEAN, Corrupted
 from gfnet_bench.records import Store

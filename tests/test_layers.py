@@ -14,7 +14,8 @@ PACKAGE = Path(gfnet_bench.__file__).parent
 
 BOTTOM = set(
     "ball catalog clustering downloads errors families files filetypes halving inputs interrupts metrics mini "
-    "processes published randomness records registry schemas spectra spelling suites terminal watch weightfile".split()
+    "processes published randomness records registry schemas sourcecode spectra spelling suites terminal watch "
+    "weightfile".split()
 )
 NOUNS = {"models", "datasets", "attacks", "corruptions", "profiling"}
 

@@ -50,6 +50,7 @@ NOTHING = [
     (MODELS, ["--width", "384"]),
     (MODELS, ["--published"]),
     (BLOCKS, ["--img-size", "224"]),
+    (BLOCKS, ["--name", "mine"]),
     (["paper", "table1"], ["--limit", "10"]),
     (["paper", "table1", "figure2"], ["--seed", "1"]),
     (["paper", "figure5"], ["--dtype", "bfloat16"]),
@@ -128,6 +129,7 @@ ANYWHERE = {
     "--no-progress",
 }
 ANYWHERE |= {"--config", "--dry-run", "--overwrite", "--channels-last", "--torchcompile", "--checkpoint", "--seed"}
+ANYWHERE |= {"--name", "--mean", "--std", "--num-classes"}
 ALWAYS = {
     "robustness": {"--model", "--suite", "--dataset", "--transform", "--img-size", "--limit", "--dtype", "--amp"},
     "filters": {"--model", "--suite", "--img-size", "--heatmap", "--dataset", "--details"},
@@ -135,7 +137,7 @@ ALWAYS = {
     "paper": {"--count-only", "--html"},
     "report": {"--compare"},
     "corrupt": {"--preview", "--recipe"},
-    "attack-check": {"--model", "--attack", "--dataset", "--limit", "--eps"},
+    "attack-check": {"--model", "--attack", "--dataset", "--limit", "--eps", "--img-size"},
     "list": set(),
 }
 

@@ -20,7 +20,7 @@ examples:
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Which model, which attack, which images."""
-    parser.add_argument("-m", "--model", default="gfnet_mini", metavar="NAME", help="default: gfnet_mini")
+    parser.add_argument("-m", "--model", default="gfnet_mini", metavar="NAME", help="as of `robustness` (gfnet_mini)")
     parser.add_argument(
         "--attack",
         default="pgd",
@@ -32,6 +32,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--dataset", metavar="NAME", help="default: imagenet, or mini for a mini model")
     options.add_checkpoint_options(parser)
+    options.add_own_options(parser, named=False)
+    parser.add_argument("--img-size", type=options.image_size, metavar="N", help="224, or 224x320 (height first)")
     parser.add_argument("--limit", type=options.positive, default=64, metavar="N", help="images (default: 64)")
     parser.add_argument("--seed", type=options.seed, default=0)
     options.add_data_options(parser)
@@ -52,9 +54,10 @@ def run(arguments: argparse.Namespace) -> int:
     from gfnet_bench.perturbations import Attacked, attacked
     from gfnet_bench.reports.tables import Column, render
     from gfnet_bench.studies.robustness import check_classes
-    from gfnet_bench.suites import SUITES
+    from gfnet_bench.suites import DEFAULT, SUITES
 
-    suite = SUITES[find_spec(arguments.model).suite]
+    of_dataset = DATASETS[arguments.dataset].suite if arguments.dataset else None
+    suite = SUITES[of_dataset or find_spec(arguments.model).suite or DEFAULT]
     dataset = DATASETS[arguments.dataset or suite.main].name
     if DATASETS[dataset].is_corrupted:
         raise UsageError(f"--dataset {dataset}: is corrupted, and attacks are made on clean images; name a clean set")
@@ -70,6 +73,11 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.model,
         checkpoint=arguments.checkpoint,
         weights_key=arguments.weights_key,
+        img_size=arguments.img_size,
+        mean=arguments.mean,
+        std=arguments.std,
+        num_classes=arguments.num_classes,
+        suite=DATASETS[dataset].suite,
         device=device,
         check=lambda classes: check_classes(arguments.model, classes, dataset),
     )

@@ -35,7 +35,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """What to measure, at which sizes, how."""
     what = parser.add_argument_group("what to measure")
     options.add_list(what, "--mixer", metavar="NAME", help="blocks of these (default without --model: all)")
-    options.add_model_option(what, "whole models, fresh weights")
+    options.add_model_option(what, "whole models, fresh weights; your own code too: FILE.py:FACTORY")
+    options.add_name_option(what)
     what.add_argument(
         "--tokens",
         metavar="N",
@@ -132,7 +133,9 @@ def _models(arguments: argparse.Namespace, tokens: Sequence[int]) -> list[Size]:
     largest = max((max(size) for size in sizes if size), default=0)
     if largest > options.MOST_PIXELS:
         raise UsageError(f"--img-size: expected at most {options.MOST_PIXELS} pixels a side, found {largest}.")
-    return study.sizes(expand(arguments.model), sizes)
+    models = expand(arguments.model)
+    options.check_one_model(arguments, models)
+    return study.sizes(models, sizes)
 
 
 def _cells(
@@ -165,7 +168,8 @@ def _measure(cells: Sequence[Cell], store: Store, arguments: argparse.Namespace)
 
     store.prepare((), () if arguments.count_only else ("figures",))
     bench = Bench("cpu" if arguments.count_only else options.device(arguments), arguments.time_budget)
-    records = runner.run(cells, bench.measure, store, overwrite=arguments.overwrite, progress=not arguments.no_progress)
+    how: dict[str, Any] = {"overwrite": arguments.overwrite, "progress": not arguments.no_progress}
+    records = runner.run(cells, bench.measure, store, label=arguments.name, **how)
     _report(records, arguments)
     return 1 if any(record.error is not None for record in records) else 0
 
@@ -191,6 +195,8 @@ def _unheeded(arguments: argparse.Namespace, blocks: Sequence[str]) -> dict[str,
     if arguments.count_only:
         timing = ("backward", "cuda_graphs", "dtype", "time_budget", "batch_size", "published")
         reasons |= dict.fromkeys(timing, "with --count-only nothing is timed or drawn")
+    if not arguments.model:
+        reasons["name"] = "expected a model (--model) with it, found blocks alone"
     if not blocks:
         reasons |= dict.fromkeys(("width", "published"), "expected blocks (--mixer) with it, found models alone")
     return reasons

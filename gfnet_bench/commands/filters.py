@@ -92,6 +92,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
     how = parser.add_argument_group("how")
     options.add_checkpoint_options(how)
+    options.add_own_options(how)
     how.add_argument("--transform", choices=("paper", "model"), help="default: paper")
     how.add_argument("--img-size", type=options.image_size, metavar="N", help="224, or 224x320 (height first)")
     how.add_argument("--seed", type=options.seed, default=0)
@@ -141,10 +142,11 @@ def run(arguments: argparse.Namespace) -> int:
         workers=options.workers(arguments),
         checkpoint=arguments.checkpoint,
         weights_key=arguments.weights_key,
+        num_classes=arguments.num_classes,
         progress=not arguments.no_progress,
     )
     how: dict[str, Any] = {"overwrite": arguments.overwrite, "inputs": bench.inputs, "progress": bench.progress}
-    records = runner.run_together(cells, bench.measure, study.together, store, **how)
+    records = runner.run_together(cells, bench.measure, study.together, store, label=arguments.name, **how)
     report = filters(records, store=store, layers=layers, channels=channels)
     print(report.render(arguments.format, details=arguments.details), end="")
     for path in report.write(arguments.output_dir):
@@ -170,9 +172,8 @@ def _cells(arguments: argparse.Namespace) -> list[Cell]:
             wanted = " or ".join(f"--{measure}" for measure in measures)
             options.refuse(arguments, dict.fromkeys(names, f"expected {wanted} with it, found none"))
     models = named or list(usual.models or suite.models)
-    if arguments.checkpoint and len(models) > 1:
-        raise UsageError(f"--checkpoint is one model's weights, but there are {len(models)}: {', '.join(models)}")
-    depths = {model: depth for model in models if (depth := study.depth(model))}
+    of_model = options.own_settings(arguments, models)
+    depths = {model: depth for model in models if (depth := study.depth(model, arguments.img_size))}
     idle = [] if measured["heatmap"] else [model for model in models if model not in depths]
     if idle:
         raise UsageError(f"{', '.join(idle)}: no global filters to draw; --heatmap works for any model")
@@ -191,6 +192,7 @@ def _cells(arguments: argparse.Namespace) -> list[Cell]:
             limit=arguments.limit or limit,
             seed=arguments.seed,
             dtype=arguments.dtype,
+            of_model=of_model,
         )
 
     cells = study.spectra_cells(depths, settings(usual.surgery_limit))

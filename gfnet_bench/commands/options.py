@@ -142,7 +142,9 @@ def suite_and_models(arguments: argparse.Namespace, datasets: Sequence[str] = ()
     words: list[str] = arguments.model or []
     told = {f"--suite {arguments.suite}": arguments.suite} if arguments.suite else {}
     told |= {name: DATASETS[name].suite for name in datasets}
-    told |= {word: find_spec(word).suite for word in words if not is_pattern(word)}
+    specs = {word: find_spec(word) for word in words if not is_pattern(word)}
+    if not (told and getattr(arguments, "checkpoint", None)):  # one may have fine-tuned them for any images
+        told |= {word: spec.suite for word, spec in specs.items() if spec.suite is not None}
     suites = set(told.values())
     if len(suites) > 1:
         listed = ", ".join(name if name.startswith("--") else f"{name} ({suite})" for name, suite in told.items())
@@ -201,6 +203,76 @@ def checkpoint_sha256(arguments: argparse.Namespace) -> str | None:
             return sha256_of_weights(file)
     except GfnetBenchError as error:
         raise UsageError(f"--checkpoint {error}") from error
+
+
+def add_name_option(parser: argparse._ActionsContainer) -> None:
+    """What tables call a model."""
+    parser.add_argument("--name", type=label, metavar="LABEL", help="what tables call the model, one alone")
+
+
+def add_own_options(parser: argparse._ActionsContainer, named: bool = True) -> None:
+    """What tables call a model, where it is `named`, and what is known of a network that does not say so itself."""
+    if named:
+        add_name_option(parser)
+    for option, verb in (("--mean", "subtract from"), ("--std", "divide by")):
+        parser.add_argument(
+            option,
+            nargs="+",
+            type=number,
+            metavar="X",
+            help=f"what to {verb} pixels in [0, 1], one number or three (default: what the network says)",
+        )
+    parser.add_argument("--num-classes", type=positive, metavar="K", help="how many classes the network tells apart")
+
+
+def check_one_model(arguments: argparse.Namespace, models: Sequence[str]) -> None:
+    """Raise UsageError if an option that is about one model was named with several."""
+    from gfnet_bench.catalog import MODELS
+
+    about = {
+        "checkpoint": "is one model's weights",
+        "name": "is what one model is called",
+        "mean": "is of one network",
+        "std": "is of one network",
+        "num_classes": "is of one network",
+    }
+    for option, what in about.items():
+        if getattr(arguments, option, None) is not None and len(models) > 1:
+            listed = ", ".join(models)
+            raise UsageError(f"--{option.replace('_', '-')} {what}, but there are {len(models)}: {listed}")
+    chosen: str | None = getattr(arguments, "name", None)
+    if chosen is not None and chosen in MODELS and MODELS[chosen].name not in models:
+        raise UsageError(f"--name {arguments.name}: is what the catalogue calls another model; choose another")
+
+
+def own_settings(arguments: argparse.Namespace, models: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """What the cells of each model say of it alone; networks of one's own are built for it.
+
+    Raises:
+        UsageError, GfnetBenchError: as `models.own_settings`, or if an option is about one model and there are several.
+    """
+    from gfnet_bench.models import own_settings
+
+    check_one_model(arguments, models)
+    return {
+        model: own_settings(
+            model,
+            img_size=getattr(arguments, "img_size", None),
+            checkpoint=arguments.checkpoint,
+            weights_key=arguments.weights_key,
+            mean=arguments.mean,
+            std=arguments.std,
+            num_classes=arguments.num_classes,
+        )
+        for model in models
+    }
+
+
+def label(text: str) -> str:
+    """What a table calls something, in one line, as an argparse type."""
+    if not text.strip() or len(text) > 80 or not text.isprintable():
+        raise argparse.ArgumentTypeError(f"expected a name of up to 80 characters, found {shortened(text)!r}")
+    return text.strip()
 
 
 def add_corruption_options(parser: argparse._ActionsContainer) -> None:

@@ -8,7 +8,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from gfnet_bench.commands import options, plan
-from gfnet_bench.errors import UsageError
 from gfnet_bench.suites import SUITES
 
 if TYPE_CHECKING:
@@ -26,7 +25,9 @@ examples:
       the paper's table; what is measured already is not measured again
   gfnet-bench robustness -m 'gfnet_*' --dataset imagenet imagenet_a --attack clean pgd --eps 1/255 4/255 --limit 1000
   gfnet-bench robustness -m resnet50.a1_in1k --transform model --format json
-  gfnet-bench robustness -m gfnet_s --checkpoint my.pth --dry-run
+  gfnet-bench robustness -m gfnet_s --checkpoint my.pth --name mine --dry-run
+  gfnet-bench robustness -m mynet.py:make --mean 0.5 --std 0.5 --img-size 96
+      any callable that gives an nn.Module
 """
 
 
@@ -34,7 +35,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """What to measure, on what, how."""
     what = parser.add_argument_group("what to measure")
     options.add_model_option(
-        what, "short name, wildcard ('gfnet_*') or timm name; `gfnet-bench list models` (default: the suite's)"
+        what,
+        "short name (`gfnet-bench list models`), wildcard ('gfnet_*'), timm name, or your own code: FILE.py:FACTORY, "
+        "PACKAGE.MODULE:FACTORY (default: the suite's)",
     )
     what.add_argument("--suite", choices=tuple(SUITES), help="default: the models', else imagenet")
     options.add_list(what, "--dataset", metavar="NAME", help="default: all of Table 3")
@@ -68,6 +71,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
     how = parser.add_argument_group("how")
     options.add_checkpoint_options(how)
+    options.add_own_options(how)
     how.add_argument(
         "--transform", choices=("paper", "model"), default="paper", help="default: paper, the same for all"
     )
@@ -107,8 +111,7 @@ def run(arguments: argparse.Namespace) -> int:
     suite = SUITES[of_suite]
     models = models or list(suite.models)
     datasets = _datasets(arguments, suite, named)
-    if arguments.checkpoint and len(models) > 1:
-        raise UsageError(f"--checkpoint is one model's weights, but there are {len(models)}: {', '.join(models)}")
+    options.check_one_model(arguments, models)
     settings = study.Options(
         transform=arguments.transform,
         img_size=arguments.img_size,
@@ -117,6 +120,7 @@ def run(arguments: argparse.Namespace) -> int:
         limit=arguments.limit,
         seed=arguments.seed,
         dtype=arguments.dtype,
+        of_model=options.own_settings(arguments, models),
     )
     cells = study.cells(
         models,
@@ -148,6 +152,7 @@ def run(arguments: argparse.Namespace) -> int:
         workers=options.workers(arguments),
         checkpoint=arguments.checkpoint,
         weights_key=arguments.weights_key,
+        num_classes=arguments.num_classes,
         channels_last=arguments.channels_last,
         compile=arguments.torchcompile,
         progress=not arguments.no_progress,
@@ -170,7 +175,7 @@ def _measure(
     if lacking:
         options.note("The rest is measured. A result that needs none of these: gfnet-bench robustness --suite mini")
     how: dict[str, Any] = {"overwrite": arguments.overwrite, "inputs": bench.inputs, "progress": bench.progress}
-    records = runner.run_together(cells, bench.measure, together, store, told=lacking, **how)
+    records = runner.run_together(cells, bench.measure, together, store, told=lacking, label=arguments.name, **how)
     print(table3(records, store=store, models=models).render(arguments.format), end="")
     return 1 if any(record.error is not None for record in records) else 0
 

@@ -1,6 +1,19 @@
 """The networks themselves; importing this registers GFNet, PVT and the mini suite with timm."""
 
 from gfnet_bench.models import gfnet, gfnet_variants, mini, pvt
-from gfnet_bench.models.base import Model, load_model, local_weights_sha256
+from gfnet_bench.models.base import load_model, local_weights_sha256
+from gfnet_bench.models.model import Model
+from gfnet_bench.models.own import check_unchanged, own_settings, wrap
 
-__all__ = ["Model", "gfnet", "gfnet_variants", "load_model", "local_weights_sha256", "mini", "pvt"]
+__all__ = [
+    "Model",
+    "check_unchanged",
+    "gfnet",
+    "gfnet_variants",
+    "load_model",
+    "local_weights_sha256",
+    "mini",
+    "own_settings",
+    "pvt",
+    "wrap",
+]

@@ -1,9 +1,9 @@
-"""What every study holds in its hands: a network with its weights that takes pixels in [0, 1] and returns logits."""
+"""A model by its name: the network is built, its weights are found and read."""
 
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,74 +12,27 @@ import torch
 from safetensors import SafetensorError
 from timm.layers import PatchEmbed
 from timm.models import PretrainedCfg
-from torch import Tensor, nn
+from torch import nn
 
 from gfnet_bench.catalog import ModelSpec, Transform, find_spec, model_transform, paper_transform
 from gfnet_bench.errors import GfnetBenchError, UsageError, out_of_memory
 from gfnet_bench.interrupts import never_swallowed
 from gfnet_bench.mini import weights_path
 from gfnet_bench.models.baselines import cached_weights, folder_weights, hosted_weights
-from gfnet_bench.models.checkpoints import load_weights
+from gfnet_bench.models.checkpoints import ends_of, load_weights
+from gfnet_bench.models.facts import Facts, configured
+from gfnet_bench.models.model import Model
 from gfnet_bench.models.origins import Origin, origin_of
+from gfnet_bench.models.own import own_network
 from gfnet_bench.models.tensorfiles import read_tensors
 from gfnet_bench.models.weights import fetch_weights, kept_at
-from gfnet_bench.suites import SUITES
-from gfnet_bench.watch import check_logits
+from gfnet_bench.suites import DEFAULT, SUITES
 from gfnet_bench.weightfile import sha256_of_weights
 
 ImageSize = int | tuple[int, int]
 
 # What networks raise that do not like a size, when they are built or when they are shown an image of it.
 _UNBUILDABLE = (RuntimeError, ValueError, AssertionError, TypeError, LookupError, ZeroDivisionError)
-
-
-class Model(nn.Module):
-    """A frozen classifier on pixels in [0, 1]: it normalises inside, so that a perturbation means the same for all.
-
-    Parameters take no gradient (saved activations shrink by a third to a half), the images may.
-
-    Attributes:
-        name: a short name, or a timm name.
-        title: as a table prints it.
-        transform: how its images are cut.
-        num_classes: k.
-        params: number of parameters.
-        weights_sha256: hash of the weight file; None for fresh weights.
-        weights_source: who published that file, or its name if the user passed it; None for fresh weights.
-        weights_key: where in that file the weights were; None for the file itself and where timm read it.
-    """
-
-    mean: Tensor
-    std: Tensor
-
-    def __init__(
-        self,
-        spec: ModelSpec,
-        net: nn.Module,
-        transform: Transform,
-        weights_sha256: str | None = None,
-        weights_source: str | None = None,
-        weights_key: str | None = None,
-    ) -> None:
-        super().__init__()
-        described: Any = net  # timm notes more on a network than nn.Module declares
-        self.name, self.title = spec.name, spec.title
-        self.net = net
-        self.transform = transform
-        self.num_classes: int = described.num_classes
-        self.params = sum(parameter.numel() for parameter in net.parameters())
-        self.weights_sha256, self.weights_source, self.weights_key = weights_sha256, weights_source, weights_key
-        self.register_buffer("mean", torch.tensor(described.pretrained_cfg["mean"]).reshape(-1, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(described.pretrained_cfg["std"]).reshape(-1, 1, 1), persistent=False)
-        self.eval().requires_grad_(False)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """(b, 3, h, w) float in [0, 1] to (b, k) float32 logits.
-
-        Raises:
-            GfnetBenchError: if the network returns anything else.
-        """
-        return check_logits(self.net((images - self.mean) / self.std), images).float()
 
 
 def load_model(
@@ -92,6 +45,10 @@ def load_model(
     device: torch.device | str = "cpu",
     pretrained: bool = True,
     check: Callable[[int], None] | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    num_classes: int | None = None,
+    suite: str | None = None,
 ) -> Model:
     """A model by name, ready to be measured.
 
@@ -104,6 +61,10 @@ def load_model(
         device: where to put it.
         pretrained: False for fresh weights, of which cost does not depend.
         check: told the number of classes before any weights are fetched; what it raises ends the loading.
+        mean: instead of what its weights came with.
+        std: the same.
+        num_classes: how many it must tell apart; told to a factory that wants to know.
+        suite: for which images; None for those of the model's suite.
 
     Raises:
         UsageError: if there is no such model, or it cannot take images of that size.
@@ -111,20 +72,34 @@ def load_model(
         GfnetBenchError: if a weight file is not what it should be.
     """
     spec = find_spec(name)
+    pair = (img_size, img_size) if isinstance(img_size, int) else img_size
+    if spec.factory is not None:
+        own = own_network(spec, pair, checkpoint, weights_key, mean, std, num_classes)
+        if check is not None:
+            check(own.facts.classes)
+        cut = own_transform(spec, own.cfg, own.facts.size, transform, suite)
+        return Model(spec, own.net, cut, own.weights_sha256, own.source, own.key, facts=own.facts).to(device)
     origin = origin_of(spec)
     cfg = origin.cfg
+    classes, channels = cfg.num_classes, cfg.input_size[0]
+    if checkpoint is not None:  # of a network that may have been fine-tuned for other classes and images
+        ends = ends_of(checkpoint, cfg, weights_key)
+        classes, channels = ends.classes or classes, ends.channels or channels
+    if num_classes not in (None, classes):
+        raise UsageError(f"{spec.name}: expected logits of {num_classes} classes (--num-classes), found {classes}")
     if check is not None:
-        check(cfg.num_classes)
-    size = cfg.input_size[1:] if img_size is None else (img_size, img_size) if isinstance(img_size, int) else img_size
+        check(classes)
+    size = cfg.input_size[1:] if pair is None else pair
+    facts = configured(spec.name, cfg, size, channels, classes, mean=mean, std=std)
     file: Path | None = None
     source: str | None = None
     key: str | None = None
     if pretrained and checkpoint is None and spec.weights is None:
         file = folder_weights(spec.name, origin.folder) if origin.folder else hosted_weights(spec.name, cfg)
         source = f"timm {spec.timm_name}"
-        net = _build(spec, origin, size, file)
+        net = _build(spec, origin, facts, file)
     else:
-        net = _build(spec, origin, size)
+        net = _build(spec, origin, facts)
         if checkpoint is not None:
             file, source = checkpoint, checkpoint.name
         elif pretrained and spec.weights is not None:
@@ -133,7 +108,7 @@ def load_model(
         if file is not None:
             key = load_weights(net, file, spec.name, weights_key)
     sha256 = None if file is None else sha256_of_weights(file)
-    return Model(spec, net, own_transform(spec, cfg, size, transform), sha256, source, key).to(device)
+    return Model(spec, net, own_transform(spec, cfg, size, transform), sha256, source, key, facts=facts).to(device)
 
 
 def local_weights_sha256(name: str) -> str | None:
@@ -154,13 +129,18 @@ def local_weights_sha256(name: str) -> str | None:
     return sha256_of_weights(file) if file is not None and file.is_file() else None
 
 
-def _build(spec: ModelSpec, origin: Origin, size: tuple[int, int], hosted: Path | None = None) -> nn.Module:
+def _build(spec: ModelSpec, origin: Origin, facts: Facts, hosted: Path | None = None) -> nn.Module:
     """The network; `hosted` weights are read by timm, which may have to convert them on the way."""
+    size = facts.size
     wanted = f"{spec.name}: cannot be built for images of {size[0]} x {size[1]}"
     cfg = origin.cfg
     options: dict[str, Any] = {**origin.options, **({"img_size": size} if cfg.fixed_input_size else {})}
     if origin.options or ":" in spec.timm_name:  # not of timm's registry, which would know its configuration
         options["pretrained_cfg"] = cfg.to_dict()
+    if facts.classes != cfg.num_classes:
+        options["num_classes"] = facts.classes
+    if facts.channels != cfg.input_size[0]:
+        options["in_chans"] = facts.channels
     if hosted is not None:
         options |= {"pretrained": True, "pretrained_cfg_overlay": {"file": str(hosted), "custom_load": False}}
     try:
@@ -179,17 +159,17 @@ def _build(spec: ModelSpec, origin: Origin, size: tuple[int, int], hosted: Path 
         if size[0] % rows or size[1] % columns:
             raise UsageError(f"{wanted}: expected multiples of its {rows} x {columns} patches.")
     if size != tuple(cfg.input_size[1:]):
-        _try_size(net, size, wanted)
+        _try_size(net, facts, wanted)
     return net
 
 
-def _try_size(net: nn.Module, size: tuple[int, int], wanted: str) -> None:
+def _try_size(net: nn.Module, facts: Facts, wanted: str) -> None:
     """Show the network one empty image: many find out only in `forward` that a size does not suit them."""
     device = next(net.parameters()).device
     training = net.training
     try:
         with torch.no_grad():
-            net.eval()(torch.zeros(1, 3, *size, device=device))
+            net.eval()(torch.zeros(1, facts.channels, *facts.size, device=device))
     except (*_UNBUILDABLE, MemoryError) as error:
         if out_of_memory(error):
             raise GfnetBenchError(f"{wanted}: memory ran out over a single one; free some.") from error
@@ -199,11 +179,14 @@ def _try_size(net: nn.Module, size: tuple[int, int], wanted: str) -> None:
         net.train(training)
 
 
-def own_transform(spec: ModelSpec, cfg: PretrainedCfg, size: tuple[int, int], name: str) -> Transform:
+def own_transform(
+    spec: ModelSpec, cfg: PretrainedCfg, size: tuple[int, int], name: str, suite: str | None = None
+) -> Transform:
     """How images of (height, width) `size` are cut for a model, by the paper's rule or by its own."""
     height, width = size
-    if SUITES[spec.suite].whole:
-        return Transform(name, height, width, None, cfg.interpolation)
+    shown = SUITES[suite or spec.suite or DEFAULT]
+    if shown.whole:  # a model of another suite may want them larger
+        return Transform(name, height, width, None if shown.name == spec.suite else size, cfg.interpolation)
     if name == "paper":
         return paper_transform(height, width)
     return model_transform(height, width, cfg.crop_pct, cfg.interpolation, cfg.crop_mode, cfg.mean)

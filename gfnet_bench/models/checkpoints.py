@@ -8,10 +8,11 @@ import sys
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import timm
 import torch
+from timm.models import PretrainedCfg
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -50,6 +51,29 @@ def read_checkpoint(path: Path, key: str | None = None) -> StateDict:
     """
     *_, tensors = _unwrapped(next(iter(_weights(path, key).values())), ())
     return tensors
+
+
+class Ends(NamedTuple):
+    """What the first and the last layer of a network take and give; None where a checkpoint does not tell."""
+
+    classes: int | None
+    channels: int | None
+
+
+def ends_of(path: Path, cfg: PretrainedCfg, key: str | None = None) -> Ends:
+    """The ends of the network that a checkpoint is of, by the names that timm's configuration has for those layers.
+
+    Raises:
+        MissingError, UsageError, GfnetBenchError: as `read_checkpoint`.
+    """
+    tensors = read_checkpoint(path, key)
+
+    def side(layers: str | Sequence[str] | None, axis: int, least: int) -> int | None:
+        layer = layers if isinstance(layers, str) or not layers else layers[0]
+        weight = tensors.get(f"{layer}.weight")
+        return None if weight is None or weight.ndim < least else weight.shape[axis]
+
+    return Ends(side(cfg.classifier, 0, 2), side(cfg.first_conv, 1, 4))
 
 
 def load_weights(net: nn.Module, path: Path, name: str, key: str | None = None) -> str | None:

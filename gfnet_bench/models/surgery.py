@@ -13,7 +13,7 @@ from gfnet_bench.errors import UsageError
 from gfnet_bench.models.gfnet import GlobalFilter
 
 if TYPE_CHECKING:
-    from gfnet_bench.models.base import Model
+    from gfnet_bench.models.model import Model
 
 KINDS = ("low_pass", "high_pass", "band_stop")
 

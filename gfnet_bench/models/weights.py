@@ -26,7 +26,7 @@ def to_fetch(name: str) -> str | None:
     source, place = source_of(spec.timm_name)
     if spec.weights is not None:
         return None if not spec.weights.urls or kept_at(spec.weights).is_file() else spec.weights.urls[0]
-    if source == "local-dir":  # loading it tells what the folder lacks
+    if source == "local-dir" or spec.factory is not None:  # loading it tells what it lacks
         return None
     cfg = PretrainedCfg(hf_hub_id=place) if source else resolve_pretrained_cfg(spec.timm_name)
     if cached_weights(cfg) is not None:

@@ -13,7 +13,7 @@ from functools import partial
 from gfnet_bench.catalog import MODELS
 from gfnet_bench.profiling.flops import CONVENTIONS
 from gfnet_bench.profiling.formulas import filter_operators
-from gfnet_bench.suites import SUITES
+from gfnet_bench.suites import DEFAULT, SUITES
 
 Grid = tuple[int, int]
 
@@ -73,7 +73,7 @@ def model_operators(
     if canonical is None or canonical not in ARCHITECTURES:
         return None
     if img_size is None:
-        img_size = SUITES[MODELS[name].suite].side
+        img_size = SUITES[MODELS[name].suite or DEFAULT].side
     cost = _Cost(convention)
     ARCHITECTURES[canonical](cost, (img_size, img_size) if isinstance(img_size, int) else img_size)
     return dict(+cost.operators)

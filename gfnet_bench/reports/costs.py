@@ -7,7 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
-from gfnet_bench.records import Record
+from gfnet_bench.records import Record, canonical_json
+from gfnet_bench.reports.labels import labelled
+from gfnet_bench.reports.scores import Setup as Row
 from gfnet_bench.schemas.complexity import FEWEST
 
 BLOCKS = (
@@ -189,14 +191,16 @@ def points(records: Iterable[Record]) -> list[Point]:
     counts: dict[_Subject, list[Record]] = {}
     timed: dict[tuple[_Subject, Setup], dict[str, Record]] = {}
     shared: dict[tuple[_Subject, Setup], Record] = {}  # memory knows no CUDA graphs
+    records = list(records)
+    rows = labelled(records, _network)
     for record in records:
-        s = record.cell.settings
+        s, subject = record.cell.settings, _subject(record, rows[_network(record)].label)
         if s["measure"] == "count":
-            counts.setdefault(_subject(record), []).append(record)
+            counts.setdefault(subject, []).append(record)
         elif s["measure"] == "memory":
-            shared[_subject(record), _setup(record)] = record
+            shared[subject, _setup(record)] = record
         elif s["measure"] == "latency":
-            timed.setdefault((_subject(record), _setup(record)), {})["latency"] = record
+            timed.setdefault((subject, _setup(record)), {})["latency"] = record
     for (subject, setup), record in shared.items():
         both = [key for key in ((subject, setup), (subject, replace(setup, cuda_graphs=True))) if key in timed]
         for key in both or [(subject, setup)]:
@@ -229,10 +233,15 @@ def _point(subject: _Subject, setup: Setup, counts: Sequence[Record], by: Mappin
     return Point(setup, subject.name, subject.tokens, subject.img_size, count, errors=errors, records=behind, **values)
 
 
-def _subject(record: Record) -> _Subject:
+def _network(record: Record) -> Row:
+    code = record.cell.settings.get("code")
+    return Row(record.cell.model, canonical_json({} if code is None else {"code": code}))
+
+
+def _subject(record: Record, name: str) -> _Subject:
     s = record.cell.settings
     size = s.get("img_size")
-    return _Subject(s["subject"], s.get("width"), record.cell.model, s["tokens"], None if size is None else tuple(size))
+    return _Subject(s["subject"], s.get("width"), name, s["tokens"], None if size is None else tuple(size))
 
 
 def _setup(record: Record) -> Setup:

@@ -17,7 +17,8 @@ from gfnet_bench.clustering import Clusters, cluster
 from gfnet_bench.errors import MissingError
 from gfnet_bench.perturbations import CLEAN, Corrupted, FourierNoise, Perturbation, of_cell
 from gfnet_bench.records import Record, Store, canonical_json
-from gfnet_bench.reports.scores import Score, Setup
+from gfnet_bench.reports.labels import labelled
+from gfnet_bench.reports.scores import OF_THE_NETWORK, Score, Setup
 
 Cutoff = float | tuple[float, float] | None
 
@@ -228,8 +229,9 @@ def read(records: Sequence[Record], store: Store | None, suite: str | None = Non
     surgeries: dict[Setup, list[Operated]] = {}
     maps: dict[str, list[tuple[Record, dict[str, NDArray[Any]]]]] = {}
     failed: dict[str, list[str]] = {}
+    rows = labelled(records, _setup)
     for record in records:
-        cell = record.cell
+        cell, setup = record.cell, rows[_setup(record)]
         if suite not in (None, Setup.usual(cell.model).suite):
             continue
         measure = cell.settings["measure"]
@@ -244,9 +246,9 @@ def read(records: Sequence[Record], store: Store | None, suite: str | None = Non
             failed.setdefault(str(error).splitlines()[0], []).append(f"{measure} of {cell.model}")
             continue
         if measure == "spectra":
-            found.networks.append(_network(record, arrays))
+            found.networks.append(_network(record, arrays, setup.label))
         elif measure == "surgery":
-            surgeries.setdefault(_setup(record), []).append(_operated(record, arrays))
+            surgeries.setdefault(setup, []).append(_operated(record, arrays))
         else:
             whole = {key: value for key, value in cell.settings.items() if key != "part"}
             maps.setdefault(canonical_json([cell.model, whole]), []).append((record, arrays))
@@ -256,7 +258,9 @@ def read(records: Sequence[Record], store: Store | None, suite: str | None = Non
         cell = parts[0][0].cell
         wanted = cell.settings["part"][1]
         if len(parts) == wanted:
-            found.heatmaps.append(_heat_map([record for record, _ in parts], [arrays for _, arrays in parts]))
+            found.heatmaps.append(
+                _heat_map([r for r, _ in parts], [a for _, a in parts], rows[_setup(parts[0][0])].label)
+            )
         else:
             found.gaps.append(f"heatmap of {cell.model}: {len(parts)} of {wanted} parts measured")
     found.gaps.extend(f"{', '.join(dict.fromkeys(those))}: {reason}" for reason, those in failed.items())
@@ -276,11 +280,11 @@ def _setup(record: Record) -> Setup:
     return Setup(record.cell.model, canonical_json(settings))
 
 
-def _network(record: Record, arrays: dict[str, NDArray[Any]]) -> Network:
+def _network(record: Record, arrays: dict[str, NDArray[Any]], label: str) -> Network:
     grids = [(int(h), int(w)) for h, w in record.values["grids"]]
     layers = [Layer(arrays[f"layer_{i:02d}"], grid) for i, grid in enumerate(grids)]
     height, width = record.values["image"]
-    return Network(record.cell.model, _setup(record).label, layers, (height, width), record.cell.sha256)
+    return Network(record.cell.model, label, layers, (height, width), record.cell.sha256)
 
 
 def _operated(record: Record, arrays: dict[str, NDArray[Any]]) -> Operated:
@@ -292,15 +296,14 @@ def _operated(record: Record, arrays: dict[str, NDArray[Any]]) -> Operated:
     return Operated(title, s["kind"], cutoff, s["layer"], right, ids, record.cell.sha256)
 
 
-def _heat_map(records: Sequence[Record], parts: Sequence[dict[str, NDArray[Any]]]) -> HeatMap:
+def _heat_map(records: Sequence[Record], parts: Sequence[dict[str, NDArray[Any]]], label: str) -> HeatMap:
     record = records[0]
     s, noise, images = record.cell.settings, of_cell(record.cell), int(record.values["images"])
     assert isinstance(noise, FourierNoise)
     frequencies = np.concatenate([part["frequencies"] for part in parts]).astype(np.int64)
     wrong = np.concatenate([part["wrong"] for part in parts])
     error = spectra.noise_map(wrong / images, frequencies, *record.values["image"])
-    label = _setup(record).label
-    differing = ("part", "img_size", "checkpoint", "weights_key")
+    differing = ("part", "img_size", *OF_THE_NETWORK)
     same = canonical_json({key: v for key, v in s.items() if key not in differing})
     return HeatMap(
         record.cell.model,

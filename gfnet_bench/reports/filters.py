@@ -15,6 +15,7 @@ from gfnet_bench.reports.base import REPORTS, Figure, Report, absent, choose
 from gfnet_bench.reports.consistent import consistent
 from gfnet_bench.reports.coverage import parts_of_sets
 from gfnet_bench.reports.filter_results import NO_STRUCTURE, HeatMap, Layer, Network, Surgery, read
+from gfnet_bench.reports.scores import OF_THE_NETWORK
 from gfnet_bench.reports.tables import RECORDS, Column, Row, Table, data_columns, names_of
 
 CHANNELS = tuple(range(24))
@@ -89,7 +90,7 @@ def filters(
 
 def _weights_of(record: Record) -> tuple[Any, ...]:
     """Filters, surgery and heat maps of equal ones stand beside each other."""
-    return record.cell.model, record.cell.settings.get("checkpoint"), record.cell.settings.get("weights_key")
+    return record.cell.model, *(str(record.cell.settings.get(key)) for key in OF_THE_NETWORK)
 
 
 def _check(network: Network, layers: Sequence[int] | None, channels: Sequence[int]) -> None:

@@ -21,6 +21,7 @@ from gfnet_bench.published import Published, alexnet, corruptions, published
 from gfnet_bench.records import Cell, Record, Store
 from gfnet_bench.reports.coverage import Coverage, coverage
 from gfnet_bench.reports.intervals import with_interval
+from gfnet_bench.reports.labels import labelled
 from gfnet_bench.reports.scores import Score, Setup, setup_of
 from gfnet_bench.suites import ALEXNET
 
@@ -115,8 +116,9 @@ class Results:
         self._records: dict[Setup, dict[Key, Record]] = {}
         self._by_image: dict[tuple[Setup, Score], ByImage | MissingError] = {}
         self._wrongs: dict[tuple[Setup, Score], _Wrong] = {}
+        rows = labelled(records, lambda record: setup_of(record.cell))
         for record in records:
-            self._records.setdefault(setup_of(record.cell), {})[_key(record.cell)] = record
+            self._records.setdefault(rows[setup_of(record.cell)], {})[_key(record.cell)] = record
 
     @property
     def setups(self) -> list[Setup]:

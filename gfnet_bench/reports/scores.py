@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -110,6 +110,10 @@ class Score:
         )
 
 
+OF_THE_NETWORK = ("checkpoint", "weights_key", "code", "weights", "mean", "std")
+"""Settings that tell which network a model's name stands for, where it is not the published one."""
+
+
 @dataclass(frozen=True)
 class Setup:
     """One row: a model and everything about its cells but data set and perturbation.
@@ -117,10 +121,12 @@ class Setup:
     Attributes:
         model: its name.
         rest: canonical JSON of the other settings.
+        name: what tables call the network (see `labels`); None for its model's name and what tells it from others.
     """
 
     model: str
     rest: str
+    name: str | None = field(default=None, compare=False)
 
     @cached_property
     def settings(self) -> dict[str, Any]:
@@ -131,8 +137,9 @@ class Setup:
     def label(self) -> str:
         """The model and whatever is not as usual: `gfnet_s, limit 64`."""
         usual = {"transform": "paper", "seed": 0, "dtype": "float32"}
-        unusual = {k: v for k, v in self.settings.items() if v != usual.get(k)}
-        return ", ".join([self.model, *(_setting(key, value) for key, value in unusual.items())])
+        told = OF_THE_NETWORK if self.name else ()
+        unusual = {k: v for k, v in self.settings.items() if v != usual.get(k) and k not in told}
+        return ", ".join([self.name or self.model, *(setting_words(key, value) for key, value in unusual.items())])
 
     @classmethod
     def usual(cls, model: str) -> Setup:
@@ -143,12 +150,12 @@ class Setup:
     @property
     def suite(self) -> str:
         """Of a model of the catalogue; all others are of the default suite."""
-        return MODELS[self.model].suite if self.model in MODELS else DEFAULT
+        return (MODELS[self.model].suite if self.model in MODELS else None) or DEFAULT
 
     def of(self, model: str) -> Setup:
         """The same for another model and its published weights."""
-        rest = {key: value for key, value in self.settings.items() if key != "weights_key"}
-        return replace(self, model=model, rest=canonical_json({**rest, "checkpoint": None}))
+        rest = {key: value for key, value in self.settings.items() if key not in OF_THE_NETWORK}
+        return Setup(model, canonical_json({**rest, "checkpoint": None}))
 
 
 def setup_of(cell: Cell) -> Setup:
@@ -221,11 +228,14 @@ def _place(dataset: str) -> tuple[int, int]:
     return (spec.place, known.index(spec.name) if spec.name in known else len(known)) if spec else (sys.maxsize, 0)
 
 
-def _setting(key: str, value: Any) -> str:
+def setting_words(key: str, value: Any) -> str:
+    """A setting in a few words: `limit 64`."""
     if key == "transform":
         return f"{value}'s own transform" if value == "model" else f"{value} transform"
     if key == "img_size":
         return f"{value[0]} px" if len(set(value)) == 1 else f"{value[0]}x{value[1]} px"
-    if key == "checkpoint":
-        return f"checkpoint {value[:8]}"
+    if key in ("checkpoint", "code", "weights"):
+        return f"{key} {value[:8]}"
+    if key in ("mean", "std"):
+        return " ".join([key, *(f"{number:.4g}" for number in dict.fromkeys(value))])
     return str(value) if key == "dtype" else f"{key} {value}"

@@ -8,6 +8,7 @@ from typing import Any
 from gfnet_bench.schemas.kinds import (
     COUNT,
     FLAG,
+    SHA256,
     SIZE,
     TEXT,
     Array,
@@ -45,7 +46,7 @@ SETTINGS: dict[str, Fields] = {
 SUBJECTS: dict[str, Fields] = {
     "block": {"tokens": whole(1), "width": whole(1)},
     "mixer": {"tokens": whole(1), "width": whole(1)},
-    "model": {"tokens": none_or(whole(1)), "img_size": SIZE},
+    "model": {"tokens": none_or(whole(1)), "img_size": SIZE, **maybe({"code": SHA256})},
     "semantic_fpn": {"tokens": none_or(whole(1)), "img_size": SIZE},
 }
 VALUES: dict[str, Fields] = {

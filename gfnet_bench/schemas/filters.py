@@ -30,7 +30,7 @@ from gfnet_bench.schemas.kinds import (
 _NOISE: Fields = {"name": word("fourier"), "norm": number(0), "frequencies": none_or(whole(1))}
 
 SETTINGS: dict[str, Fields] = {
-    "spectra": {"img_size": none_or(SIZE), "checkpoint": none_or(TEXT)},
+    "spectra": {**robustness.OWN, "img_size": none_or(SIZE), "checkpoint": none_or(TEXT)},
     "surgery": {
         **robustness.SETTINGS,
         "kind": none_or(word("low_pass", "high_pass", "band_stop")),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import reprlib
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -129,6 +130,7 @@ def maybe(fields: Fields) -> Fields:
 
 ANY = Kind("anything", lambda x: True)
 TEXT = Kind("text", lambda x: isinstance(x, str))
+SHA256 = Kind("64 hexadecimal digits", lambda x: isinstance(x, str) and re.fullmatch("[0-9a-f]{64}", x) is not None)
 FLAG = Kind("true or false", lambda x: isinstance(x, bool))
 OBJECT = Kind("an object", lambda x: isinstance(x, dict))
 COUNT = whole(0)

@@ -7,6 +7,7 @@ from typing import Any
 
 from gfnet_bench.schemas.kinds import (
     COUNT,
+    SHA256,
     SHARE,
     SIZE,
     TEXT,
@@ -17,6 +18,7 @@ from gfnet_bench.schemas.kinds import (
     check,
     either,
     having,
+    list_of,
     maybe,
     none_or,
     number,
@@ -43,7 +45,17 @@ PERTURBATION: Fields = {
         }
     ),
 }
+OWN: Fields = maybe(
+    {
+        "weights_key": TEXT,
+        **dict.fromkeys(("code", "weights"), SHA256),
+        **dict.fromkeys(("mean", "std"), either(list_of(number(), 1), list_of(number(), 3))),
+    }
+)
+"""What only the cells of some models say: which weights of a checkpoint, and what code of one's own is and wants."""
+
 SETTINGS: Fields = {
+    **OWN,
     "dataset": TEXT,
     "perturbation": having(PERTURBATION),
     "transform": word("paper", "model"),

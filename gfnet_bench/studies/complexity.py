@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from gfnet_bench.catalog import find_spec
 from gfnet_bench.errors import GfnetBenchError, UsageError, acquit, out_of_memory
 from gfnet_bench.records import PROTOCOLS, Cell
 from gfnet_bench.registry import Registry
@@ -56,6 +57,7 @@ class Size(NamedTuple):
 
     model: str
     img_size: tuple[int, int]
+    code: str | None = None  # its hash, of a network of one's own
 
 
 @dataclass(frozen=True)
@@ -133,7 +135,8 @@ def _model(size: Size) -> dict[str, Any]:
     height, width = size.img_size
     whole = height % PATCH == 0 and width % PATCH == 0
     tokens = height // PATCH * (width // PATCH) if whole else None
-    return {"subject": "model", "tokens": tokens, "img_size": list(size.img_size)}
+    code = {} if size.code is None else {"code": size.code}
+    return {"subject": "model", "tokens": tokens, "img_size": list(size.img_size), **code}
 
 
 def check_width(width: int) -> None:
@@ -166,7 +169,8 @@ def sizes(models: Sequence[str], img_sizes: Sequence[tuple[int, int] | None]) ->
             except (RuntimeError, AssertionError, ValueError) as error:
                 acquit(error)
                 raise UsageError(f"{name}: cannot take images of {size[0]} x {size[1]} pixels: {error}") from error
-            found[Size(model.name, size)] = None
+            factory = find_spec(name).factory
+            found[Size(model.name, size, None if factory is None else factory.sha256())] = None
     return list(found)
 
 
@@ -271,7 +275,7 @@ def build(cell: Cell, device: torch.device) -> Workload:
         if s["subject"] == "block":
             module, shape = _build_block(cell), (s["batch"], s["tokens"], s["width"])
         else:
-            module, shape = _load(cell.model, tuple(s["img_size"]), device), (s["batch"], 3, *s["img_size"])
+            module, shape = _loaded(cell, device), (s["batch"], 3, *s["img_size"])
     module.eval().requires_grad_(backward)
     takes_gradient = backward and s["subject"] == "block"  # as one in the middle of a network does
     half = {"bfloat16": torch.bfloat16, "float16": torch.float16}.get(s["dtype"])
@@ -301,6 +305,14 @@ def _load(name: str, size: tuple[int, int] | None, device: torch.device | str) -
     return load_model(name, img_size=size, pretrained=False, device=device)
 
 
+def _loaded(cell: Cell, device: torch.device | str) -> Model:
+    from gfnet_bench.models import check_unchanged
+
+    model = _load(cell.model, tuple(cell.settings["img_size"]), device)
+    check_unchanged(model, cell.settings)
+    return model
+
+
 def _count(cell: Cell) -> Outcome:
     """One image through one subject, counted and, where a closed form is known, derived."""
     import torch
@@ -321,7 +333,7 @@ def _count(cell: Cell) -> Outcome:
         elif s["subject"] == "semantic_fpn":
             module, shape, formula = semantic_fpn(cell.model, tuple(s["img_size"])), (1, 3, *s["img_size"]), None
         else:
-            module, shape = _load(cell.model, tuple(s["img_size"]), "meta"), (1, 3, *s["img_size"])
+            module, shape = _loaded(cell, "meta"), (1, 3, *s["img_size"])
             formula = model_operators(cell.model, tuple(s["img_size"]), rule.name)
     found = count(module, shape, convention=rule.name)
     values = {

@@ -18,7 +18,7 @@ from gfnet_bench.perturbations import CLEAN, FourierNoise, Perturbation, corrupt
 from gfnet_bench.records import PROTOCOLS, Cell, canonical_json
 from gfnet_bench.runner import Outcome
 from gfnet_bench.studies import robustness
-from gfnet_bench.studies.robustness import Options, device_name
+from gfnet_bench.studies.robustness import OF_ONE_MODEL, Options, device_name
 
 if TYPE_CHECKING:
     import numpy as np
@@ -43,7 +43,7 @@ def spectra_cells(models: Iterable[str], options: Options = AS_USUAL) -> list[Ce
     """One cell a network: only its weights and the size they are resampled to decide its filters."""
     size = None if options.img_size is None else list(options.img_size)
     settings = {"measure": "spectra", "img_size": size, **options.weights}
-    return [Cell(STUDY, PROTOCOLS[STUDY], model, settings) for model in models]
+    return [Cell(STUDY, PROTOCOLS[STUDY], model, {**settings, **options.of_model.get(model, {})}) for model in models]
 
 
 def perturbations(
@@ -88,7 +88,7 @@ def surgery_cells(
             STUDY,
             PROTOCOLS[STUDY],
             model,
-            {**options.settings(dataset, perturbation), "measure": "surgery", **operation},
+            {**options.settings(dataset, perturbation, model), "measure": "surgery", **operation},
         )
         for dataset, perturbation in perturbations
         for model, layers in depths.items()
@@ -133,15 +133,20 @@ def heatmap_cells(
         parts: cells that share the frequencies of one map, so that a long run can be resumed.
         options: what else decides the numbers.
     """
-    settings = {**options.settings(dataset, FourierNoise(norm, frequencies)), "measure": "heatmap"}
+    noise = FourierNoise(norm, frequencies)
     return [
-        Cell(STUDY, PROTOCOLS[STUDY], model, {**settings, "part": [part, parts]})
+        Cell(
+            STUDY,
+            PROTOCOLS[STUDY],
+            model,
+            {**options.settings(dataset, noise, model), "measure": "heatmap", "part": [part, parts]},
+        )
         for model in models
         for part in range(parts)
     ]
 
 
-def depth(model: str) -> int:
+def depth(model: str, img_size: tuple[int, int] | None = None) -> int:
     """The number of global filter layers; 0 for a network of another design.
 
     Raises:
@@ -153,7 +158,7 @@ def depth(model: str) -> int:
     from gfnet_bench.models.surgery import global_filters
 
     with torch.device("meta"):  # shapes alone
-        return len(global_filters(load_model(model, pretrained=False, device="meta")))
+        return len(global_filters(load_model(model, img_size=img_size, pretrained=False, device="meta")))
 
 
 def together(cell: Cell) -> Hashable:
@@ -161,7 +166,9 @@ def together(cell: Cell) -> Hashable:
     s = cell.settings
     if "dataset" not in s or not DATASETS[s["dataset"]].recipe:
         return cell
-    return canonical_json({key: value for key, value in s.items() if key not in ("kind", "cutoff", "layer")})
+    return canonical_json(
+        {key: value for key, value in s.items() if key not in ("kind", "cutoff", "layer", *OF_ONE_MODEL)}
+    )
 
 
 @dataclass

@@ -81,8 +81,8 @@ class Present:
         from gfnet_bench.models import local_weights_sha256
 
         name = record.cell.model
-        if record.cell.settings.get("checkpoint", "") is not None:
-            return {}  # fresh ones, or a file whose hash is a setting: other weights are another cell
+        if record.cell.settings.get("checkpoint", "") is not None or "weights" in record.cell.settings:
+            return {}  # fresh ones, or such whose hash is a setting: other weights are another cell
         found = self._once(name, lambda: local_weights_sha256(name))
         if found is None:
             raise MissingError(f"the weights of {name} are not on this machine")

@@ -6,7 +6,7 @@ in memory; those of a corrupted set by corruption, so that an image is decoded o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -31,6 +31,8 @@ T = TypeVar("T")
 
 STUDY = "robustness"
 
+OF_ONE_MODEL = ("code", "weights", "mean", "std")
+"""Settings that only some models' cells have: see `models.own_settings`."""
 
 # The published script corrupts crops of its own, whatever the model; a smaller model sees their centre.
 CROPS = {"imagenet_c": Transform("imagenet_c", 224, 224, 256, "bilinear")}
@@ -48,6 +50,7 @@ class Options:
         limit: number of images, drawn with the seed and stratified by class; None for all.
         seed: changes the sample and every random draw.
         dtype: precision of the forward pass that is scored.
+        of_model: what the cells of single models say beside, see `models.own_settings`.
     """
 
     transform: str = "paper"
@@ -57,6 +60,7 @@ class Options:
     limit: int | None = None
     seed: int = 0
     dtype: str = "float32"
+    of_model: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, hash=False)
 
     @property
     def weights(self) -> dict[str, Any]:
@@ -64,7 +68,7 @@ class Options:
         key = {} if self.weights_key is None else {"weights_key": self.weights_key}
         return {"checkpoint": self.checkpoint, **key}
 
-    def settings(self, dataset: str, perturbation: Perturbation) -> dict[str, Any]:
+    def settings(self, dataset: str, perturbation: Perturbation, model: str = "") -> dict[str, Any]:
         """A cell's settings."""
         return {
             "dataset": dataset,
@@ -75,6 +79,7 @@ class Options:
             "limit": self.limit,
             "seed": self.seed,
             "dtype": self.dtype,
+            **self.of_model.get(model, {}),
         }
 
 
@@ -127,14 +132,20 @@ def cells(
     ordered = [(model, *pair) for model in models for pair in wanted if not DATASETS[pair[0]].is_corrupted]
     ordered += [(model, *pair) for pair in wanted if DATASETS[pair[0]].is_corrupted for model in models]
     return [
-        Cell(STUDY, PROTOCOLS[STUDY], model, options.settings(dataset, perturbation))
+        Cell(
+            STUDY,
+            PROTOCOLS[STUDY],
+            model,
+            {**options.settings(dataset, perturbation), **options.of_model.get(model, {})},
+        )
         for model, dataset, perturbation in ordered
     ]
 
 
 def together(cell: Cell) -> Hashable:
     """What cells have in common that are measured in one pass: a corrupted batch is used for every model."""
-    return canonical_json(cell.settings) if DATASETS[cell.settings["dataset"]].is_corrupted else cell
+    shared = {key: value for key, value in cell.settings.items() if key not in OF_ONE_MODEL}
+    return canonical_json(shared) if DATASETS[cell.settings["dataset"]].is_corrupted else cell
 
 
 @dataclass
@@ -148,6 +159,7 @@ class Bench:
         workers: processes that decode.
         checkpoint: file that replaces the published weights.
         weights_key: which weights of that file; None leaves it to the file.
+        num_classes: how many classes the networks must tell apart; None for those of the images.
         channels_last: memory layout of the images on the device.
         compile: run the networks through torch.compile.
         progress: bars on stderr.
@@ -159,6 +171,7 @@ class Bench:
     workers: int = 0
     checkpoint: Path | None = None
     weights_key: str | None = None
+    num_classes: int | None = None
     channels_last: bool = False
     compile: bool = False
     progress: bool = True
@@ -170,7 +183,8 @@ class Bench:
         """The model of a cell, loaded once until it is let go."""
         import torch
 
-        from gfnet_bench.models import load_model
+        from gfnet_bench.datasets import DATASETS
+        from gfnet_bench.models import check_unchanged, load_model
 
         s = cell.settings
         size = _size(cell)
@@ -184,7 +198,12 @@ class Bench:
                 weights_key=self.weights_key,
                 device=self.device,
                 check=lambda classes: check_classes(cell.model, classes, s.get("dataset")),
+                mean=s.get("mean"),
+                std=s.get("std"),
+                num_classes=self.num_classes,
+                suite=DATASETS[s["dataset"]].suite if "dataset" in s else None,
             )
+            check_unchanged(model, s)
             if self.channels_last:
                 model = model.to(memory_format=torch.channels_last)
             if self.compile:

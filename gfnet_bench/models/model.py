@@ -1,0 +1,87 @@
+"""What every study holds in its hands: a network with its weights that takes pixels in [0, 1] and returns logits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from gfnet_bench.catalog import ModelSpec, Transform
+from gfnet_bench.models.facts import LUMA, Facts, facts_of
+from gfnet_bench.models.outputs import logits_of
+from gfnet_bench.watch import check_logits
+
+
+class Model(nn.Module):
+    """A frozen classifier on pixels in [0, 1]: it normalises inside, so that a perturbation means the same for all.
+
+    Parameters take no gradient (saved activations shrink by a third to a half), the images may.
+
+    Attributes:
+        name: a short name, or a timm name.
+        title: as a table prints it.
+        transform: how its images are cut.
+        num_classes: k.
+        params: number of parameters.
+        weights_sha256: hash of the weight file; None for fresh weights.
+        weights_source: who published that file, or its name if the user passed it; None for fresh weights.
+        weights_key: where in that file the weights were; None for the file itself and where timm read it.
+    """
+
+    mean: Tensor
+    std: Tensor
+    luma: Tensor | None
+
+    def __init__(
+        self,
+        spec: ModelSpec,
+        net: nn.Module,
+        transform: Transform,
+        weights_sha256: str | None = None,
+        weights_source: str | None = None,
+        weights_key: str | None = None,
+        *,
+        mean: Sequence[float] | float | None = None,
+        std: Sequence[float] | float | None = None,
+        facts: Facts | None = None,
+    ) -> None:
+        """A network as a model; what is not given is asked of it, see `facts_of`.
+
+        Args:
+            spec: what it is called.
+            net: the network; it is put into eval mode.
+            transform: how its images are cut.
+            weights_sha256: see the attributes.
+            weights_source: the same.
+            weights_key: the same.
+            mean: what it subtracts of pixels in [0, 1], for each channel or for all.
+            std: what it divides by then.
+            facts: all of this, where it is known already.
+        """
+        super().__init__()
+        if facts is None:
+            facts = facts_of(net, spec.name, mean=mean, std=std, img_size=(transform.height, transform.width))
+        self.name, self.title = spec.name, spec.title
+        self.net = net
+        self.transform = transform
+        self.num_classes: int = facts.classes
+        self.params = sum(parameter.numel() for parameter in net.parameters())
+        self.weights_sha256, self.weights_source, self.weights_key = weights_sha256, weights_source, weights_key
+        self.register_buffer("mean", torch.tensor(facts.mean).reshape(-1, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(facts.std).reshape(-1, 1, 1), persistent=False)
+        luma = torch.tensor(LUMA).reshape(-1, 1, 1) if facts.channels == 1 else None
+        self.register_buffer("luma", luma, persistent=False)
+        self.eval().requires_grad_(False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(b, 3, h, w) float in [0, 1] to (b, k) float32 logits.
+
+        A network of one channel is shown their luma; it is part of the model, so that attacks perturb red, green and
+        blue, and gradients go through it.
+
+        Raises:
+            GfnetBenchError: if the network returns anything else.
+        """
+        pixels = images if self.luma is None else (images * self.luma).sum(1, keepdim=True)
+        return check_logits(logits_of(self.net((pixels - self.mean) / self.std)), images).float()

@@ -1,0 +1,158 @@
+"""Networks of one's own: what a factory builds, and any nn.Module in hand, as a model."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from timm.models import PretrainedCfg
+from torch import nn
+from tqdm import tqdm
+
+from gfnet_bench.catalog import ModelSpec, find_spec, paper_transform
+from gfnet_bench.errors import GfnetBenchError
+from gfnet_bench.models.checkpoints import load_weights
+from gfnet_bench.models.factories import build, sha256_of_state
+from gfnet_bench.models.facts import Facts, facts_of, notes_of
+from gfnet_bench.models.model import Model
+from gfnet_bench.weightfile import sha256_of_weights
+
+
+class Network(NamedTuple):
+    """A network that code of one's own built.
+
+    Attributes:
+        net: with its weights.
+        facts: what it wants to be shown.
+        cfg: how its images are cut, as timm would note it.
+        weights_sha256: of its tensors, or of the checkpoint they were read from.
+        source: where they came from, for people.
+        key: where in the checkpoint they were.
+    """
+
+    net: nn.Module
+    facts: Facts
+    cfg: PretrainedCfg
+    weights_sha256: str
+    source: str
+    key: str | None
+
+
+def own_network(
+    spec: ModelSpec,
+    img_size: tuple[int, int] | None = None,
+    checkpoint: Path | None = None,
+    weights_key: str | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    num_classes: int | None = None,
+) -> Network:
+    """The network of a spec that has a factory; what is known of it, and where that comes from, is said on stderr.
+
+    Raises:
+        UsageError, GfnetBenchError: as `build`, `load_weights` and `facts_of`.
+    """
+    assert spec.factory is not None
+    net = build(spec.factory, img_size, num_classes)
+    key = None if checkpoint is None else load_weights(net, checkpoint, spec.name, weights_key)
+    facts = facts_of(net, spec.name, mean=mean, std=std, img_size=img_size, num_classes=num_classes)
+    _say(spec.name, facts)
+    sha256 = sha256_of_state(net) if checkpoint is None else sha256_of_weights(checkpoint)
+    source = "its own code" if checkpoint is None else checkpoint.name
+    return Network(net, facts, _cutting(net), sha256, source, key)
+
+
+def own_settings(
+    name: str,
+    *,
+    img_size: tuple[int, int] | None = None,
+    checkpoint: Path | None = None,
+    weights_key: str | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    num_classes: int | None = None,
+) -> dict[str, Any]:
+    """What the cells of one model say beside what all cells say: what decides its numbers and is not its name.
+
+    Args:
+        name: see `find_spec`.
+        img_size: see `load_model`, as all others.
+        checkpoint: the same; its hash is a setting of its own.
+        weights_key: the same.
+        mean: the same.
+        std: the same.
+        num_classes: the same.
+
+    Returns:
+        `mean` and `std` where they are given; of code of one's own both in any case, and the hashes `code` and
+        `weights` (this one only if the code gave them).
+
+    Raises:
+        UsageError, GfnetBenchError: as `own_network`.
+    """
+    spec = find_spec(name)
+    if spec.factory is None:
+        return {key: list(value) for key, value in (("mean", mean), ("std", std)) if value is not None}
+    network = own_network(spec, img_size, checkpoint, weights_key, mean, std, num_classes)
+    found = {"code": spec.factory.sha256(), "mean": list(network.facts.mean), "std": list(network.facts.std)}
+    return found if checkpoint is not None else {**found, "weights": network.weights_sha256}
+
+
+def check_unchanged(model: Model, settings: Mapping[str, Any]) -> None:
+    """Raise GfnetBenchError unless a model is that of a cell: its code may be edited while a run is going on."""
+    factory = find_spec(model.name).factory if "code" in settings else None
+    if factory is None:
+        return
+    if factory.sha256() != settings["code"]:
+        raise GfnetBenchError(f"{model.name}: its code was changed while the command ran; run the command again")
+    if settings.get("weights", model.weights_sha256) != model.weights_sha256:
+        raise GfnetBenchError(
+            f"{model.name}: gave other weights than before in the same run; read them from a file, or seed its draws"
+        )
+
+
+def wrap(
+    net: nn.Module,
+    *,
+    mean: Sequence[float] | float | None = None,
+    std: Sequence[float] | float | None = None,
+    name: str | None = None,
+    img_size: tuple[int, int] | int | None = None,
+    num_classes: int | None = None,
+) -> Model:
+    """Any network as a model: it normalises inside, takes pixels in [0, 1], and returns logits.
+
+    Args:
+        net: takes (b, 3, h, w), or (b, 1, h, w) for grey images; it is put into eval mode, and its parameters frozen.
+        mean: what to subtract of each channel, or of all; else what the network says, else ImageNet's.
+        std: what to divide by then.
+        name: what tables call it; else its class.
+        img_size: side in pixels or (height, width); else what the network says, else 224.
+        num_classes: what the logits must be of.
+
+    Raises:
+        UsageError: if it cannot take such images, or what it returns are no logits of so many classes.
+    """
+    called = name or type(net).__name__
+    facts = facts_of(net, called, mean=mean, std=std, img_size=img_size, num_classes=num_classes)
+    spec = ModelSpec(called, called, called, "own", None, None)
+    return Model(spec, net, paper_transform(*facts.size), sha256_of_state(net), "in memory", facts=facts)
+
+
+def _cutting(net: nn.Module) -> PretrainedCfg:
+    """How a network's images are cut, by what timm noted on it."""
+    known: dict[str, Any] = {field.name: None for field in fields(PretrainedCfg)}
+    return PretrainedCfg(**{key: value for key, value in notes_of(net).items() if key in known})
+
+
+_said: set[str] = set()
+
+
+def _say(name: str, facts: Facts) -> None:
+    """Tell people what was taken for granted, once: a run builds a network again and again."""
+    if name not in _said:
+        _said.add(name)
+        tqdm.write(f"{name}: {facts}", file=sys.stderr)
