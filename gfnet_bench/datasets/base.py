@@ -42,20 +42,29 @@ class Items(NamedTuple):
 
 
 class Corruption(NamedTuple):
-    """One cell of the published ImageNet-C: a folder name and a severity from 1 to 5."""
+    """One cell of a published corrupted set: the name of a corruption and a severity from 1 to 5."""
 
     name: str
     severity: int
 
 
 class Found(NamedTuple):
-    """A data set on this machine: its folder, how the files lie there in words, and the files."""
+    """A data set on this machine.
+
+    Attributes:
+        folder: where it is.
+        layout: how the files lie there, in words.
+        items: the images.
+        pixels: of images that lie in arrays: ids to (n, h, w, 3) uint8; None where each is a file.
+    """
 
     folder: Path
     layout: str
     items: Items
+    pixels: Pixels | None = None
 
 
+Pixels: TypeAlias = "Callable[[Sequence[str]], NDArray[np.uint8]]"
 Reader: TypeAlias = "Callable[[DatasetSpec, Sequence[Path], Corruption | None], Found]"
 
 
@@ -80,9 +89,9 @@ class DatasetSpec:
         images_of: the data set whose files it uses, of which it keeps the images of its classes.
         classes: the class indices that count, of 1000; None if all do.
         answers: for sets with several right answers per image: the answers for an id; images without any are left out.
-        pixels: for sets inside the package: ids to (n, h, w, 3) uint8.
         control: the clean set its accuracy is compared with.
-        file_side: for a set with files per corruption and severity, the pixels per side of those files.
+        cells: for a set with files per corruption and severity, which of them are in its folder.
+        file_side: the pixels per side of those files.
         recipe: for a set that is corrupted in memory, how it is made unless another recipe is asked for.
         suite: the name of the suite it belongs to, whose label space it has.
         names: of its classes by label, for a set whose classes are its own.
@@ -102,8 +111,8 @@ class DatasetSpec:
     images_of: str | None = None
     classes: Callable[[], tuple[int, ...]] | None = None
     answers: Callable[[str], tuple[int, ...]] | None = None
-    pixels: Callable[[Sequence[str]], NDArray[np.uint8]] | None = None
     control: str | None = None
+    cells: Callable[[Path], Collection[Corruption]] | None = None
     file_side: int | None = None
     recipe: str | None = None
     suite: str = DEFAULT
@@ -112,7 +121,12 @@ class DatasetSpec:
     @property
     def is_corrupted(self) -> bool:
         """Whether it has cells of corruption and severity, from files or made in memory."""
-        return self.recipe is not None or self.file_side is not None
+        return self.recipe is not None or self.cells is not None
+
+    @property
+    def is_embedded(self) -> bool:
+        """Whether its images are part of the package, so that there is no folder to look for."""
+        return not self.source.folders
 
     @property
     def heading(self) -> str:
@@ -197,12 +211,14 @@ class Chosen:
         spec: the data set.
         name: what the files are called together, `imagenet_c_fog_3`.
         items: the files.
+        pixels: see `Found`.
         available: where a limit drew from a set that is not whole, how many there were and how many it should have.
     """
 
     spec: DatasetSpec
     name: str
     items: Items
+    pixels: Pixels | None = None
     available: tuple[int, int] | None = None
 
     @cached_property
@@ -222,10 +238,10 @@ class Chosen:
 
     def fingerprint(self, left_out: Collection[str]) -> str:
         """`Images.fingerprint` of these files, those left out that could not be read."""
-        ids, labels, pixels = self.items.ids, self.items.labels.tolist(), self.spec.source.pixels
+        ids, labels = self.items.ids, self.items.labels.tolist()
         sizes = [status.st_size if (status := self.statuses[path]) else 0 for path in self.items.paths]
-        if pixels is not None:
-            sizes = [pixels(ids[:1]).nbytes] * len(ids)
+        if self.pixels is not None:
+            sizes = [self.pixels(ids[:1]).nbytes] * len(ids)
         return fingerprint(row for row in zip(ids, labels, sizes, strict=True) if row[0] not in left_out)
 
 
@@ -240,17 +256,19 @@ def chosen_files(
     """The files that a run takes; see `load_images`."""
     if limit is not None and limit < 1:
         raise UsageError(f"expected a limit of at least 1 image, found {limit}")
-    if (corruption is None) == (spec.file_side is not None):
+    if (corruption is None) == (spec.cells is not None):
         needed = "needs a corruption and a severity" if corruption is None else "is not corrupted from files"
-        raise UsageError(f"{spec.name}: {needed}; imagenet_c is the set that comes as files per corruption")
-    items = spec.find(data_dirs, Corruption(*corruption) if corruption else None)
+        those = " ".join(name for name in DATASETS if DATASETS[name].cells is not None)
+        raise UsageError(f"{spec.name}: {needed}; sets that come as files per corruption: {those}")
+    found = spec.locate(data_dirs, Corruption(*corruption) if corruption else None)
+    items = found.items
     if not items.ids:
         raise GfnetBenchError(f"{spec.name}: expected {spec.images} images, found none in its folders")
     there = len(items.ids)
     if limit is not None:
         items = items.select(choose(items.ids, items.labels.tolist(), limit, seed))
     available = (there, spec.images) if limit is not None and there < spec.images else None
-    return Chosen(spec, "_".join((spec.source.name, *map(str, corruption or ()))), items, available)
+    return Chosen(spec, "_".join((spec.source.name, *map(str, corruption or ()))), items, found.pixels, available)
 
 
 def load_images(
@@ -273,7 +291,7 @@ def load_images(
         transform: resize and crop.
         limit: take so many images, spread over the classes; None takes all.
         seed: decides which images a limit takes.
-        corruption: name and severity; for the published ImageNet-C files only, whose pixels are not kept.
+        corruption: name and severity; for published files of corrupted images only, whose pixels are not kept.
         cache_dir: where decoded pixels are kept, 7.5 GB for 50,000 images of 224 pixels; None is the usual place.
         workers: processes that decode; 0 decodes in this one.
         progress: show a bar on stderr.
@@ -287,8 +305,8 @@ def load_images(
     spec = DATASETS[name]
     chosen = chosen_files(spec, data_dirs, limit=limit, seed=seed, corruption=corruption)
     items, transform = chosen.items, _for_files(spec, transform)
-    if spec.source.pixels is not None:
-        read = prepared.transformed(spec.source.pixels(items.ids), transform)
+    if chosen.pixels is not None:
+        read = prepared.transformed(chosen.pixels(items.ids), transform)
     else:
         read = prepared.load(
             chosen.name,
@@ -319,7 +337,7 @@ def load_images(
 def _for_files(spec: DatasetSpec, transform: Transform) -> Transform:
     """Files that are crops already must not be resized: doing so once changed the first two places of a leaderboard."""
     side = spec.file_side
-    if side is None:
+    if side is None or suite_of(spec.name).whole:
         return transform
     if max(transform.height, transform.width) > side:
         raise GfnetBenchError(

@@ -15,7 +15,6 @@ from gfnet_bench.datasets.classes import agreement, file_number
 from gfnet_bench.datasets.decode import check
 from gfnet_bench.datasets.decoding import defects
 from gfnet_bench.datasets.image_files import BadFile, file_status, printable, read_file
-from gfnet_bench.datasets.imagenet_c import severity_folders
 from gfnet_bench.datasets.layouts import NowhereError, class_folders, how_to_unpack, wnid_or_index_label
 from gfnet_bench.errors import GfnetBenchError
 
@@ -41,7 +40,7 @@ class Status(NamedTuple):
         title: as papers print it.
         found: how many units there are.
         expected: how many the whole set has.
-        unit: `images`, or `corruption folders` for the published ImageNet-C.
+        unit: `images`, or `corruption folders` for published files of corrupted images.
         where: the folder; empty if there is none.
         note: how the files lie there, or what is wrong, or how to get them.
     """
@@ -86,7 +85,7 @@ def _located(data_dirs: Sequence[Path]) -> dict[str, Found | GfnetBenchError]:
 
 
 def _status(spec: DatasetSpec, found: Found | GfnetBenchError, data_dirs: Sequence[Path]) -> Status:
-    expected, unit = (spec.images, "images") if spec.file_side is None else (PUBLISHED_C, "corruption folders")
+    expected, unit = (spec.images, "images") if spec.cells is None else (PUBLISHED_C, "corruption folders")
     try:
         if isinstance(found, GfnetBenchError):
             raise found
@@ -99,7 +98,7 @@ def _status(spec: DatasetSpec, found: Found | GfnetBenchError, data_dirs: Sequen
             packed = how_to_unpack(spec.name, data_dirs, (*spec.folders, *spec.archives))
             note = packed.removeprefix(", which ") or spec.help
         return Status(spec.name, spec.title, 0, expected, unit, "", note)
-    count = len(items.ids) if spec.file_side is None else len(severity_folders(found.folder))
+    count = len(items.ids) if spec.cells is None else len(spec.cells(found.folder))
     return Status(spec.name, spec.title, count, expected, unit, str(found.folder), found.layout)
 
 
@@ -120,10 +119,10 @@ def examine(name: str, data_dirs: Sequence[Path], *, deep: bool = False, workers
         found = spec.locate(data_dirs)
     except GfnetBenchError as error:
         return [Finding("warning" if isinstance(error, NowhereError) else "error", spec.name, str(error))]
-    if spec.file_side is not None:
+    if spec.cells is not None:
         return _examine_corruptions(spec, found, data_dirs, deep, workers)
     findings = _examine_counts(spec, spec.name, found)
-    if spec.read is not None and spec.pixels is None:
+    if spec.read is not None and found.pixels is None:
         findings += _examine_names(spec.name, found)
         findings += _examine_files(spec.name, found, paper_transform(224, 224), deep, workers)
     return findings or [_all_well(spec, found)]
@@ -144,7 +143,7 @@ def _examine_counts(spec: DatasetSpec, label: str, found: Found) -> list[Finding
         findings.append(Finding("error", label, f"expected {spec.images} images in {found.folder}, found {count}"))
     classes = suite_of(spec.name).classes
     # Sets with as many images in each class are those of all classes whose number says so; a sample need not be one.
-    if classes and spec.images % classes == 0 and spec.classes is None and spec.source.pixels is None:
+    if classes and spec.images % classes == 0 and spec.classes is None and not spec.is_embedded:
         each = spec.images // classes
         counts = Counter(found.items.labels.tolist())
         wrong = [f"class {label} has {counts[label]}" for label in range(classes) if counts[label] != each]
@@ -169,7 +168,8 @@ def examine_own(folder: Path, *, deep: bool = False, workers: int = 0) -> list[F
 def _examine_names(label: str, found: Found) -> list[Finding]:
     """Folders that are of no class, where the images lie in class folders."""
     paths = found.items.paths
-    strange = sorted(name for name in class_folders(found.folder) if wnid_or_index_label(name) is None)
+    used = {path.relative_to(found.folder).parts[0] for path in paths if path.is_relative_to(found.folder)}
+    strange = sorted(n for n in class_folders(found.folder) if n not in used and wnid_or_index_label(n) is None)
     if strange and paths and paths[0].parent != found.folder:
         return [Finding("warning", label, f"folders in {found.folder} that name no class: {_some(strange)}")]
     return []
@@ -231,8 +231,7 @@ def _examine_corruptions(
     spec: DatasetSpec, root: Found, data_dirs: Sequence[Path], deep: bool, workers: int
 ) -> list[Finding]:
     findings = []
-    there = severity_folders(root.folder)
-    names = sorted({corruption.name for corruption in there})
+    names = sorted({corruption.name for corruption in spec.cells(root.folder)}) if spec.cells else []
     for corruption in (Corruption(name, severity) for name in names for severity in range(1, 6)):
         label = f"{spec.name} {corruption.name} {corruption.severity}"
         try:
@@ -241,8 +240,9 @@ def _examine_corruptions(
             findings.append(Finding("error", label, str(error)))
             continue
         findings += _examine_counts(spec, label, found)
-        findings += _examine_names(label, found)
-        findings += _examine_files(label, found, Transform("", 224, 224, None, "bicubic"), deep, workers)
+        if found.pixels is None:
+            findings += _examine_names(label, found)
+            findings += _examine_files(label, found, Transform("", 224, 224, None, "bicubic"), deep, workers)
     if len(names) < PUBLISHED_C // 5:
         text = f"expected 15 corruptions in {root.folder}, found {len(names)}: {', '.join(names)}. {spec.help}"
         findings.append(Finding("warning", spec.name, text))

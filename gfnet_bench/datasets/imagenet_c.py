@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from gfnet_bench.catalog import CORRUPTIONS, IMAGENET_C, SEVERITIES
-from gfnet_bench.datasets.base import DATASETS, Corruption, DatasetSpec, Found
+from gfnet_bench.datasets.base import DATASETS, Corruption, DatasetSpec, Found, Items
 from gfnet_bench.datasets.classes import file_number
 from gfnet_bench.datasets.layouts import (
     class_folders,
@@ -36,6 +36,31 @@ def severity_folders(folder: Path) -> dict[Corruption, list[Path]]:
 def read(spec: DatasetSpec, data_dirs: Sequence[Path], corruption: Corruption | None) -> Found:
     """Find the set, and list the images of one corruption and severity."""
 
+    def items(root: Path, cell: Path, label: str) -> Items:
+        return items_of_folders(label, cell, wnid_label, _classes(label, root, cell))
+
+    return read_severities(spec, data_dirs, corruption, items)
+
+
+def read_severities(
+    spec: DatasetSpec,
+    data_dirs: Sequence[Path],
+    corruption: Corruption | None,
+    items_of: Callable[[Path, Path, str], Items],
+) -> Found:
+    """Find a set with a folder per corruption and severity, and list the images of one of them.
+
+    Args:
+        spec: of the set.
+        data_dirs: where to look.
+        corruption: which folder; None only finds the set.
+        items_of: lists the images of a folder, told that of the set, its own, and what to call it in messages.
+
+    Raises:
+        MissingError: if it is not there.
+        GfnetBenchError: if it is there twice.
+    """
+
     def recognise(folder: Path) -> str | None:
         there = severity_folders(folder)
         return f"{len({c.name for c in there})} corruptions, {len(there)} severities in all" if there else None
@@ -51,8 +76,7 @@ def read(spec: DatasetSpec, data_dirs: Sequence[Path], corruption: Corruption | 
                 f"{spec.name}: expected {corruption.name}/{corruption.severity} in {folder}, found {known}. {spec.help}"
             )
         case [one]:
-            label = f"{spec.name} {corruption.name} {corruption.severity}"
-            return Found(one, layout, items_of_folders(label, one, wnid_label, _classes(label, folder, one)))
+            return Found(one, layout, items_of(folder, one, f"{spec.name} {corruption.name} {corruption.severity}"))
         case several:
             places = " and ".join(map(str, several))
             raise GfnetBenchError(f"{spec.name}: expected one copy, found {places}; remove one")
@@ -115,6 +139,7 @@ DATASETS.add(
         folders=("imagenet-c", "."),
         read=read,
         control="imagenet",
+        cells=severity_folders,
         file_side=224,
         help="`gfnet-bench data get imagenet_c` fetches it; --dataset imagenet_c_generated makes it from imagenet.",
     ),

@@ -45,7 +45,7 @@ def read(spec: DatasetSpec, data_dirs: Sequence[Path], corruption: Corruption | 
     """List the images of a subset; the file they are all in stands for their paths."""
     path = images_path()
     rows = [(image, label, path) for image, label in sample().members[spec.name]]
-    return Found(path.parent, "part of the package", sorted_items(spec.name, rows))
+    return Found(path.parent, "part of the package", sorted_items(spec.name, rows), pixels)
 
 
 def pixels(ids: Sequence[str]) -> NDArray[np.uint8]:
@@ -72,7 +72,6 @@ for _name, _short, _place, _what, _images in (
             place=_place,
             cites=("xiao2017fashion",),
             read=read,
-            pixels=pixels,
             control=None if _name == "mini" else "mini",
             suite="mini",
             help=_HELP,

@@ -99,7 +99,7 @@ def _wanted(names: Sequence[str], data_dir: Path, corruptions: Sequence[str]) ->
             print(f"{name}: nothing to fetch, {spec.downloads[0].file} comes with {', '.join(shippers)}{whose}")
         elif spec.downloads:
             yield from ((name, file) for file in _chosen(spec, corruptions))
-        elif source.pixels is not None:
+        elif source.is_embedded:
             print(f"{name}: nothing to fetch, it is part of gfnet-bench")
         elif _packed(name, data_dir) or _is_there(name, data_dir):
             yield name, None
