@@ -171,7 +171,7 @@ def _cells(arguments: argparse.Namespace) -> list[Cell]:
         if not any(measured[measure] for measure in measures):
             wanted = " or ".join(f"--{measure}" for measure in measures)
             options.refuse(arguments, dict.fromkeys(names, f"expected {wanted} with it, found none"))
-    models = named or list(usual.models or suite.models)
+    models = options.or_usual(named, usual.models or suite.models, suite)
     of_model = options.own_settings(arguments, models)
     depths = {model: depth for model in models if (depth := study.depth(model, arguments.img_size))}
     idle = [] if measured["heatmap"] else [model for model in models if model not in depths]

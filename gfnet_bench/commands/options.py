@@ -14,7 +14,7 @@ from typing import Any
 
 from gfnet_bench.errors import GfnetBenchError, UsageError, about
 from gfnet_bench.spelling import split
-from gfnet_bench.suites import DEFAULT
+from gfnet_bench.suites import DEFAULT, Suite
 from gfnet_bench.terminal import one_line, shortened
 
 MOST_PIXELS = 16384
@@ -154,6 +154,20 @@ def suite_and_models(arguments: argparse.Namespace, datasets: Sequence[str] = ()
         suites = fitting if len(fitting) == 1 else {DEFAULT}
     (suite,) = suites
     return suite, expand(words, suite)
+
+
+def or_usual(named: Sequence[str], usual: Sequence[str], suite: Suite) -> list[str]:
+    """The models that were named, the usual ones otherwise.
+
+    Raises:
+        UsageError: if the suite has none.
+    """
+    if not (named or usual):
+        raise UsageError(
+            f"the suite {suite.name} has no models of its own; name one of {suite.classes} classes with --model, "
+            "for example a timm model that you trained, with --checkpoint FILE"
+        )
+    return list(named or usual)
 
 
 def refuse(arguments: argparse.Namespace, unheeded: Mapping[str, str]) -> None:

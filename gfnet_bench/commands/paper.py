@@ -39,7 +39,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="table1 table2 table3 figure2 figure3 figure4 figure5 ablation transfer (default: all)",
     )
     what = parser.add_argument_group("what to measure")
-    what.add_argument("--suite", choices=tuple(SUITES), default=DEFAULT, help=f"default: {DEFAULT}")
+    what.add_argument(
+        "--suite", choices=[name for name in SUITES if SUITES[name].models], default=DEFAULT, help=f"default: {DEFAULT}"
+    )
     what.add_argument("--limit", type=options.positive, metavar="N", help="a seeded, stratified sample of N images")
     what.add_argument("--seed", type=options.seed, default=0)
     what.add_argument("--dtype", choices=("float32", "tf32", "bfloat16", "float16"), default="float32")

@@ -109,7 +109,7 @@ def run(arguments: argparse.Namespace) -> int:
     named = [DATASETS[name].name for name in arguments.dataset or ()]
     of_suite, models = options.suite_and_models(arguments, named)
     suite = SUITES[of_suite]
-    models = models or list(suite.models)
+    models = options.or_usual(models, suite.models, suite)
     datasets = _datasets(arguments, suite, named)
     options.check_one_model(arguments, models)
     settings = study.Options(

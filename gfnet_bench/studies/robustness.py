@@ -406,11 +406,16 @@ def _transform(cell: Cell, model: Model) -> Transform:
     """How the files of a cell become pixels: as the model wants them, or as the recipe that corrupts them does.
 
     Raises:
-        GfnetBenchError: if the recipe's images are too small for the model.
+        GfnetBenchError: if the recipe's images are too small for the model, or whole ones of another size.
     """
     perturbation, own = of_cell(cell), model.transform
     recipe = perturbation.recipe if isinstance(perturbation, Corrupted) else None
-    crop = None if recipe is None else CROPS.get(recipe)
+    suite, crop = suite_of(cell.settings["dataset"]), None if recipe is None else CROPS.get(recipe)
+    if recipe is not None and suite.whole and (own.height, own.width) != (suite.side, suite.side):
+        raise GfnetBenchError(
+            f"{cell.settings['dataset']}: its images of {suite.side} x {suite.side} pixels are corrupted as they are, "
+            f"but {cell.model} takes {own.width} x {own.height}; measure it with --img-size {suite.side}"
+        )
     if crop is None:
         return own
     if own.height > crop.height or own.width > crop.width:
