@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from gfnet_bench.catalog import MCE_NAMES, MODELS
+from gfnet_bench.perturbations import CLEAN
 from gfnet_bench.published import rows as published_rows
 from gfnet_bench.reports import REPORTS
 from gfnet_bench.studies import complexity, paper, robustness
@@ -66,7 +67,7 @@ def test_every_model_of_the_accuracy_figures_is_scored_and_counted(item, table):
     counted = [cell for cell in cells if cell.study == "complexity"]
     assert {MODELS[cell.model].title for cell in scored} == titles(table)
     assert {MODELS[cell.model].title for cell in counted if cell.settings["img_size"] == [224, 224]} == titles(table)
-    expected = robustness.Options().settings("imagenet", {"name": "clean"})
+    expected = robustness.Options().settings("imagenet", CLEAN)
     assert all(cell.settings == expected for cell in scored)
     assert {cell.settings["convention"] for cell in counted} == {"authors"}
     finer = {f"{MODELS[cell.model].title}@384" for cell in counted if cell.settings["img_size"] == [384, 384]}

@@ -20,6 +20,7 @@ import gfnet_bench.models  # noqa: F401  (registers the mini networks with timm)
 from gfnet_bench.errors import GfnetBenchError, UsageError
 from gfnet_bench.mini import weights_path
 from gfnet_bench.models.checkpoints import load_weights, read_checkpoint
+from gfnet_bench.perturbations import CLEAN
 
 WRAPPERS = ("model", "state_dict", "model_state_dict", "ema", "model_ema", "state_dict_ema", "module")
 PREFIXES = ("module.", "_orig_mod.", "model.")
@@ -420,7 +421,7 @@ def test_the_key_is_recorded_and_decides_the_cell_only_where_it_was_given(tmp_pa
     assert given.cell.settings["weights_key"] == given.provenance["weights_key"] == "model_ema"
     assert left_open.provenance["weights_key"] == "model"
     assert given.values["top1"] < 0.5 < left_open.values["top1"]
-    assert Options().settings("mini", {}).keys() == left_open.cell.settings.keys()  # as before there was a key
+    assert Options().settings("mini", CLEAN).keys() == left_open.cell.settings.keys()  # as before there was a key
     assert main([*words, "--weights-key", "ema"]) == 2
 
 
