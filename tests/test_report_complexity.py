@@ -113,7 +113,8 @@ def test_a_row_of_data_by_hand(report):
         "cuda_graphs": False, "filter_way": None, "latency_status": "measured", "latency_s": 784e-6,
         "latency_q1_s": 0.99 * 784e-6, "latency_q3_s": 1.01 * 784e-6, "spread_percent": 2.0, "repeats": 20,
         "stopped": "budget", "launch_bound": False,
-        "memory_status": "measured", "peak_memory_bytes": 7_840_000, "reserved_memory_bytes": 8_624_000,
+        "memory_status": "measured", "peak_memory_bytes": 7_840_000, "tensors_bytes": None,
+        "reserved_memory_bytes": 8_624_000,
         "weights_bytes": 9, "memory_mode": "allocated", "reason": None,
     }  # fmt: skip
 
@@ -122,8 +123,8 @@ def test_every_number_leads_to_its_record(report):
     known = {r.cell.sha256: r.cell for r in sweep()}
     sweeps, quoted = report.tables
     for row in sweeps.rows:
-        measures = {"macs": "count", "peak_memory_bytes": "memory", "reserved_memory_bytes": "memory"}
-        measures |= dict.fromkeys(("latency_s", "latency_q1_s", "spread_percent"), "latency")
+        measures = dict.fromkeys(("peak_memory_bytes", "tensors_bytes", "reserved_memory_bytes"), "memory")
+        measures |= {"macs": "count", **dict.fromkeys(("latency_s", "latency_q1_s", "spread_percent"), "latency")}
         assert set(row[RECORDS]) == set(measures)
         for key, (identity,) in row[RECORDS].items():
             found = known[identity]

@@ -17,7 +17,9 @@ from gfnet_bench.schemas.complexity import FEWEST
 
 MODES = {
     "allocated": "peak of the tensors on the device",
-    "process": "growth of the resident memory of a process of its own, to a few MB",
+    "resident": "growth of the resident memory of a process of its own, whose malloc keeps no large block",
+    "process": "growth of the resident memory of a process of its own, with what its malloc keeps (1.2 to 4 times the "
+    "tensors of whole networks)",
 }
 
 MARKS = {
@@ -99,6 +101,7 @@ def _sweep(setup: Setup, of: Sequence[Point], problems: Sequence[str]) -> Table:
     ]
     if setup.device is not None:
         columns += _TIMED
+        columns += [_TENSORS] if any(row["tensors_bytes"] is not None for row in rows) else []
         columns += [_RESERVED] if any(row["reserved_memory_bytes"] is not None for row in rows) else []
     title = f"Cost of {setup.title}"
     return Table(f"complexity_{setup.slug}", title, columns, rows, [*_notes(of, rows, fits), *problems])
@@ -110,6 +113,7 @@ _MEASURE_OF = {
     "latency_q1_s": "latency",
     "spread_percent": "latency",
     "peak_memory_bytes": "memory",
+    "tensors_bytes": "memory",
     "reserved_memory_bytes": "memory",
 }
 """Column to the measure it shows."""
@@ -169,7 +173,7 @@ def _megabytes(row: Row, key: str) -> str | None:
     value = row[key]
     if value is None:
         return None
-    if row["memory_mode"] != "process":
+    if row["memory_mode"] == "allocated":
         return _digits(value / 1e6)
     return f"{value / 1e6:,.0f}" if value >= 1e6 else "<1"
 
@@ -188,6 +192,10 @@ _TIMED = [
         fields=("peak_memory_bytes", "peak_memory_estimate_bytes", "memory_status"),
     ),
 ]  # fmt: skip
+_TENSORS = Column(
+    "tensors_bytes", "Tensors", "MB", align="right",
+    show=lambda row: None if row["tensors_bytes"] is None else f"{row['tensors_bytes'] / 1e6:,.0f}",
+)  # fmt: skip
 _RESERVED = Column(
     "reserved_memory_bytes", "Reserved", "MB", align="right", show=lambda row: _megabytes(row, "reserved_memory_bytes")
 )
@@ -208,6 +216,8 @@ def _notes(of: Sequence[Point], rows: Sequence[Row], fits: Mapping[str, Mapping[
         notes.append(_of_repeats(min(repeats), max(repeats)))
     modes = dict.fromkeys(row["memory_mode"] for row in rows if row["memory_mode"])
     notes += [f"Memory: {MODES[mode]}; weights left out, the input included." for mode in modes]
+    if any(row["tensors_bytes"] is not None for row in rows):
+        notes.append("Tensors: predicted from shapes alone, what is alive at once in torch's own operators.")
     if any(row["reserved_memory_bytes"] is not None for row in rows):
         notes.append("Reserved: as the caching allocator of the device holds them.")
     if any((v or {}).get("reason", "").startswith("not tried") for p in of for v in (p.latency, p.memory)):

@@ -36,7 +36,7 @@ def cost_plots(report: Report, records: Iterable[Record] = ()) -> list[plots.Plo
         panels = [key for key in _COSTS if len({row["tokens"] for row in rows if row[key]}) > 1]
         if not panels:
             continue
-        process = any(row["memory_mode"] == "process" for row in rows)  # which is good to a few MB
+        process = any(row["memory_mode"] in ("process", "resident") for row in rows)  # of whole pages
         digits = {key: 0 if process and key == "peak_memory_bytes" else 3 for key in panels}
         columns = [Column("name", "Name"), Column("tokens", "Tokens", align="right")]
         columns += [Column(key, *_COSTS[key][:2], digits[key], "right", 1 / _COSTS[key][2]) for key in panels]

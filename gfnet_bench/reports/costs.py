@@ -162,6 +162,7 @@ class Point:
             "launch_bound": latency.get("launch_bound"),
             "memory_status": self.status("memory"),
             "peak_memory_bytes": memory.get("peak_bytes"),
+            "tensors_bytes": memory.get("predicted_bytes"),
             "reserved_memory_bytes": memory.get("reserved_bytes"),
             "weights_bytes": memory.get("weights_bytes"),
             "memory_mode": memory.get("mode"),

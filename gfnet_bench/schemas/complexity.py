@@ -64,10 +64,11 @@ VALUES: dict[str, Fields] = {
         **dict.fromkeys(("formula_macs", "counted_macs", "formula_params", "counted_params"), COUNT),
     },
     "memory": {
+        **maybe({"predicted_bytes": COUNT}),
         "peak_bytes": COUNT,
         "reserved_bytes": none_or(COUNT),
         "weights_bytes": none_or(COUNT),
-        "mode": word("allocated", "process"),
+        "mode": word("allocated", "resident", "process"),
     },
     "latency": {
         "latency_s": number(1e-12),
