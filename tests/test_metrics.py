@@ -349,11 +349,10 @@ def test_intervals_of_what_is_no_mean_over_images_cover_the_truth_about_19_times
     truth = [metric.value(arrays) for arrays in two_networks(rng, 400_000, chance, other)]
     for _ in range(repeats):
         passes = two_networks(rng, 600, chance, other)
-        samples = [metric.sample(arrays) for arrays in passes]
-        seen = metrics.Pass(metric.value(passes[0]), 600, lambda passes=passes: passes[0], lambda s=samples: s[0])
-        low, high = metric.interval(seen)
+        first, second = (metrics.Pass.of(metric, arrays) for arrays in passes)
+        low, high = metric.interval(first)
         alone += low <= truth[0] <= high
-        low, high = metric.paired(*samples).interval
+        low, high = metric.paired(first.sample(), second.sample()).interval
         both += low <= 100 * (truth[0] - truth[1]) <= high
     assert 0.92 <= alone / repeats <= most and 0.92 <= both / repeats <= most
 

@@ -21,6 +21,7 @@ from gfnet_bench.reports import scores
 from gfnet_bench.reports.base import REPORTS, Report
 from gfnet_bench.reports.page import write_page
 from gfnet_bench.reports.robustness import robustness
+from gfnet_bench.suites import SUITES
 
 GOLDEN = Path(__file__).parent / "golden"
 CLEAN, FGSM, PGD = (parse(text).settings for text in ("clean", "fgsm", "pgd"))
@@ -542,6 +543,15 @@ def test_a_metric_of_ones_own_is_a_column_over_old_records(metric, on_request, d
     assert metric.title in (tmp_path / "page.html").read_text()
 
 
+def test_without_a_reference_the_mean_corruption_error_stands_by_itself(drawn_at_random, monkeypatch):
+    columns = tuple(c for c in SUITES["mini"].columns if c[1] != "mce")
+    monkeypatch.setitem(SUITES._things, "mini", replace(SUITES["mini"], reference=None, columns=columns))
+    report = robustness(drawn_at_random)
+    titles = [column.title for column in report.tables[0].columns]
+    assert "mini-C fog, snow 3 mean CE" in titles and not any("mCE" in title for title in titles)
+    assert "robustness_mini_c_cifar_c_severities" in {table.name for table in report.tables}
+
+
 @pytest.mark.parametrize(
     ("metric", "reason"),
     [
@@ -557,7 +567,7 @@ def test_a_metric_without_a_value_says_why(metric, reason, drawn_at_random, monk
 def test_a_metric_of_another_shape_is_refused(drawn_at_random, monkeypatch):
     metric = metrics.Average(name="x", title="X", of=lambda arrays: arrays["top5"])
     monkeypatch.setitem(metrics.METRICS._things, "x", metric)
-    with pytest.raises(UsageError, match=r"metric x: expected a value for each image, \(n,\), found shape \(40, 5\)"):
+    with pytest.raises(UsageError, match=r"metric x: expected a value for each image, \(40,\), found shape \(40, 5\)"):
         robustness(drawn_at_random)
 
 

@@ -55,6 +55,13 @@ class Pass(NamedTuple):
     arrays: Callable[[], Arrays]
     sample: Callable[[], NDArray[Any]]
 
+    @classmethod
+    def of(cls, metric: OfPass, arrays: Arrays) -> Pass:
+        """A pass whose arrays are at hand."""
+        sample = metric.sample(arrays)
+        images = len(sample) if metric.per_image else len(arrays["labels"])
+        return cls(metric.value(arrays), images, lambda: arrays, lambda: sample)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Metric:
@@ -102,7 +109,7 @@ class Metric:
 
     def paired(self, first: NDArray[Any], second: NDArray[Any]) -> Difference:
         """Two models on the same images, as shown: by their samples, or the means of those over the same passes."""
-        return mean_difference(self.scale * (first - second))
+        return mean_difference(self.scale * np.subtract(first, second, dtype=np.float64))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,9 +139,9 @@ class OfPass(Metric):
         Raises:
             UsageError: if they are not.
         """
-        found = np.asarray(self.of(arrays))
-        if found.ndim != 1:
-            raise UsageError(f"metric {self.name}: expected a value for each image, (n,), found shape {found.shape}")
+        found, n = np.asarray(self.of(arrays)), len(arrays["labels"])
+        if found.shape != (n,) and self.over != "answers":  # an image without an answer has no value
+            raise UsageError(f"metric {self.name}: expected a value for each image, ({n},), found shape {found.shape}")
         return found
 
     def interval(self, seen: Pass) -> Interval | None:

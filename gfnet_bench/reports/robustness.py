@@ -99,7 +99,7 @@ def robustness(
             _wide(one, results, setups, columns, outcomes, [*inputs.get(one, ()), *problems]),
             _beside(one, results, columns, outcomes),
         ]
-        for score in (score for score in columns if score.measure is MCE):
+        for score in _corrupted_sets(one, columns, means):
             tables.append(corruption_errors(results, setups, score))
             having = [setup for setup in setups if results.records(setup, score)]
             whole = all(set(corruptions()) <= set(results.errors(setup, score)) for setup in having)
@@ -158,6 +158,15 @@ def _scores(records: Iterable[Record], means: Iterable[Score], requested: Sequen
     every += [name for name in requested if METRICS[name].over == "means"]
     of_means = {replace(score, metric=metric) for score in means for metric in every}
     return of_means | {score for record in records for score in scores_of(record.cell)}
+
+
+def _corrupted_sets(suite: Suite, columns: Iterable[Score], means: Iterable[Score]) -> list[Score]:
+    """The corrupted sets with tables of their own, each as its mCE, which a suite without a reference has not."""
+    if suite.reference:
+        return [score for score in columns if score.measure is MCE]
+    measured = ((mean.dataset, mean.perturbation) for mean in means)
+    recipes = {(dataset, p.recipe) for dataset, p in measured if isinstance(p, Corrupted | Corruptions)}
+    return sorted((Score(name, Corruptions(r), MCE.name) for name, r in recipes), key=lambda score: score.order)
 
 
 def _columns(
