@@ -31,7 +31,7 @@ import torchattacks
 from torch import Tensor, nn
 
 from gfnet_bench.attacks.pgd import PGD
-from gfnet_bench.evaluate import precision
+from gfnet_bench.evaluation import precision
 from gfnet_bench.randomness import image_seeds
 
 EPSILON, STEP, STEPS = 1 / 255, 0.5 / 255, 5

@@ -21,7 +21,7 @@ import torch
 
 from gfnet_bench.datasets.images import Rows
 from gfnet_bench.datasets.pixel_file import PixelFile
-from gfnet_bench.evaluate import evaluate, precision
+from gfnet_bench.evaluation import evaluate, precision
 from gfnet_bench.models import load_model
 
 

@@ -31,7 +31,7 @@ import torch
 from torch import Tensor
 
 import gfnet_bench.models  # noqa: F401  (registers GFNet with timm)
-from gfnet_bench.evaluate import precision
+from gfnet_bench.evaluation import precision
 from gfnet_bench.models.global_filter import filter_way, global_filter, with_torch_fft
 from gfnet_bench.profiling.latency import Graph, event_clock
 

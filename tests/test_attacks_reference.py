@@ -21,7 +21,7 @@ from gfnet_bench.attacks.reference import BATCHED, TorchAttack
 from gfnet_bench.cli import main
 from gfnet_bench.datasets import load_images
 from gfnet_bench.errors import GfnetBenchError, MissingError, UsageError
-from gfnet_bench.evaluate import evaluate, to_pixels
+from gfnet_bench.evaluation import evaluate, to_pixels
 from gfnet_bench.models import Model, load_model
 from gfnet_bench.perturbations import attacked
 from gfnet_bench.randomness import image_seeds, uniform

@@ -158,7 +158,7 @@ def test_surgery_cells():
 
 
 def test_surgery_is_the_robustness_study_on_the_operated_network(tmp_path):
-    from gfnet_bench.evaluate import evaluate
+    from gfnet_bench.evaluation import evaluate
     from gfnet_bench.models import load_model
 
     cells = study.surgery_cells(

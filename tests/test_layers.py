@@ -23,15 +23,15 @@ NOUNS = {"models", "datasets", "attacks", "corruptions", "profiling"}
 MAY_IMPORT = {
     **{name: BOTTOM for name in BOTTOM | NOUNS},
     "schemas": BOTTOM | {"datasets"},
-    "evaluate": BOTTOM,
+    "evaluation": BOTTOM,
     "runner": BOTTOM,
-    "studies": BOTTOM | NOUNS | {"perturbations", "evaluate", "runner"},
+    "studies": BOTTOM | NOUNS | {"perturbations", "evaluation", "runner"},
     "perturbations": BOTTOM | {"attacks", "corruptions"},
     "reports": BOTTOM | {"attacks", "datasets", "perturbations"},  # declarations, which need no torch
-    "commands": BOTTOM | NOUNS | {"perturbations", "evaluate", "runner", "studies", "reports"},
+    "commands": BOTTOM | NOUNS | {"perturbations", "evaluation", "runner", "studies", "reports"},
     "cli": BOTTOM | {"commands"},
     "__main__": {"cli", "interrupts"},
-    "__init__": BOTTOM | NOUNS | {"perturbations", "evaluate", "runner", "studies", "reports"},
+    "__init__": BOTTOM | NOUNS | {"perturbations", "evaluation", "runner", "studies", "reports"},
 }
 
 FILES = sorted(PACKAGE.rglob("*.py"))

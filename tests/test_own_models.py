@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from gfnet_bench.catalog import ModelSpec, find_spec, paper_transform
 from gfnet_bench.cli import main
 from gfnet_bench.errors import GfnetBenchError, UsageError
-from gfnet_bench.evaluate import evaluate
+from gfnet_bench.evaluation import evaluate
 from gfnet_bench.mini import weights_path
 from gfnet_bench.models import Model, load_model, wrap
 from gfnet_bench.sourcecode import factory_of

@@ -7,7 +7,7 @@ import pytest
 import torch
 from fake_imagenet import photo, truncated, write_c, write_classes, write_val
 
-from gfnet_bench import evaluate
+from gfnet_bench import evaluation
 from gfnet_bench.catalog import paper_transform
 from gfnet_bench.datasets.classes import class_index, wnids
 from gfnet_bench.errors import MissingError
@@ -216,14 +216,14 @@ def mini_run(folder, monkeypatch, room=None):
     """Three networks of the embedded suite, and for every pass which of them were in memory."""
     resident = []
 
-    real = evaluate.evaluate_all
+    real = evaluation.evaluate_all
 
     def watched(models, *args, **kwargs):
         gc.collect()
         resident.append({m.name for m in gc.get_objects() if type(m) is Model})
         return real(models, *args, **kwargs)
 
-    monkeypatch.setattr(evaluate, "evaluate_all", watched)
+    monkeypatch.setattr(evaluation, "evaluate_all", watched)
     if room is not None:
         monkeypatch.setattr(study.Bench, "_room", lambda self: room)
     cells = study.cells(
@@ -267,7 +267,7 @@ def test_real_photographs_through_our_own_path_reach_the_stated_accuracy(photogr
     import numpy as np
 
     from gfnet_bench.datasets import prepared
-    from gfnet_bench.evaluate import evaluate
+    from gfnet_bench.evaluation import evaluate
     from gfnet_bench.metrics import scores
     from gfnet_bench.models import load_model
 

@@ -49,7 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
     from gfnet_bench.attacks.checks import CHECKS, check
     from gfnet_bench.catalog import find_spec
     from gfnet_bench.datasets import DATASETS, load_images
-    from gfnet_bench.evaluate import precision, to_pixels
+    from gfnet_bench.evaluation import precision, to_pixels
     from gfnet_bench.models import load_model
     from gfnet_bench.perturbations import Attacked, attacked
     from gfnet_bench.reports.tables import Column, render

@@ -205,7 +205,7 @@ class Bench:
         """Latency or memory; where it does not fit, that is the outcome."""
         import torch
 
-        from gfnet_bench.evaluate import precision
+        from gfnet_bench.evaluation import precision
         from gfnet_bench.models.gfnet import ways_taken
         from gfnet_bench.models.global_filter import filter_way
         from gfnet_bench.profiling.devices import device_state

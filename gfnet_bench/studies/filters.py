@@ -249,7 +249,7 @@ class Bench(robustness.Bench):
         import torch
         from tqdm import tqdm
 
-        from gfnet_bench.evaluate import precision, to_pixels
+        from gfnet_bench.evaluation import precision, to_pixels
         from gfnet_bench.halving import Fitting
         from gfnet_bench.randomness import image_seeds, uniform
         from gfnet_bench.spectra import noise

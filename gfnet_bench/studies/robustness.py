@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from gfnet_bench.datasets.images import Images
-    from gfnet_bench.evaluate import Corrupt, Evaluation
+    from gfnet_bench.evaluation import Corrupt, Evaluation
     from gfnet_bench.models import Model
 
 T = TypeVar("T")
@@ -326,7 +326,7 @@ class Bench:
 
     def _measure(self, cells: Sequence[Cell], models: Sequence[Model]) -> list[Outcome | Exception]:
         """Measure cells whose models see the same pixels."""
-        from gfnet_bench.evaluate import evaluate_all
+        from gfnet_bench.evaluation import evaluate_all
 
         s, perturbation = cells[0].settings, of_cell(cells[0])
         images = self.images(cells[0], models[0])

@@ -13,7 +13,7 @@ from room import Hungry, Room
 from gfnet_bench.attacks.fgsm import FGSM
 from gfnet_bench.attacks.pgd import PGD
 from gfnet_bench.errors import GfnetBenchError, out_of_memory
-from gfnet_bench.evaluate import evaluate, evaluate_all, precision, to_pixels
+from gfnet_bench.evaluation import evaluate, evaluate_all, precision, to_pixels
 from gfnet_bench.metrics import scores
 
 N, SIDE, CLASSES = 13, 8, 7
