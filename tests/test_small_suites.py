@@ -186,6 +186,12 @@ def test_a_suite_without_models_asks_for_one(suite, capsys):
     assert "has no models of its own; name one of" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("side", "resize"), [(32, None), (224, (224, 224))])
+def test_images_are_shown_whole_at_the_models_size(side, resize):
+    model = load_model("resnet18", img_size=side, pretrained=False, suite="cifar10")
+    assert (model.transform.height, model.transform.width, model.transform.resize) == (side, side, resize)
+
+
 def test_a_network_of_ten_classes_is_measured_on_cifar(cifar, tmp_path, capsys):
     checkpoint, here = str(weights_path("resnet_mini")), str(cifar)
     words = ["robustness", "--suite", "cifar10", "-m", "resnet_mini", "--checkpoint", checkpoint, "--data-dir", here]

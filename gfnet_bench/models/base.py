@@ -108,7 +108,8 @@ def load_model(
         if file is not None:
             key = load_weights(net, file, spec.name, weights_key)
     sha256 = None if file is None else sha256_of_weights(file)
-    return Model(spec, net, own_transform(spec, cfg, size, transform), sha256, source, key, facts=facts).to(device)
+    cut = own_transform(spec, cfg, size, transform, suite)
+    return Model(spec, net, cut, sha256, source, key, facts=facts).to(device)
 
 
 def local_weights_sha256(name: str) -> str | None:
@@ -185,8 +186,8 @@ def own_transform(
     """How images of (height, width) `size` are cut for a model, by the paper's rule or by its own."""
     height, width = size
     shown = SUITES[suite or spec.suite or DEFAULT]
-    if shown.whole:  # a model of another suite may want them larger
-        return Transform(name, height, width, None if shown.name == spec.suite else size, cfg.interpolation)
+    if shown.whole:
+        return Transform(name, height, width, None if size == (shown.side, shown.side) else size, cfg.interpolation)
     if name == "paper":
         return paper_transform(height, width)
     return model_transform(height, width, cfg.crop_pct, cfg.interpolation, cfg.crop_mode, cfg.mean)
