@@ -119,7 +119,7 @@ NUMBERS += ["²", "1.5.2", "+", "--", "1e-400", "½", "1,5", "\x00", "\n5", "Non
 def numeric(command):
     """The options of a command whose values are checked by a type."""
     sub = next(a for a in parser()._actions if a.choices).choices[command.NAME]
-    return [a for a in sub._actions if a.option_strings and a.type and a.type.__name__ != "path"]
+    return [a for a in sub._actions if a.option_strings and a.type and a.type.__name__ not in ("path", "label")]
 
 
 CASES = [(command.NAME, action.option_strings[-1]) for command in COMMANDS for action in numeric(command)]
