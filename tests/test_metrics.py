@@ -21,16 +21,16 @@ def predictions() -> metrics.Predictions:
 
 
 @pytest.mark.parametrize(("k", "expected"), [(1, 0.25), (2, 0.5), (4, 0.5), (5, 0.75)])
-def test_top_k(k, expected):
-    assert metrics.top_k(TOP5, LABELS, k) == expected
+def test_among_the_first_classes(k, expected):
+    assert metrics.is_correct(TOP5, LABELS, k).mean() == expected
 
 
 def test_real_accuracy_takes_any_answer_and_leaves_out_images_without():
     answers = [(3,), (7, 1), (), (9,)]
     assert metrics.real_correct(TOP5[:, 0], answers).tolist() == [1, 1, -1, 0]
-    assert metrics.real_accuracy(TOP5[:, 0], answers) == pytest.approx(2 / 3)
+    assert metrics.scores(predictions(), answers)["real"] == pytest.approx(2 / 3)
     with pytest.raises(GfnetBenchError, match="expected images with ReaL labels"):
-        metrics.real_accuracy([1, 2], [(), ()])
+        metrics.scores(predictions(), [()] * 4)
 
 
 def test_calibration_error_by_hand():
@@ -58,16 +58,15 @@ def test_scores_with_answers_are_all_about_the_images_that_have_one():
     assert (values["images"], values["real"], values["top1"], values["top5"]) == (2, 1.0, 0.5, 1.0)
 
 
-def test_arrays_there_and_back():
+def test_arrays_kept_beside_a_record():
     before = predictions()
     arrays = metrics.to_arrays(before, answers=[(3,), (7,), (), (0,)])
     assert {name: a.dtype.str[1:] for name, a in arrays.items()} == {
         "top5": "i2", "confidence": "f4", "nll": "f4", "labels": "i2", "real": "i1",
     }  # fmt: skip
     assert arrays["real"].tolist() == [1, 0, -1, 1]
-    after = metrics.from_arrays(arrays, before.ids)
-    for a, b in zip(before, after, strict=True):
-        assert np.array_equal(a, b)
+    for name in ("top5", "confidence", "nll", "labels"):
+        assert np.array_equal(arrays[name], getattr(before, name))
     assert "real" not in metrics.to_arrays(before)
 
 

@@ -7,7 +7,7 @@ Accuracies, errors and calibration are fractions. Corruption errors are percenta
 the literature prints. Every interval is a 95 % one.
 """
 
-from gfnet_bench.metrics.accuracy import TOP1, headline, is_correct, real_accuracy, real_correct, top_k
+from gfnet_bench.metrics.accuracy import TOP1, headline, is_correct, real_correct
 from gfnet_bench.metrics.base import METRICS, Average, Metric, OfPass, Pass, Recorded, Share, Statistic, register
 from gfnet_bench.metrics.calibration import calibration_error, calibration_interval
 from gfnet_bench.metrics.corruption_errors import (
@@ -22,7 +22,7 @@ from gfnet_bench.metrics.corruption_errors import (
     mce_by_image,
     relative_mce,
 )
-from gfnet_bench.metrics.predictions import Predictions, from_arrays, ids_sha256, scores, to_arrays, values
+from gfnet_bench.metrics.predictions import Predictions, ids_sha256, scores, to_arrays, values
 from gfnet_bench.metrics.statistics import (
     Difference,
     Interval,
@@ -61,7 +61,6 @@ __all__ = [
     "calibration_interval",
     "compare",
     "corruption_error",
-    "from_arrays",
     "headline",
     "ids_sha256",
     "is_correct",
@@ -70,14 +69,12 @@ __all__ = [
     "mcnemar_p",
     "mean_interval",
     "positive_mean_interval",
-    "real_accuracy",
     "real_correct",
     "register",
     "relative_mce",
     "scores",
     "share_interval",
     "to_arrays",
-    "top_k",
     "values",
     "wilson_interval",
 ]

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from gfnet_bench.errors import GfnetBenchError
 from gfnet_bench.metrics.base import Arrays, Share, register
 
 
@@ -16,23 +15,13 @@ def is_correct(top5: NDArray[np.integer], labels: NDArray[np.integer], k: int = 
     return np.asarray((top5[:, :k] == labels[:, None]).any(axis=1))
 
 
-def top_k(top5: NDArray[np.integer], labels: NDArray[np.integer], k: int) -> float:
-    """The share of images whose label is among the first `k` classes."""
-    return float(is_correct(top5, labels, k).mean())
-
-
 def real_correct(top1: Sequence[int] | NDArray[np.integer], answers: Sequence[Sequence[int]]) -> NDArray[np.int8]:
-    """(n,) 1 where the class is one of the right answers, 0 where it is not, -1 where the image has no answer."""
+    """(n,) 1 where the class is one of the right answers, 0 where it is not, -1 where the image has no answer.
+
+    Source: Beyer et al. 2020 (ReaL).
+    """
     outcomes = [(int(c in right) if right else -1) for c, right in zip(top1, answers, strict=True)]
     return np.array(outcomes, dtype=np.int8)
-
-
-def real_accuracy(top1: Sequence[int] | NDArray[np.integer], answers: Sequence[Sequence[int]]) -> float:
-    """ReaL accuracy: an image may have several right answers, and one with none is left out (Beyer et al. 2020)."""
-    outcomes = real_correct(top1, answers)
-    if not (outcomes >= 0).any():
-        raise GfnetBenchError("expected images with ReaL labels, found none; raise --limit.")
-    return float(outcomes[outcomes >= 0].mean())
 
 
 TOP1 = register(

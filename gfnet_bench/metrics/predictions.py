@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -83,13 +83,6 @@ def to_arrays(predictions: Predictions, answers: Sequence[Sequence[int]] | None 
     """The arrays kept beside a record; `real` (see `real_correct`) only with `answers`. The ids are not repeated."""
     columns = _columns(predictions, answers)
     return {name: array.astype(_KEPT_AS.get(name, np.float32)) for name, array in columns.items()}
-
-
-def from_arrays(arrays: Mapping[str, NDArray], ids: Sequence[str] = ()) -> Predictions:
-    """The inverse of `to_arrays`."""
-    labels = arrays["labels"].astype(np.int64)
-    top5, brier = arrays["top5"].astype(np.int32), arrays.get("brier")
-    return Predictions(top5, arrays["confidence"], arrays["nll"], labels, tuple(ids), brier)
 
 
 def ids_sha256(ids: Sequence[str]) -> str:
