@@ -12,11 +12,13 @@ import torch
 
 from gfnet_bench import cli, runner
 from gfnet_bench.errors import GfnetBenchError, UsageError
+from gfnet_bench.models import load_model
 from gfnet_bench.models.gfnet import ways_taken
 from gfnet_bench.models.global_filter import current_way, filter_way
+from gfnet_bench.models.reparameterized import can_be_fused, fused
 from gfnet_bench.profiling import devices, latency, memory
 from gfnet_bench.profiling.mixers import HEADS, MIXERS
-from gfnet_bench.records import Store
+from gfnet_bench.records import Record, Store
 from gfnet_bench.reports import costs
 from gfnet_bench.schemas.complexity import check_values
 from gfnet_bench.schemas.kinds import Unfit
@@ -104,6 +106,33 @@ def test_the_whole_sweep_of_the_paper_is_counted():
     assert [round(values["macs"] / 1e9, 1) for values in last] == [39.3, 460.4, 901.3]
     assert all(values["operators"] == values["formula_operators"] for values in found.values())
     assert not any(values["unruled"] for values in found.values())
+
+
+def test_a_network_with_a_form_for_inference_is_counted_and_timed_in_it():
+    """1.088 GMACs and 5.29 M parameters are trained; 0.275 and 2.08 are what its paper publishes."""
+    name, bench = "timm/mobileone_s0", study.Bench()
+    (merged,), (trained,) = study.sizes([name], [None]), study.sizes([name], [None], as_trained=True)
+    cells = [study.count_cells([], [], 384, [size])[0] for size in (merged, trained)]
+    assert cells[0].settings == {**cells[1].settings, "form": "fused"}
+    costs_of = [bench.measure(cell).values for cell in cells]
+    found = [(round(values["macs"] / 1e9, 3), round(values["params"] / 1e6, 2)) for values in costs_of]
+    assert found == [(0.275, 2.08), (1.088, 5.29)]
+    records = [Record(cell, values) for cell, values in zip(cells, costs_of, strict=True)]
+    assert {point.name for point in costs.points(records)} == {"mobileone_s0", "mobileone_s0 (fused)"}
+    sides = [size._replace(img_size=(32, 32)) for size in (merged, trained)]
+    cells = [study.timed_cells([], [], 384, [size], study.Options(CPU, batch=1))[0] for size in sides]
+    works = [study.build(cell, torch.device("cpu")) for cell in cells]
+    assert works[0].weights_bytes < works[1].weights_bytes / 2
+    assert works[0].step()().shape == (1, 1000)
+
+
+def test_fusing_changes_no_result():
+    torch.manual_seed(0)
+    model = load_model("timm/mobileone_s0", pretrained=False, img_size=64)
+    images = torch.rand(2, 3, 64, 64)
+    before = model(images)
+    assert (fused(model)(images) - before).abs().max() <= 1e-5 * before.abs().max()
+    assert can_be_fused(load_model("timm/levit_128s", pretrained=False)) and not can_be_fused(load_model("gfnet_mini"))
 
 
 @pytest.mark.parametrize("what", ["memory", "latency"])

@@ -50,6 +50,7 @@ NOTHING = [
     (MODELS, ["--width", "384"]),
     (MODELS, ["--published"]),
     (BLOCKS, ["--img-size", "224"]),
+    (MODELS, ["--as-trained"]),
     (BLOCKS, ["--name", "mine"]),
     (["paper", "table1"], ["--limit", "10"]),
     (["paper", "table1", "figure2"], ["--seed", "1"]),

@@ -51,6 +51,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     what.add_argument("--width", type=options.positive, default=384, metavar="D", help="features of a block (384)")
     what.add_argument("--count-only", action="store_true", help="multiply-adds alone: nothing is timed")
+    what.add_argument(
+        "--as-trained", action="store_true", help="do not fuse what can be fused for inference (MobileOne, RepVGG ...)"
+    )
     what.add_argument("--backward", action="store_true", help="measure forward + backward too")
     what.add_argument(
         "--convention",
@@ -89,7 +92,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     blocks, tokens = _blocks(arguments)
     models = _models(arguments, tokens)
-    options.refuse(arguments, _unheeded(arguments, blocks))
+    options.refuse(arguments, _unheeded(arguments, blocks, models))
     cells = _cells(arguments, blocks, tokens, models)
     store = Store(arguments.output_dir)
     if arguments.dry_run:
@@ -135,7 +138,7 @@ def _models(arguments: argparse.Namespace, tokens: Sequence[int]) -> list[Size]:
         raise UsageError(f"--img-size: expected at most {options.MOST_PIXELS} pixels a side, found {largest}.")
     models = expand(arguments.model)
     options.check_one_model(arguments, models)
-    return study.sizes(models, sizes)
+    return study.sizes(models, sizes, arguments.as_trained)
 
 
 def _cells(
@@ -189,7 +192,7 @@ def _report(records: Sequence[Record], arguments: argparse.Namespace) -> None:
             options.note(f"wrote {path}")
 
 
-def _unheeded(arguments: argparse.Namespace, blocks: Sequence[str]) -> dict[str, str]:
+def _unheeded(arguments: argparse.Namespace, blocks: Sequence[str], models: Sequence[Size]) -> dict[str, str]:
     """The options that decide nothing here, each with the reason."""
     reasons: dict[str, str] = {}
     if arguments.count_only:
@@ -197,6 +200,8 @@ def _unheeded(arguments: argparse.Namespace, blocks: Sequence[str]) -> dict[str,
         reasons |= dict.fromkeys(timing, "with --count-only nothing is timed or drawn")
     if not arguments.model:
         reasons["name"] = "expected a model (--model) with it, found blocks alone"
+    if not any(size.form for size in models):
+        reasons["as_trained"] = "expected a --model that can be fused for inference with it, found none"
     if not blocks:
         reasons |= dict.fromkeys(("width", "published"), "expected blocks (--mixer) with it, found models alone")
     return reasons

@@ -242,6 +242,7 @@ def _network(record: Record) -> Row:
 def _subject(record: Record, name: str) -> _Subject:
     s = record.cell.settings
     size = s.get("img_size")
+    name += f" ({s['form']})" if "form" in s else ""
     return _Subject(s["subject"], s.get("width"), name, s["tokens"], None if size is None else tuple(size))
 
 

@@ -53,11 +53,19 @@ TABLE1_SETTINGS = {"measure": "table1", "subject": "mixer", "tokens": 196, "widt
 
 
 class Size(NamedTuple):
-    """A model and the (height, width) of its images."""
+    """A model and the (height, width) of its images.
+
+    Attributes:
+        model: its name.
+        img_size: in pixels.
+        code: the hash of it, of a network of one's own.
+        form: `fused` or `trained`, of a network that has two (see `models.reparameterized`); None of any other.
+    """
 
     model: str
     img_size: tuple[int, int]
-    code: str | None = None  # its hash, of a network of one's own
+    code: str | None = None
+    form: str | None = None
 
 
 @dataclass(frozen=True)
@@ -136,7 +144,8 @@ def _model(size: Size) -> dict[str, Any]:
     whole = height % PATCH == 0 and width % PATCH == 0
     tokens = height // PATCH * (width // PATCH) if whole else None
     code = {} if size.code is None else {"code": size.code}
-    return {"subject": "model", "tokens": tokens, "img_size": list(size.img_size), **code}
+    form = {"form": "fused"} if size.form == "fused" else {}  # cells of the other form are as they always were
+    return {"subject": "model", "tokens": tokens, "img_size": list(size.img_size), **code, **form}
 
 
 def check_width(width: int) -> None:
@@ -145,23 +154,28 @@ def check_width(width: int) -> None:
         raise UsageError(f"--width {width}: expected a multiple of {HEADS}, the attention heads, up to 65532.")
 
 
-def sizes(models: Sequence[str], img_sizes: Sequence[tuple[int, int] | None]) -> list[Size]:
+def sizes(models: Sequence[str], img_sizes: Sequence[tuple[int, int] | None], as_trained: bool = False) -> list[Size]:
     """Every model at every size, tried on the meta device first.
 
     Args:
         models: names.
         img_sizes: (height, width) in pixels; None is the size of the model's weights.
+        as_trained: leave networks that could be fused for inference as they are trained.
 
     Raises:
         UsageError: if there is no such model, or it cannot take images of a size.
     """
     import torch
 
+    from gfnet_bench.models.reparameterized import can_be_fused, fused
+
     found: dict[Size, None] = {}
     for name in models:
         for wanted in img_sizes:
             with torch.device("meta"):
                 model = _load(name, wanted, "meta")
+                form = ("trained" if as_trained else "fused") if can_be_fused(model) else None
+                model = fused(model) if form == "fused" else model
             size = (model.transform.height, model.transform.width)
             try:
                 with torch.inference_mode():
@@ -170,7 +184,7 @@ def sizes(models: Sequence[str], img_sizes: Sequence[tuple[int, int] | None]) ->
                 acquit(error)
                 raise UsageError(f"{name}: cannot take images of {size[0]} x {size[1]} pixels: {error}") from error
             factory = find_spec(name).factory
-            found[Size(model.name, size, None if factory is None else factory.sha256())] = None
+            found[Size(model.name, size, None if factory is None else factory.sha256(), form)] = None
     return list(found)
 
 
@@ -306,11 +320,13 @@ def _load(name: str, size: tuple[int, int] | None, device: torch.device | str) -
 
 
 def _loaded(cell: Cell, device: torch.device | str) -> Model:
+    """The model of a cell, in the form that it names."""
     from gfnet_bench.models import check_unchanged
+    from gfnet_bench.models.reparameterized import fused
 
     model = _load(cell.model, tuple(cell.settings["img_size"]), device)
     check_unchanged(model, cell.settings)
-    return model
+    return fused(model) if cell.settings.get("form") == "fused" else model
 
 
 def _count(cell: Cell) -> Outcome:
