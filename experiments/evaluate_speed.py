@@ -64,7 +64,8 @@ def main() -> None:
                     model(resident)
 
         def whole() -> None:
-            evaluate(model, pixels, labels, ids, batch_size=args.batch_size, device=device, dtype=args.dtype)
+            how = {"batch_size": args.batch_size, "device": device, "dtype": args.dtype}
+            evaluate(model, pixels, labels, ids, classes=None, **how)
 
         times: list[tuple[float, float]] = []
         for _ in range(args.rounds + 1):

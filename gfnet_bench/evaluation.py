@@ -93,9 +93,9 @@ def evaluate_all(
     labels: NDArray[np.int64],
     ids: Sequence[str],
     *,
+    classes: Sequence[int] | None,
     corrupt: Corrupt | None = None,
     attack: Attack | None = None,
-    classes: Sequence[int] | None = None,
     batch_size: int = 64,
     device: torch.device | str = "cpu",
     dtype: str = "float32",
@@ -117,9 +117,10 @@ def evaluate_all(
         images: (n, h, w, 3) uint8; an array, memory-mapped or not, or a tensor already on the device.
         labels: (n,) class indices.
         ids: n names that key each image's random numbers.
+        classes: the class indices that count; logits of the others are left out before the arg-max. None for all, which
+            has to be said: ImageNet-A scored over 1000 classes is another number.
         corrupt: (images (b, 3, h, w) uint8, seeds) to images of that type, of any size.
         attack: (predict, images, labels, seeds) to images of that shape and type.
-        classes: the class indices that count; logits of the others are left out before the arg-max.
         batch_size: images at a time, at most.
         device: where to compute.
         dtype: one of `DTYPES`.

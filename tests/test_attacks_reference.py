@@ -457,7 +457,7 @@ def test_memory_that_runs_out_in_an_attack_of_the_library_changes_no_number(smal
             raise RuntimeError("CUDA out of memory")
         return small.net(shown)
 
-    expected, _ = evaluate(small.net, images, small.labels.numpy(), names, attack=attack, batch_size=2)
-    found, used = evaluate(hungry, images, small.labels.numpy(), names, attack=attack)
+    expected, _ = evaluate(small.net, images, small.labels.numpy(), names, classes=None, attack=attack, batch_size=2)
+    found, used = evaluate(hungry, images, small.labels.numpy(), names, classes=None, attack=attack)
     assert used == 1 or used == 2
     assert np.allclose(found.nll, expected.nll)

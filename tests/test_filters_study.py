@@ -175,7 +175,7 @@ def test_surgery_is_the_robustness_study_on_the_operated_network(tmp_path):
     assert not np.array_equal(learned["top5"], cut["top5"])
     images = bench.images(cells[1], load_model("gfnet_mini"))
     by_hand = operate(load_model("gfnet_mini"), "low_pass", 0.1)
-    direct = evaluate(by_hand, images.pixels, images.labels, images.ids).predictions
+    direct = evaluate(by_hand, images.pixels, images.labels, images.ids, classes=images.classes).predictions
     assert np.array_equal(direct.top5, cut["top5"])
     assert records[3].values["top1"] < records[0].values["top1"]
     assert len({study.together(cell) for cell in cells[3:]}) == 1 and len({study.together(c) for c in cells[:3]}) == 3

@@ -213,7 +213,9 @@ def test_probabilities_are_noticed_whoever_calls_the_network() -> None:
     images = torch.randint(0, 255, (4, 8, 8, 3), dtype=torch.uint8)
     ids = [str(i) for i in range(4)]
     with pytest.raises(GfnetBenchError, match="found probabilities"):
-        evaluate(lambda x: torch.rand(len(x), 5).softmax(1), images, torch.zeros(4, dtype=torch.int64), ids)
+        evaluate(
+            lambda x: torch.rand(len(x), 5).softmax(1), images, torch.zeros(4, dtype=torch.int64), ids, classes=None
+        )
 
 
 def test_a_grey_network_is_shown_the_luma_and_attacked_through_it() -> None:
