@@ -361,6 +361,16 @@ def test_models_without_records_are_told_from_no_records_at_all(both, asked, fou
         robustness(both, **asked)
 
 
+def test_a_data_set_that_is_not_known_any_more_stands_by_itself(tmp_path):
+    """Its plug-in is missing: what was measured is shown, beside no other images and relative to no network."""
+    items = [record(cell("gfnet_s", "gone", CLEAN), 20), *corrupted("gfnet_s", "gone_c", 25)]
+    tables = {t.name: t for t in robustness(fill(tmp_path, [*items, *imagenet()[:1]])).tables}
+    assert [c.title for c in tables["robustness_gone"].columns] == ["Model", "Params", "gone", "gone Top-5"]
+    assert tables["robustness_gone"].rows[0]["gone_percent"] == 50
+    assert "mCE" not in " ".join(c.title for c in tables["robustness_gone_c"].columns)
+    assert len(tables["robustness_imagenet"].rows) == 1
+
+
 def test_a_suite_without_records_is_told_from_no_records_at_all(tmp_path):
     store = fill(tmp_path, [record(cell("gfnet_s", "imagenet", CLEAN), 30)])
     told = (
