@@ -10,8 +10,9 @@ from gfnet_bench.attacks import ATTACKS
 from gfnet_bench.catalog import MODELS
 from gfnet_bench.datasets import DATASETS, DatasetSpec
 from gfnet_bench.families import FAMILIES
+from gfnet_bench.mixers import MIXERS
 from gfnet_bench.records import PROTOCOLS, Cell, Record
-from gfnet_bench.reports.bibliography import _MIXERS, bibtex, references
+from gfnet_bench.reports.bibliography import bibtex, references
 from gfnet_bench.reports.scores import CLEAN, Score
 
 ALWAYS = {"gfnet_bench", "rao2021gfnet"}
@@ -68,7 +69,7 @@ def test_names_near_a_known_one_cite_no_neighbour():
     for names, settings in (
         (DATASETS, lambda name: {"dataset": name}),
         (["fgsm", "pgd", "fourier"], lambda name: {"perturbation": {"name": name}}),
-        ([*_MIXERS, "vit_mini"], lambda name: {"model": name}),
+        ([*MIXERS, "vit_mini"], lambda name: {"model": name}),
     ):
         for name in names:
             near = {name + "x", f"{name}_2", f"x{name}", name[:-1], name.upper() + "_", f"semantic_fpn_{name}"}
@@ -91,7 +92,7 @@ def test_a_data_set_that_is_added_brings_heading_place_and_citation(monkeypatch)
 
 def test_every_key_has_an_entry_and_every_entry_a_use():
     used = {
-        *_MIXERS.values(),
+        *(key for name in MIXERS for key in MIXERS[name].cites),
         *(key for name in FAMILIES for key in FAMILIES[name].cites),
         *(key for name in MODELS for key in MODELS[name].cites),
         *(key for name in ATTACKS for key in ATTACKS[name].cites),

@@ -12,12 +12,12 @@ import torch
 
 from gfnet_bench import cli, runner
 from gfnet_bench.errors import GfnetBenchError, UsageError
+from gfnet_bench.mixers import MIXERS
 from gfnet_bench.models import load_model
 from gfnet_bench.models.gfnet import ways_taken
 from gfnet_bench.models.global_filter import current_way, filter_way
 from gfnet_bench.models.reparameterized import can_be_fused, fused
 from gfnet_bench.profiling import devices, latency, memory
-from gfnet_bench.profiling.mixers import HEADS, MIXERS
 from gfnet_bench.records import Record, Store
 from gfnet_bench.reports import costs
 from gfnet_bench.schemas.complexity import check_values
@@ -70,12 +70,6 @@ def test_other_sizes_are_refused_in_one_sentence(text, says):
         parse_tokens(text)
     assert says in str(error.value)
     assert "\n" not in str(error.value)
-
-
-def test_names_are_those_of_the_mixers():
-    assert {study.BLOCKS[name].mixer for name in study.BLOCKS} == set(MIXERS)
-    assert set(costs.BLOCKS) == set(study.BLOCKS)
-    assert study.HEADS == HEADS
 
 
 def test_cells_hold_what_decides_a_number():
@@ -169,7 +163,7 @@ def test_materialised_attention_over_33124_tokens_is_not_tried():
     assert 1685 < needed < 1.25 * 1685
 
 
-@pytest.mark.parametrize("name", list(study.BLOCKS))
+@pytest.mark.parametrize("name", list(MIXERS))
 @pytest.mark.parametrize("mode", ["forward", "forward_backward"])
 def test_every_block_can_be_built_and_run(name, mode):
     cell = study.timed_cells([name], [16], 24, [], study.Options(CPU, batch=2, mode=mode))[1]
@@ -279,7 +273,7 @@ def test_command_end_to_end_and_again(tmp_path, quick, capsys, monkeypatch):
     assert cli.main(words) == 0
     out, err = capsys.readouterr()
     rows = json.loads(out)
-    assert {(r["name"], r["tokens"]) for r in rows} == {(b, n) for b in study.BLOCKS for n in (16, 64)}
+    assert {(r["name"], r["tokens"]) for r in rows} == {(b, n) for b in MIXERS for n in (16, 64)}
     assert all(r["macs"] > 0 and r["latency_s"] > 0 and r["peak_memory_bytes"] == 1000 for r in rows)
     assert err.count("wrote ") == 6
     assert len(Store(tmp_path).load().records) == 6 * 2 * 3 + 4

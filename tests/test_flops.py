@@ -10,13 +10,22 @@ import torch.nn.functional as F
 from torch import nn
 
 from gfnet_bench.catalog import MODELS
+from gfnet_bench.conventions import CONVENTIONS
 from gfnet_bench.errors import GfnetBenchError, UsageError
+from gfnet_bench.families import Look
+from gfnet_bench.mixers import MIXERS, Formula, Mixer
+from gfnet_bench.mixers.global_filter import fourier_filter
+from gfnet_bench.mixers.self_attention import HEADS
 from gfnet_bench.models import load_model
 from gfnet_bench.profiling.architectures import ARCHITECTURES, model_operators
-from gfnet_bench.profiling.flops import CONVENTIONS, count
+from gfnet_bench.profiling.blocks import block
+from gfnet_bench.profiling.flops import count
 from gfnet_bench.profiling.formulas import block_macs, block_operators, table1
-from gfnet_bench.profiling.mixers import HEADS, MIXERS, FourierFilter, SpatialMLP, block
 from gfnet_bench.published import rows
+from gfnet_bench.records import PROTOCOLS, Cell, Record
+from gfnet_bench.reports.bibliography import bibtex
+from gfnet_bench.reports.figure2 import title_of
+from gfnet_bench.reports.figures import BLACK, look
 
 ATTENTION_OPERATORS = [
     name
@@ -101,7 +110,7 @@ def test_fused_attention_is_never_free(name):
     ],
 )
 def test_a_global_filter_by_hand(convention, operators):
-    assert count(FourierFilter(3, (4, 6)), (1, 4, 6, 3), convention=convention).operators == operators
+    assert count(fourier_filter(3, (4, 6)), (1, 4, 6, 3), convention=convention).operators == operators
 
 
 def test_a_complex_transform_and_norms_by_hand():
@@ -213,7 +222,8 @@ def test_no_closed_form_is_none_rather_than_zero():
 @pytest.mark.parametrize("mixer", MIXERS)
 @pytest.mark.parametrize("convention", CONVENTIONS)
 def test_counted_equals_the_formula_for_every_block(mixer, side, convention):
-    found = count(on_meta(block, mixer, side, 48), (1, side**2, 48), convention=convention)
+    counted = MIXERS[mixer].counted_as or mixer
+    found = count(on_meta(block, counted, side, 48), (1, side**2, 48), convention=convention)
     assert found.operators == block_operators(mixer, side**2, 48, convention)
     assert not found.unruled
 
@@ -233,8 +243,8 @@ def test_figure_2_as_published(row):
 
 
 def test_table_1():
-    found = {row.mixer: row for row in table1()}
-    assert list(found) == [row["operation"] for row in rows("table1_complexity")]
+    found = {mixer: table1(mixer) for mixer in MIXERS if MIXERS[mixer].formula}
+    assert set(found) == {row["operation"] for row in rows("table1_complexity")}
     for row in found.values():
         assert (row.formula_macs, row.formula_params) == (row.counted_macs, row.counted_params)
     names = {"k": 7, "H": 14, "W": 14, "D": 384, "ceil": ceil, "log2": log2}
@@ -251,7 +261,7 @@ def test_fused_and_materialised_attention_agree():
     torch.manual_seed(0)
     x, (plain, fused) = (
         torch.randn(2, 9, 48),
-        (MIXERS[name](3, 48) for name in ("self_attention", "self_attention_fused")),
+        (MIXERS[name].build(3, 48) for name in ("self_attention", "self_attention_fused")),
     )
     fused.load_state_dict(plain.state_dict())
     torch.testing.assert_close(plain(x), fused(x))
@@ -265,7 +275,7 @@ def test_fused_and_materialised_attention_agree():
 
 
 def test_the_filter_is_numpys():
-    mixer = MIXERS["global_filter"](5, 6)
+    mixer = MIXERS["global_filter"].build(5, 6)
     x = torch.randn(2, 25, 6)
     weight = torch.view_as_complex(mixer.filter.complex_weight.detach()).numpy()
     spectrum = np.fft.rfft2(x.reshape(2, 5, 5, 6).numpy(), axes=(1, 2)) * weight
@@ -277,7 +287,7 @@ def test_the_convolution_and_the_mlp_mix_what_they_should():
     one_token = torch.zeros(1, 81, 6)
     one_token[0, 40, 2] = 1
     with torch.no_grad():
-        convolved, mixed = (MIXERS[name](9, 6) for name in ("depthwise_conv", "spatial_mlp"))
+        convolved, mixed = (MIXERS[name].build(9, 6) for name in ("depthwise_conv", "spatial_mlp"))
         reached = (convolved(one_token) - convolved(0 * one_token)).nonzero()
         assert {tuple(place) for place in reached.tolist()} == {
             (0, 9 * row + column, 2) for row in range(1, 8) for column in range(1, 8)
@@ -290,13 +300,34 @@ def test_a_block_is_mixer_and_feed_forward_network_under_residuals(mixer):
     torch.manual_seed(0)
     module, x = block(mixer, 4, 48), torch.randn(2, 16, 48)
     mixed = module.mixer(module.norm1(x))
-    start = mixed if mixer == "global_filter" else x + mixed
-    torch.testing.assert_close(module(x), (x if mixer == "global_filter" else start) + module.mlp(module.norm2(start)))
-    assert isinstance(module.norm1, nn.LayerNorm) != isinstance(module.mixer, SpatialMLP)
+    alone = mixer.startswith("global_filter")
+    start = mixed if alone else x + mixed
+    torch.testing.assert_close(module(x), (x if alone else start) + module.mlp(module.norm2(start)))
+    assert isinstance(module.norm1, nn.LayerNorm) != (mixer == "spatial_mlp")
 
 
-def test_a_block_takes_another_filter_layer():
-    made = []
-    module = block("global_filter", 4, 48, filter_layer=lambda *args: made.append(args) or FourierFilter(*args))
-    assert made == [(48, (4, 4))]
-    assert module(torch.randn(1, 16, 48)).shape == (1, 16, 48)
+def test_a_mixer_that_is_added_is_one_thing(monkeypatch):
+    """Built, counted by its own formula, named, drawn and cited; another way to compute it is counted as it."""
+    linear = Mixer(
+        title="by a line",
+        place=9,
+        build=lambda side, width: nn.Linear(width, width),
+        operators=lambda side, width, rule: {"linear": rule.per_mac * side**2 * width**2},
+        look=Look("#123456", "*"),
+        cites=("wang2019sketch",),
+        formula=Formula("HWD^2", "D^2", lambda side, width: width**2),
+    )
+    with pytest.raises(UsageError, match="unknown mixer 'line'"):
+        block_operators("line", 16, 48)
+    assert (title_of("line"), look("line"), "wang2019sketch" in bib("line")) == ("line", BLACK, False)
+    monkeypatch.setitem(MIXERS._things, "line", linear)
+    found = count(on_meta(block, "line", 4, 48), (1, 16, 48), convention="standard")
+    assert found.operators == block_operators("line", 16, 48, "standard")
+    row = table1("line", 4, 48)
+    assert (row.formula_macs, row.formula_params) == (row.counted_macs, row.counted_params) == (16 * 48**2, 48**2)
+    assert (title_of("line"), look("line"), "wang2019sketch" in bib("line")) == ("by a line", linear.look, True)
+
+
+def bib(mixer):
+    settings = {"measure": "count", "convention": "table1", "subject": "block", "tokens": 16, "width": 48}
+    return bibtex([Record(Cell("complexity", PROTOCOLS["complexity"], mixer, settings))])

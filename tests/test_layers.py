@@ -13,21 +13,23 @@ import gfnet_bench
 PACKAGE = Path(gfnet_bench.__file__).parent
 
 BOTTOM = set(
-    "ball catalog clustering downloads errors families files filetypes halving inputs interrupts metrics mini "
-    "processes published randomness records registry schemas sourcecode spectra spelling suites terminal watch "
-    "weightfile".split()
+    "ball catalog clustering conventions downloads errors families files filetypes halving inputs interrupts metrics "
+    "mini processes published randomness records registry schemas sourcecode spectra spelling suites terminal "
+    "watch weightfile".split()
 )
-NOUNS = {"models", "datasets", "attacks", "corruptions", "profiling"}
+NOUNS = {"models", "datasets", "attacks", "corruptions", "mixers", "profiling"}
 
 # What each part may import beside itself; the bottom modules may import one another.
 MAY_IMPORT = {
     **{name: BOTTOM for name in BOTTOM | NOUNS},
     "schemas": BOTTOM | {"datasets"},
+    "mixers": BOTTOM | {"models"},
+    "profiling": BOTTOM | {"mixers"},
     "evaluation": BOTTOM,
     "runner": BOTTOM,
     "studies": BOTTOM | NOUNS | {"perturbations", "evaluation", "runner"},
     "perturbations": BOTTOM | {"attacks", "corruptions"},
-    "reports": BOTTOM | {"attacks", "datasets", "perturbations"},  # declarations, which need no torch
+    "reports": BOTTOM | {"attacks", "datasets", "mixers", "perturbations"},  # declarations, which need no torch
     "commands": BOTTOM | NOUNS | {"perturbations", "evaluation", "runner", "studies", "reports"},
     "cli": BOTTOM | {"commands"},
     "__main__": {"cli", "interrupts"},

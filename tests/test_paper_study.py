@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from gfnet_bench.catalog import MCE_NAMES, MODELS
+from gfnet_bench.mixers import MIXERS
 from gfnet_bench.perturbations import CLEAN
 from gfnet_bench.published import rows as published_rows
 from gfnet_bench.reports import REPORTS
@@ -48,7 +49,7 @@ def test_every_item_plans_for_a_report_that_exists(name, suite, tmp_path):
     assert bool(cells) == bool(item.fill) == (name not in PUBLISHED_ONLY)
     assert len(set(cells)) == len(cells)
     assert {cell.study for cell in cells} <= {"robustness", "complexity", "filters"}
-    assert all(cell.model in MODELS or cell.model in complexity.BLOCKS for cell in cells)
+    assert all(cell.model in MODELS or cell.model in MIXERS for cell in cells)
     assert item.plan(Wish(suite)) == cells
     assert not item.fill or item.fill.startswith(f"gfnet-bench paper {name}")
     assert not list(tmp_path.iterdir())
@@ -104,7 +105,7 @@ def test_figure_2_counts_the_papers_sizes_and_times_those_asked_for():
     counted = ITEMS["figure2"].plan(Wish(tokens="196,784"))
     assert {cell.settings["measure"] for cell in counted} == {"count"}
     assert {(c.model, math.isqrt(c.settings["tokens"])) for c in counted} == {
-        (name, side) for name in complexity.BLOCKS for side in PAPER_SIDES
+        (name, side) for name in MIXERS for side in PAPER_SIDES
     }
     cells = ITEMS["figure2"].plan(Wish(tokens="196,784", timing=complexity.Options(CPU, batch=8)))
     timed = [cell for cell in cells if cell not in set(counted)]

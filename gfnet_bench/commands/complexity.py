@@ -102,12 +102,13 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _blocks(arguments: argparse.Namespace) -> tuple[list[str], list[int]]:
     """Names of the blocks and numbers of tokens, both checked."""
+    from gfnet_bench.mixers import MIXERS
     from gfnet_bench.studies import complexity as study
     from gfnet_bench.studies.tokens import parse_tokens
 
     tokens = parse_tokens(arguments.tokens or DEFAULT_TOKENS)
-    names = arguments.mixer or ([] if arguments.model else list(study.BLOCKS))
-    blocks = list(dict.fromkeys(study.BLOCKS.canonical(name) or _unknown(study.BLOCKS, name) for name in names))
+    names = arguments.mixer or ([] if arguments.model else list(MIXERS))
+    blocks = list(dict.fromkeys(MIXERS.canonical(name) or _unknown(MIXERS, name) for name in names))
     if blocks:
         study.check_width(arguments.width)
     if arguments.img_size and not arguments.model:

@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from gfnet_bench.catalog import MODELS
-from gfnet_bench.profiling.flops import CONVENTIONS
-from gfnet_bench.profiling.formulas import filter_operators
+from gfnet_bench.conventions import CONVENTIONS
+from gfnet_bench.mixers.global_filter import filter_operators
 from gfnet_bench.suites import DEFAULT, SUITES
 
 Grid = tuple[int, int]
@@ -50,7 +50,7 @@ class _Cost:
 
     def global_filter(self, grid: Grid, width: int) -> None:
         """Transform, product and transform back."""
-        self.operators += filter_operators(grid, width, self.rule.name)
+        self.operators.update(filter_operators(grid, width, self.rule))
 
 
 def model_operators(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from functools import cache
 from importlib.resources import files
 
@@ -13,16 +13,9 @@ from gfnet_bench.attacks.reference import PREFIX, TorchAttack
 from gfnet_bench.catalog import MODELS, ModelSpec
 from gfnet_bench.datasets import DATASETS
 from gfnet_bench.families import FAMILIES
+from gfnet_bench.mixers import MIXERS
 from gfnet_bench.records import Record
 from gfnet_bench.reports.latex import tex
-
-_MIXERS = {
-    "global_filter": "rao2021gfnet",
-    "global_filter_fast": "rao2021gfnet",
-    "self_attention": "dosovitskiy2021image",
-    "self_attention_fused": "dosovitskiy2021image",
-    "spatial_mlp": "touvron2021resmlp",
-}
 
 
 def bibtex(records: Iterable[Record]) -> str:
@@ -47,7 +40,7 @@ def _cites(record: Record) -> Iterator[str]:
     settings, model = record.cell.settings, record.cell.model
     subject, dataset, perturbation = (settings.get(key) for key in ("subject", "dataset", "perturbation"))
     spec = _spec(model)
-    yield from _of_model(spec) if spec else _known(_MIXERS, model)
+    yield from _of_model(spec) if spec else MIXERS[model].cites if model in MIXERS else ()
     if subject == "semantic_fpn":
         yield "kirillov2019panoptic"
     embedded = spec is not None and spec.weights is not None and not spec.weights.urls
@@ -71,10 +64,6 @@ def _of_perturbation(name: str) -> tuple[str, ...]:
         return ("yin2019fourier",)
     attack = TorchAttack if name.startswith(PREFIX) else ATTACKS[name] if name in ATTACKS else None
     return getattr(attack, "cites", ())
-
-
-def _known(keys: Mapping[str, str], name: str) -> tuple[str, ...]:
-    return (keys[name],) if name in keys else ()
 
 
 def _spec(model: str) -> ModelSpec | None:

@@ -10,7 +10,7 @@ from gfnet_bench.published import rows as published_rows
 from gfnet_bench.records import Record, Store
 from gfnet_bench.reports.base import REPORTS, Report, absent, choose
 from gfnet_bench.reports.costs import Point, Setup, of_setup, points
-from gfnet_bench.reports.figure2 import TITLES, curves, drawings
+from gfnet_bench.reports.figure2 import curves, drawings, title_of
 from gfnet_bench.reports.growth import Growth
 from gfnet_bench.reports.tables import RECORDS, Column, Row, Table, data_columns
 from gfnet_bench.schemas.complexity import FEWEST
@@ -257,14 +257,16 @@ def _table1(records: Sequence[Record]) -> list[Table]:
     side = math.isqrt(s["tokens"])
     numbers = ("formula_macs", "counted_macs", "formula_params", "counted_params")
     rows = []
-    for quoted in published_rows("table1_complexity"):
-        if record := found.get(quoted["operation"]):
+    published = {quoted["operation"]: quoted for quoted in published_rows("table1_complexity")}
+    for mixer in (*published, *sorted(set(found) - set(published))):
+        if record := found.get(mixer):
+            quoted = published.get(mixer)
             rows.append(
                 {
-                    "operation": TITLES[record.cell.model],
-                    "complexity_published": _spaced(quoted["flops_formula"]),
+                    "operation": title_of(mixer),
+                    "complexity_published": quoted and _spaced(quoted["flops_formula"]),
                     "complexity": record.values["complexity"],
-                    "params_formula_published": _spaced(quoted["params_formula"]),
+                    "params_formula_published": quoted and _spaced(quoted["params_formula"]),
                     "params_formula": record.values["params"],
                     **{key: record.values[key] for key in numbers},
                     RECORDS: dict.fromkeys(("complexity", "params_formula", *numbers), (record.cell.sha256,)),

@@ -3,24 +3,16 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
+from gfnet_bench.mixers import MIXERS
 from gfnet_bench.records import Record, canonical_json
 from gfnet_bench.reports.labels import labelled
 from gfnet_bench.reports.scores import Setup as Row
 from gfnet_bench.schemas.complexity import FEWEST
-
-BLOCKS = (
-    "global_filter",
-    "global_filter_fast",
-    "spatial_mlp",
-    "depthwise_conv",
-    "self_attention",
-    "self_attention_fused",
-)
-"""The order of blocks in tables."""
 
 CONVENTIONS = ("table1", "authors", "standard", "none")
 """Which count is shown where there are several: the paper's before others."""
@@ -264,7 +256,7 @@ def _setup(record: Record) -> Setup:
 
 def _order(point: Point) -> tuple[Any, ...]:
     s = point.setup
-    place = BLOCKS.index(point.name) if point.name in BLOCKS else len(BLOCKS)
+    place = MIXERS[point.name].place if point.name in MIXERS else sys.maxsize
     table = (s.subject, s.width or 0, s.device or "", s.threads or 0, s.batch or 0, s.dtype or "", s.mode or "")
     return (
         *table,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from gfnet_bench.catalog import MODELS
+from gfnet_bench.mixers import MIXERS
 from gfnet_bench.published import rows as published_rows
 from gfnet_bench.reports import figures
 from gfnet_bench.reports.costs import Point
@@ -20,16 +21,6 @@ from gfnet_bench.reports.tables import Table, data_columns
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-TITLES = {
-    "global_filter": "global filter",
-    "global_filter_fast": "fast filter",
-    "self_attention": "self-attention",
-    "self_attention_fused": "fused attention",
-    "spatial_mlp": "spatial MLP",
-    "depthwise_conv": "depthwise conv",
-}
-"""Mixers, as figures and tables for people call them."""
 
 _PAPER = {"GFNet": "global_filter", "ViT": "self_attention", "ResMLP": "spatial_mlp"}
 """The paper's curves and our names."""
@@ -132,6 +123,11 @@ def drawings(points: Sequence[Point], published: bool = False) -> list[Drawing]:
     return drawn
 
 
+def title_of(mixer: str) -> str:
+    """As figures and tables for people call it; its name where it is not known here."""
+    return MIXERS[mixer].title if mixer in MIXERS else mixer
+
+
 def curves(points: Sequence[Point], measure: str) -> list[Curve]:
     """The curves of one panel; mixers that differ in the way of computing alone share one of multiply-adds."""
     found: list[Curve] = []
@@ -208,7 +204,7 @@ def _panel(axes: Axes, measure: str, found: Sequence[Curve], quoted: Sequence[Qu
             )
             figures.explain(bars, "Bars", "from first to third quartile of the repeats, around their median")
             top = max(top, min(max(high), 1.25 * highest))
-        end, text = (curve.tokens[-1], y[-1]), figures.short(TITLES.get(curve.name, curve.name))
+        end, text = (curve.tokens[-1], y[-1]), figures.short(title_of(curve.name))
         exponent = f"$N^{{{curve.fit.exponent:.2f}}}$" if curve.fit else ""
         if curve.beyond and curve.fit:
             there = np.geomspace(curve.tokens[-1], curve.beyond[-1], 50)

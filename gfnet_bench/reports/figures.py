@@ -18,8 +18,9 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from gfnet_bench.families import BLUE, FAMILIES, GREEN, ORANGE, PURPLE, RED, SKY, Look
+from gfnet_bench.families import FAMILIES, Look
 from gfnet_bench.files import write_atomic
+from gfnet_bench.mixers import MIXERS
 from gfnet_bench.reports.tables import Table, printable
 
 if TYPE_CHECKING:
@@ -70,22 +71,13 @@ GREY = "#8a8a8a"
 """What was published elsewhere."""
 
 
-_MIXERS = {
-    "global_filter": Look(BLUE, "o"),
-    "global_filter_fast": Look(SKY, "X"),
-    "self_attention": Look(RED, "s"),
-    "self_attention_fused": Look(ORANGE, "D"),
-    "spatial_mlp": Look(GREEN, "^"),
-    "depthwise_conv": Look(PURPLE, "v"),
-}
-
-
 BLACK = Look("#000000", ".")
 
 
 def look(name: str, other: Look = BLACK) -> Look:
     """How a mixer or a family is drawn; as `other`, black, where it has no look of its own."""
-    return FAMILIES[name].look if name in FAMILIES else _MIXERS.get(name, other)
+    known = FAMILIES[name].look if name in FAMILIES else MIXERS[name].look if name in MIXERS else None
+    return known or other
 
 
 class Label(NamedTuple):

@@ -14,9 +14,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gfnet_bench.catalog import find_spec
+from gfnet_bench.conventions import CONVENTIONS
 from gfnet_bench.errors import GfnetBenchError, UsageError, acquit, out_of_memory
+from gfnet_bench.mixers import MIXERS
+from gfnet_bench.mixers.self_attention import HEADS
 from gfnet_bench.records import PROTOCOLS, Cell
-from gfnet_bench.registry import Registry
 from gfnet_bench.runner import Outcome
 
 if TYPE_CHECKING:
@@ -30,25 +32,11 @@ STUDY = "complexity"
 PATCH = 16
 """Pixels of a token: a model asked for n tokens gets images of this times the square root of n."""
 
-HEADS = 6  # of the attention blocks
-
 SEGMENTATION_SIDES = (512, 1024)
 """Pixels of images that are segmented, in training and where the paper counts operations."""
 
 
-class BlockSpec(NamedTuple):
-    """A curve of Figure 2: its mixer, and whether its filter is our fast layer instead of plain torch.fft."""
-
-    mixer: str
-    fast: bool = False
-
-
-BLOCKS: Registry[BlockSpec] = Registry("mixer")
-for _mixer in ("global_filter", "self_attention", "self_attention_fused", "spatial_mlp", "depthwise_conv"):
-    BLOCKS.add(_mixer, BlockSpec(_mixer))
-BLOCKS.add("global_filter_fast", BlockSpec("global_filter", fast=True))
-
-TABLE1 = ("depthwise_conv", "self_attention", "spatial_mlp", "global_filter")
+TABLE1 = tuple(name for name in MIXERS if MIXERS[name].formula)
 TABLE1_SETTINGS = {"measure": "table1", "subject": "mixer", "tokens": 196, "width": 384}
 
 
@@ -93,7 +81,7 @@ def count_cells(
     """What is to be counted: each subject at each size, and the operations of Table 1 wherever blocks are asked for.
 
     Args:
-        blocks: names in `BLOCKS`.
+        blocks: names in `MIXERS`.
         tokens: sizes of the blocks.
         width: features of the blocks.
         models: models, each with a size.
@@ -281,13 +269,15 @@ def build(cell: Cell, device: torch.device) -> Workload:
     """The step a cell is about, on `device`, with fresh weights: cost does not depend on them."""
     import torch
 
+    from gfnet_bench.profiling.blocks import block
     from gfnet_bench.profiling.workload import Workload
 
     s = cell.settings
     backward = s["mode"] == "forward_backward"
     with torch.device(device):
         if s["subject"] == "block":
-            module, shape = _build_block(cell), (s["batch"], s["tokens"], s["width"])
+            module = block(cell.model, math.isqrt(s["tokens"]), s["width"])
+            shape = (s["batch"], s["tokens"], s["width"])
         else:
             module, shape = _loaded(cell, device), (s["batch"], 3, *s["img_size"])
     module.eval().requires_grad_(backward)
@@ -299,18 +289,6 @@ def build(cell: Cell, device: torch.device) -> Workload:
         backward,
         half if device.type != "meta" else None,
     )
-
-
-def _build_block(cell: Cell) -> torch.nn.Module:
-    from gfnet_bench.profiling.mixers import block
-
-    spec = BLOCKS[cell.model]
-    size = math.isqrt(cell.settings["tokens"]), cell.settings["width"]
-    if not spec.fast:
-        return block(spec.mixer, *size)
-    from gfnet_bench.models.gfnet import GlobalFilter
-
-    return block(spec.mixer, *size, filter_layer=GlobalFilter)
 
 
 def _load(name: str, size: tuple[int, int] | None, device: torch.device | str) -> Model:
@@ -335,15 +313,15 @@ def _count(cell: Cell) -> Outcome:
 
     from gfnet_bench.models.semantic_fpn import build as semantic_fpn
     from gfnet_bench.profiling.architectures import model_operators
-    from gfnet_bench.profiling.flops import CONVENTIONS, count
+    from gfnet_bench.profiling.blocks import block
+    from gfnet_bench.profiling.flops import count
     from gfnet_bench.profiling.formulas import block_operators
-    from gfnet_bench.profiling.mixers import block
 
     s, rule = cell.settings, CONVENTIONS[cell.settings["convention"]]
     formula: dict[str, int] | None
     with torch.device("meta"):
         if s["subject"] == "block":
-            mixer = BLOCKS[cell.model].mixer
+            mixer = MIXERS[cell.model].counted_as or cell.model
             module, shape = block(mixer, math.isqrt(s["tokens"]), s["width"]), (1, s["tokens"], s["width"])
             formula = block_operators(mixer, s["tokens"], s["width"], rule.name)
         elif s["subject"] == "semantic_fpn":
@@ -368,8 +346,7 @@ def _table1(cell: Cell) -> Outcome:
     from gfnet_bench.profiling.formulas import table1
 
     s = cell.settings
-    (row,) = (row for row in table1(s["tokens"], s["width"]) if row.mixer == cell.model)
-    return Outcome(row._asdict())
+    return Outcome(table1(cell.model, math.isqrt(s["tokens"]), s["width"])._asdict())
 
 
 def _selected(device: torch.device) -> Any:

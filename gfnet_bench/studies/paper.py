@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from gfnet_bench.catalog import MCE_NAMES, MODELS
+from gfnet_bench.mixers import MIXERS
 from gfnet_bench.perturbations import CLEAN, attacked
 from gfnet_bench.published import rows
 from gfnet_bench.records import Cell
@@ -87,7 +88,7 @@ def _table3(wish: Wish) -> list[Cell]:
 
 
 def _figure2(wish: Wish) -> list[Cell]:
-    tokens, blocks = parse_tokens(wish.tokens), list(complexity.BLOCKS)
+    tokens, blocks = parse_tokens(wish.tokens), list(MIXERS)
     counted = complexity.count_cells(blocks, sorted({*parse_tokens("paper"), *tokens}), WIDTH, [])
     counted = [cell for cell in counted if cell.settings["measure"] == "count"]
     return counted + (complexity.timed_cells(blocks, tokens, WIDTH, [], wish.timing) if wish.timing else [])
