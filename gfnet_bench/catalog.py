@@ -207,7 +207,8 @@ def find_spec(name: str) -> ModelSpec:
     Args:
         name: `resnet50` with or without the tag of its weights, the same as the hub spells it (`timm/NAME`,
             `hf-hub:timm/NAME`), any other model of timm on the hub (`hf-hub:OWNER/NAME`) or in a folder
-            (`local-dir:FOLDER`), or a callable that gives a network (`FILE.py:FACTORY`, `PACKAGE.MODULE:FACTORY`).
+            (`local-dir:FOLDER`), an image classifier of transformers (`hf:OWNER/NAME`, `hf:FOLDER`), or a callable
+            that gives a network (`FILE.py:FACTORY`, `PACKAGE.MODULE:FACTORY`).
 
     Raises:
         UsageError: if there is none; the text names near short names.
@@ -217,6 +218,9 @@ def find_spec(name: str) -> ModelSpec:
     if factory is not None:
         own = str(factory) if factory.file else name
         return ModelSpec(own, own, own, "own", None, None, factory=factory)
+    if source == "hf":
+        full = f"hf:{place}"
+        return ModelSpec(full, full, full, "transformers", None, None)
     known = place.removeprefix("timm/") if source != "local-dir" else name
     if known not in MODELS and _in_timm(known):
         return ModelSpec(known, known, known, "timm", DEFAULT, None)
@@ -227,10 +231,10 @@ def find_spec(name: str) -> ModelSpec:
 
 
 def source_of(name: str) -> tuple[str | None, str]:
-    """A model's name as timm reads it: `hf-hub` or `local-dir`, and what follows; None and the name for any other."""
+    """A model's name as timm reads it: `hf-hub`, `local-dir`, or `hf` of transformers, and what follows; or None."""
     source, _, place = name.partition(":")
     source = source.lower().replace("_", "-")
-    return (source, place) if source in ("hf-hub", "local-dir") and place else (None, name)
+    return (source, place) if source in ("hf-hub", "local-dir", "hf") and place else (None, name)
 
 
 def is_pattern(word: str) -> bool:

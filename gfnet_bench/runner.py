@@ -31,6 +31,7 @@ LIBRARIES = (
     "triton",
     "torchvision",
     "timm",
+    "transformers",
     "numpy",
     "pillow",
     "simplejpeg",

@@ -257,6 +257,39 @@ def test_a_fine_tuned_gfnet_of_other_classes_channels_and_size_is_read_by_name_a
     assert told == [3]
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_a_classifier_of_transformers_is_cut_and_normalised_as_its_processor_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    transformers = pytest.importorskip("transformers", reason="transformers is not installed")
+    monkeypatch.chdir(tmp_path)
+    torch.manual_seed(0)
+    config = transformers.ViTConfig(
+        hidden_size=8, num_hidden_layers=1, num_attention_heads=1, intermediate_size=8, image_size=32, num_labels=10
+    )
+    config.patch_size = 8
+    net = transformers.ViTForImageClassification(config).eval()
+    net.save_pretrained("tiny")
+    size = {"size": {"height": 32, "width": 32}, "image_mean": [0.1, 0.2, 0.3], "image_std": [0.5, 0.4, 0.3]}
+    transformers.ViTImageProcessor(**size).save_pretrained("tiny")
+    model = load_model("hf:./tiny", transform="model")
+    images = torch.rand(2, 3, 32, 32)
+    mean, std = (torch.tensor(size[key]).reshape(-1, 1, 1) for key in ("image_mean", "image_std"))
+    with torch.no_grad():
+        assert torch.allclose(model(images), net((images - mean) / std).logits, atol=1e-5)
+    cut = model.transform
+    assert (cut.height, cut.resize, cut.mode, cut.interpolation) == (32, (32, 32), "squash", "bilinear")
+    records = robustness("-m", "hf:./tiny", "--suite", "mini")
+    assert len(records) == 2 and records[0]["provenance"]["weights_sha256"] == model.weights_sha256
+    (tmp_path / "tiny" / "preprocessor_config.json").write_text(
+        (tmp_path / "tiny" / "preprocessor_config.json").read_text().replace("0.1", "0.9")
+    )
+    robustness("-m", "hf:./tiny", "--suite", "mini")
+    assert "measured again, on other weights" in capsys.readouterr().err
+    assert main(["robustness", "--suite", "mini", "-m", "hf:./gone", "--output-dir", "gone", "-j", "0"]) == 1
+    assert "hf:./gone: expected config.json and model.safetensors in ./gone" in capsys.readouterr().err
+
+
 def test_own_names_are_never_taken_for_patterns_or_for_one_another(folder: Path) -> None:
     assert find_spec("./mine.py:make").name == find_spec("mine.py:make").name == "mine.py:make"
     assert find_spec("./mine.py:make").suite is None

@@ -14,13 +14,14 @@ from timm.layers import PatchEmbed
 from timm.models import PretrainedCfg
 from torch import nn
 
-from gfnet_bench.catalog import ModelSpec, Transform, find_spec, model_transform, paper_transform
+from gfnet_bench.catalog import ModelSpec, Transform, find_spec, model_transform, paper_transform, source_of
 from gfnet_bench.errors import GfnetBenchError, UsageError, out_of_memory
 from gfnet_bench.interrupts import never_swallowed
 from gfnet_bench.mini import weights_path
 from gfnet_bench.models.baselines import cached_weights, folder_weights, hosted_weights
 from gfnet_bench.models.checkpoints import ends_of, load_weights
 from gfnet_bench.models.facts import Facts, configured
+from gfnet_bench.models.huggingface import found_here, sha256_in
 from gfnet_bench.models.model import Model
 from gfnet_bench.models.origins import Origin, origin_of
 from gfnet_bench.models.own import own_network
@@ -73,7 +74,7 @@ def load_model(
     """
     spec = find_spec(name)
     pair = (img_size, img_size) if isinstance(img_size, int) else img_size
-    if spec.factory is not None:
+    if spec.factory is not None or source_of(spec.timm_name)[0] == "hf":
         own = own_network(spec, pair, checkpoint, weights_key, mean, std, num_classes)
         if check is not None:
             check(own.facts.classes)
@@ -122,6 +123,10 @@ def local_weights_sha256(name: str) -> str | None:
         GfnetBenchError: as `load_model`.
     """
     spec = find_spec(name)
+    source, place = source_of(spec.timm_name)
+    if source == "hf":
+        folder = found_here(place)
+        return None if folder is None else sha256_in(folder)
     if spec.weights is not None:
         file: Path | None = kept_at(spec.weights) if spec.weights.urls else weights_path(spec.name)
     else:

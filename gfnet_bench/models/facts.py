@@ -152,7 +152,9 @@ def notes_of(net: nn.Module) -> Mapping[str, Any]:
 def _noted(net: nn.Module) -> list[tuple[str, tuple[Any, str]]]:
     cfg = notes_of(net)
     keys = {"mean": "mean", "std": "std", "size": "input_size"}
-    return [(key, (cfg[k], "its pretrained_cfg")) for key, k in keys.items() if _is_plain(cfg.get(k))]
+    return [
+        (key, (cfg[k], cfg.get("told_by", "its pretrained_cfg"))) for key, k in keys.items() if _is_plain(cfg.get(k))
+    ]
 
 
 def _is_plain(value: Any) -> bool:

@@ -12,8 +12,9 @@ from timm.models import PretrainedCfg
 from torch import nn
 from tqdm import tqdm
 
-from gfnet_bench.catalog import ModelSpec, find_spec, paper_transform
+from gfnet_bench.catalog import ModelSpec, find_spec, paper_transform, source_of
 from gfnet_bench.errors import GfnetBenchError
+from gfnet_bench.models import huggingface
 from gfnet_bench.models.checkpoints import load_weights
 from gfnet_bench.models.factories import build, sha256_of_state
 from gfnet_bench.models.facts import Facts, facts_of, notes_of
@@ -50,18 +51,24 @@ def own_network(
     std: Sequence[float] | None = None,
     num_classes: int | None = None,
 ) -> Network:
-    """The network of a spec that has a factory; what is known of it, and where that comes from, is said on stderr.
+    """The network of a spec that has a factory, or is of transformers; what is known of it, and whence, is said.
 
     Raises:
         UsageError, GfnetBenchError: as `build`, `load_weights` and `facts_of`.
     """
-    assert spec.factory is not None
-    net = build(spec.factory, img_size, num_classes)
+    if spec.factory is not None:
+        net, source = build(spec.factory, img_size, num_classes), "its own code"
+    else:
+        huggingface.check_installed(spec.name)
+        folder = huggingface.fetched(spec.name, source_of(spec.timm_name)[1])
+        net, source = huggingface.build(spec.name, folder), f"transformers {spec.name}"
     key = None if checkpoint is None else load_weights(net, checkpoint, spec.name, weights_key)
     facts = facts_of(net, spec.name, mean=mean, std=std, img_size=img_size, num_classes=num_classes)
     _say(spec.name, facts)
-    sha256 = sha256_of_state(net) if checkpoint is None else sha256_of_weights(checkpoint)
-    source = "its own code" if checkpoint is None else checkpoint.name
+    if checkpoint is not None:
+        sha256, source = sha256_of_weights(checkpoint), checkpoint.name
+    else:
+        sha256 = sha256_of_state(net) if spec.factory is not None else huggingface.sha256_in(folder)
     return Network(net, facts, _cutting(net), sha256, source, key)
 
 

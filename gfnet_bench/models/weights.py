@@ -12,6 +12,7 @@ from gfnet_bench.downloads.checksum import sha256_of
 from gfnet_bench.downloads.fetching import cache_dir, fetch
 from gfnet_bench.errors import MissingError
 from gfnet_bench.models.baselines import cached_weights
+from gfnet_bench.models.huggingface import check_installed, found_here, is_folder
 
 __all__ = ["fetch_weights", "sha256_of"]
 
@@ -24,6 +25,9 @@ def to_fetch(name: str) -> str | None:
     """
     spec = find_spec(name)
     source, place = source_of(spec.timm_name)
+    if source == "hf":
+        check_installed(name)
+        return None if is_folder(place) or found_here(place) else f"{ENDPOINT}/{place}"
     if spec.weights is not None:
         return None if not spec.weights.urls or kept_at(spec.weights).is_file() else spec.weights.urls[0]
     if source == "local-dir" or spec.factory is not None:  # loading it tells what it lacks
