@@ -171,7 +171,7 @@ def _pixels(images: NDArray[np.uint8], ids: Sequence[str]) -> NDArray[np.uint8]:
     return images[[int(image.rpartition("/")[2]) for image in ids]]
 
 
-_HELP = "Unpack cifar-10-python.tar.gz of https://www.cs.toronto.edu/~kriz/cifar.html into the folder --data-dir names."
+_HELP = "Get cifar-10-python.tar.gz at https://www.cs.toronto.edu/~kriz/cifar.html."
 DATASETS.add(
     "cifar10",
     DatasetSpec(
@@ -181,8 +181,8 @@ DATASETS.add(
         short="",
         place=0,
         cites=CITES,
-        folders=("cifar-10-batches-py", "cifar10", "cifar10/test", "cifar-10-images/test"),
-        archives=("cifar-10-python", "CIFAR-10-images"),
+        folders=("cifar-10-batches-py", "cifar-10-python", "cifar10", "cifar10/test"),
+        archives=("cifar-10-python",),
         read=read,
         suite="cifar10",
         help=_HELP,
@@ -203,7 +203,7 @@ DATASETS.add(
         cells=cells,
         file_side=32,
         suite="cifar10",
-        help="Unpack CIFAR-10-C.tar of https://zenodo.org/records/2535967 into the folder --data-dir names.",
+        help="Get CIFAR-10-C.tar at https://zenodo.org/records/2535967.",
     ),
 )
 DATASETS.add(

@@ -105,7 +105,7 @@ DATASETS.add(
         archives=("tiny-imagenet-200",),
         read=read,
         suite="tiny_imagenet",
-        help="Unpack tiny-imagenet-200.zip of http://cs231n.stanford.edu into the folder --data-dir names.",
+        help="Get tiny-imagenet-200.zip at http://cs231n.stanford.edu/tiny-imagenet-200.zip.",
     ),
 )
 DATASETS.add(
@@ -123,7 +123,7 @@ DATASETS.add(
         cells=severity_folders,
         file_side=64,
         suite="tiny_imagenet",
-        help="Unpack Tiny-ImageNet-C.tar of https://zenodo.org/records/2536630 into the folder --data-dir names.",
+        help="Get Tiny-ImageNet-C.tar at https://zenodo.org/records/2536630.",
     ),
 )
 DATASETS.add(
