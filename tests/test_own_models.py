@@ -103,6 +103,9 @@ def test_edited_code_is_another_cell_and_no_two_networks_share_a_name(
     assert out.count("first (code ") >= 2 and "first, limit" not in out and "second" not in out
     robustness("-m", "gfnet_mini", "--checkpoint", str(weights_path("gfnet_mini")), "--name", "fine-tuned")
     assert "fine-tuned, limit 20 " in capsys.readouterr().out
+    assert main(["report", "robustness", "-m", "fine-tuned"]) == 0
+    out = capsys.readouterr().out
+    assert "fine-tuned, limit 20 " in out and "first" not in out
 
 
 @pytest.mark.parametrize(

@@ -6,12 +6,12 @@ import fnmatch
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from gfnet_bench.catalog import MODELS
 from gfnet_bench.errors import MissingError, UsageError
 from gfnet_bench.files import write_atomic
-from gfnet_bench.records import Store
+from gfnet_bench.records import Record, Store
 from gfnet_bench.registry import Registry
 from gfnet_bench.reports.tables import FORMATS, Table, render
 
@@ -72,24 +72,41 @@ REPORTS: Registry[Callable[..., Report]] = Registry("report")
 """Functions of a `Store`; keywords narrow down what is shown."""
 
 
-def choose(words: Sequence[str] | None, measured: Iterable[str]) -> tuple[list[str] | None, list[str]]:
-    """The measured models that the words of a command line stand for, and the words that stand for none.
+class Chosen(NamedTuple):
+    """What the words of a command line stand for.
+
+    Attributes:
+        models: names in the order of the words; None for all.
+        unknown: the words that stand for nothing.
+        shown: the records that are meant.
+    """
+
+    models: list[str] | None
+    unknown: list[str]
+    shown: list[Record]
+
+
+def choose(words: Sequence[str] | None, records: Sequence[Record]) -> Chosen:
+    """The measured models that the words of a command line stand for.
 
     Args:
-        words: names in any spelling that the registry forgives, or shell patterns; None stands for all, as None.
-        measured: names of models that have records.
+        words: names in any spelling that the registry forgives, shell patterns, or what `--name` called a model; None
+            stands for all.
+        records: what is measured.
     """
     if words is None:
-        return None, []
-    there = dict.fromkeys(measured)
+        return Chosen(None, [], list(records))
+    there = dict.fromkeys(record.cell.model for record in records)
 
-    def meant(word: str) -> list[str]:
+    def meant(word: str) -> list[Record]:
         exact = [name for name in (word, MODELS.canonical(word)) if name in there]
-        return exact[:1] or fnmatch.filter(there, word)
+        names = exact[:1] or fnmatch.filter(there, word)
+        return [r for r in records if r.cell.model in names or r.provenance.get("label") == word]
 
     found = {word: meant(word) for word in words}
-    names = dict.fromkeys(name for those in found.values() for name in those)
-    return list(names), [word for word, those in found.items() if not those]
+    shown = {record.cell: record for those in found.values() for record in those}
+    models = {name: None for those in found.values() for name in there if name in {r.cell.model for r in those}}
+    return Chosen(list(models), [w for w, r in found.items() if not r], [r for r in records if r.cell in shown])
 
 
 _NAMED = 12

@@ -59,8 +59,7 @@ def complexity(
     loaded, problems = records.load() if isinstance(records, Store) else (list(records), [])
     own = [r for r in loaded if r.cell.study == "complexity"]
     own = [r for r in own if r.cell.settings["subject"] != "semantic_fpn"]  # Table 2 has a report of its own
-    models, unknown = choose(models, [r.cell.model for r in own])
-    shown = [r for r in own if models is None or r.cell.model in models]
+    models, unknown, shown = choose(models, own)
     if not shown:
         store = records if isinstance(records, Store) else None
         start = "start with: gfnet-bench complexity --tokens 196..4096"

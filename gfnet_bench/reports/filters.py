@@ -50,8 +50,8 @@ def filters(
         store = records
     problems = store.load().problems if store else []
     own = [r for r in records if r.cell.study == "filters"]
-    models, unknown = choose(models, [r.cell.model for r in own])
-    shown, doubts = consistent([r for r in own if models is None or r.cell.model in models], row=_weights_of)
+    models, unknown, meant = choose(models, own)
+    shown, doubts = consistent(meant, row=_weights_of)
     if models:
         shown.sort(key=lambda r: models.index(r.cell.model))
     found = read(shown, store, suite)

@@ -63,8 +63,7 @@ def robustness(
     loaded, problems = store.load() if store else ([], [])
     own = [r for r in (loaded if isinstance(records, Store) else records) if r.cell.study == "robustness"]
     of_suite = [r for r in own if suite in (None, _suite(r).name)]
-    models, unknown = choose(models, [r.cell.model for r in of_suite])
-    shown = [r for r in of_suite if models is None or r.cell.model in models]
+    models, unknown, shown = choose(models, of_suite)
     if not shown and not planned:
         wanted = f"{', '.join(unknown) or 'anything'} in the suite {suite}" if suite and own else ", ".join(unknown)
         way = f"--model {' '.join(unknown)}" if unknown else f"--suite {suite or 'mini'}"
