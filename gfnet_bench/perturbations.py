@@ -15,7 +15,7 @@ from gfnet_bench import spelling
 from gfnet_bench.attacks import ATTACKS
 from gfnet_bench.attacks.base import Attack, check_epsilon
 from gfnet_bench.attacks.make import defaults_of, fields_of, make_attack, norm_of, read_attack, restored, stored
-from gfnet_bench.attacks.reference import PREFIX
+from gfnet_bench.attacks.reference import PREFIX, TorchAttack
 from gfnet_bench.catalog import CORRUPTIONS, MCE_NAMES, SEVERITIES
 from gfnet_bench.errors import UsageError
 from gfnet_bench.records import canonical_json
@@ -65,11 +65,16 @@ class Perturbation:
     @property
     def order(self) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
         """Its position among others: of its kind, and among those of its kind by strength."""
-        return (2, self.name), ()
+        return (3, self.name), ()
 
     @property
     def takes(self) -> Collection[str]:
         """The fields that can be stated of it."""
+        return ()
+
+    @property
+    def cites(self) -> tuple[str, ...]:
+        """Who made it known: keys of `reports/references.bib`, or whole BibTeX entries."""
         return ()
 
     @property
@@ -127,6 +132,12 @@ class Attacked(Perturbation):
     def takes(self) -> Collection[str]:
         """See `Perturbation`; of a registered attack."""
         return fields_of(self.name)
+
+    @property
+    def cites(self) -> tuple[str, ...]:
+        """What its class says, if that is here."""
+        made = TorchAttack if self.name.startswith(PREFIX) else ATTACKS[self.name] if self.name in ATTACKS else None
+        return getattr(made, "cites", ())
 
     @property
     def is_usual(self) -> bool:
@@ -198,6 +209,12 @@ class Corrupted(Perturbation):
         """See `Perturbation`."""
         made = {} if self.recipe is None else {"recipe": self.recipe}
         return {"name": self.name, "severity": self.severity, **made}
+
+    @property
+    def cites(self) -> tuple[str, ...]:
+        """Who thought of it, and who made these constants where those are others."""
+        also = ("michaelis2019benchmarking",) if self.recipe == "imagecorruptions" else ()
+        return "hendrycks2019benchmarking", *also
 
     @property
     def title(self) -> str:
@@ -286,6 +303,11 @@ class FourierNoise(Perturbation):
         return {"name": self.name, "norm": self.norm, "frequencies": self.frequencies}
 
     @property
+    def cites(self) -> tuple[str, ...]:
+        """Yin et al. 2019."""
+        return ("yin2019fourier",)
+
+    @property
     def title(self) -> str:
         """`Fourier noise of norm 4`."""
         return f"Fourier noise of norm {self.norm:g}"
@@ -304,8 +326,8 @@ def from_settings(settings: Mapping[str, Any]) -> Perturbation:
         return Corrupted(settings["name"], settings["severity"], settings.get("recipe"))
     if settings == CLEAN.settings:
         return CLEAN
-    if settings["name"] == _FOURIER and "frequencies" in settings:
-        return FourierNoise(settings["norm"], settings["frequencies"])
+    if settings["name"] == _FOURIER and isinstance(settings.get("norm", 0.0), float | int):
+        return FourierNoise(settings.get("norm", 0.0), settings.get("frequencies"))
     return Attacked(settings["name"], canonical_json(settings))
 
 

@@ -101,6 +101,13 @@ def test_options_fill_what_the_spelling_leaves_open_and_contradict_it_never():
         corrupted("fog:severity=3", [3])
 
 
+def test_a_length_in_l2_is_no_number_of_grey_levels():
+    old = {"name": "torchattacks:PGDL2", "version": "3.3.0", "eps": 0.25, "steps": 10}  # before the norm was stored
+    for settings in (old, {**old, "norm": "l2"}):
+        assert from_settings(settings).title.startswith("torchattacks:PGDL2 0.25 x10")
+        assert from_settings(settings).spelling == "torchattacks:PGDL2:epsilon=0.25,steps=10"
+
+
 def test_several_corruptions_say_which():
     mean = Corruptions("cifar_c").of([("snow", 2), ("fog", 4), ("fog", 2), ("snow", 4)])
     assert (mean.title, mean.words) == ("mean of fog, snow 2 4", "mean of fog, snow 2 4 recipe=cifar_c")

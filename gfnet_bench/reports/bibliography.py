@@ -8,12 +8,11 @@ from functools import cache
 from importlib.resources import files
 
 from gfnet_bench import __version__
-from gfnet_bench.attacks import ATTACKS
-from gfnet_bench.attacks.reference import PREFIX, TorchAttack
 from gfnet_bench.catalog import MODELS, ModelSpec
 from gfnet_bench.datasets import DATASETS
 from gfnet_bench.families import FAMILIES
 from gfnet_bench.mixers import MIXERS
+from gfnet_bench.perturbations import from_settings
 from gfnet_bench.records import Record
 from gfnet_bench.reports.latex import tex
 
@@ -47,23 +46,12 @@ def _cites(record: Record) -> Iterator[str]:
     if "timm" in record.provenance and subject not in ("block", "mixer") and not embedded:
         yield "wightman2019timm"
     yield from DATASETS[str(dataset)].cites if str(dataset) in DATASETS else ()
-    about = perturbation if isinstance(perturbation, dict) else {"name": perturbation}
-    yield from _of_perturbation(str(about.get("name")))
-    if "severity" in about:
-        yield "hendrycks2019benchmarking"
-    if about.get("recipe") == "imagecorruptions":
-        yield "michaelis2019benchmarking"
+    if isinstance(perturbation, dict):
+        yield from from_settings(perturbation).cites
 
 
 def _of_model(spec: ModelSpec) -> tuple[str, ...]:
     return spec.cites or (FAMILIES[spec.family].cites if spec.family in FAMILIES else ())
-
-
-def _of_perturbation(name: str) -> tuple[str, ...]:
-    if name == "fourier":
-        return ("yin2019fourier",)
-    attack = TorchAttack if name.startswith(PREFIX) else ATTACKS[name] if name in ATTACKS else None
-    return getattr(attack, "cites", ())
 
 
 def _spec(model: str) -> ModelSpec | None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from gfnet_bench.metrics import METRICS
+from gfnet_bench.perturbations import Corrupted, from_settings
 from gfnet_bench.published import Published
 
 SPREAD = 0.3
@@ -34,9 +35,9 @@ def departures(settings: Mapping[str, Any]) -> list[Reason]:
     if settings.get("transform") == "model":
         found.append(Reason("transform", "the model's own resize and crop, not the paper's"))
     perturbation = settings.get("perturbation")
-    recipe = perturbation.get("recipe") if isinstance(perturbation, Mapping) else None
-    if recipe is not None:
-        found.append(Reason("generated", f"corrupted here by the recipe {recipe}, not the published files"))
+    done = from_settings(perturbation) if isinstance(perturbation, Mapping) else None
+    if isinstance(done, Corrupted) and done.recipe is not None:
+        found.append(Reason("generated", f"corrupted here by the recipe {done.recipe}, not the published files"))
     return found
 
 

@@ -109,6 +109,7 @@ class Operated:
         right: (n,) whether each image is.
         ids_sha256: which images; None where that was not noted.
         record: identity of the record it comes from.
+        order: the place of the perturbation among others.
     """
 
     perturbation: str
@@ -118,6 +119,7 @@ class Operated:
     right: NDArray[np.bool_]
     ids_sha256: str | None
     record: str
+    order: tuple[Any, ...]
 
     @property
     def middle(self) -> float:
@@ -269,10 +271,9 @@ def read(records: Sequence[Record], store: Store | None, suite: str | None = Non
 
 def _order(o: Operated) -> tuple[Any, ...]:
     """Clean images, attacks, corruptions; as learned, all layers, one after the other; low cutoffs before high ones."""
-    rank = 0 if o.perturbation == "clean" else 2 if o.perturbation[-1:].isdecimal() and "/" not in o.perturbation else 1
     kinds = (None, "low_pass", "high_pass", "band_stop")
     layer = -1 if o.layer is None else o.layer
-    return rank, o.perturbation, o.kind is not None, layer, kinds.index(o.kind), o.middle
+    return o.order, o.perturbation, o.kind is not None, layer, kinds.index(o.kind), o.middle
 
 
 def _setup(record: Record) -> Setup:
@@ -291,9 +292,10 @@ def _operated(record: Record, arrays: dict[str, NDArray[Any]]) -> Operated:
     s = record.cell.settings
     right = metrics.headline(arrays)
     cutoff = tuple(s["cutoff"]) if isinstance(s["cutoff"], list) else s["cutoff"]
-    title = perturbation_title(s["dataset"], of_cell(record.cell))
+    done = of_cell(record.cell)
+    title = perturbation_title(s["dataset"], done)
     ids = record.provenance.get("ids_sha256")
-    return Operated(title, s["kind"], cutoff, s["layer"], right, ids, record.cell.sha256)
+    return Operated(title, s["kind"], cutoff, s["layer"], right, ids, record.cell.sha256, done.order)
 
 
 def _heat_map(records: Sequence[Record], parts: Sequence[dict[str, NDArray[Any]]], label: str) -> HeatMap:
