@@ -82,7 +82,8 @@ for _convention in (
         "authors",
         1,
         "C N ceil(log2 N) for rfft2 and again for irfft2, which sees half the spectrum; 5 per element of a LayerNorm, "
-        "2 of a batch norm (the counter the GFNet authors released)",
+        "2 of a batch norm (what the counter that the GFNet authors released charges GFNet; other norms, pooling and "
+        "resampling, which it charges too, are free)",
         _authors,
         layer_norm=5,
         batch_norm=2,
@@ -104,7 +105,8 @@ for _convention in (
     Convention(
         "none",
         1,
-        "nothing for FFTs; 5 per element of a LayerNorm, 2 of a batch norm (what fvcore counts)",
+        "nothing for FFTs; 5 per element of a LayerNorm, 2 of a batch norm (as fvcore, but for fused attention, which "
+        "it misses, and other norms, adaptive pooling and resampling, which it charges and are free here)",
         _free,
         layer_norm=5,
         batch_norm=2,

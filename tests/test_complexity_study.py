@@ -20,6 +20,7 @@ from gfnet_bench.models.reparameterized import can_be_fused, fused
 from gfnet_bench.profiling import devices, latency, memory
 from gfnet_bench.records import Record, Store
 from gfnet_bench.reports import costs
+from gfnet_bench.reports.complexity import complexity
 from gfnet_bench.schemas.complexity import check_values
 from gfnet_bench.schemas.kinds import Unfit
 from gfnet_bench.studies import complexity as study
@@ -100,6 +101,17 @@ def test_the_whole_sweep_of_the_paper_is_counted():
     assert [round(values["macs"] / 1e9, 1) for values in last] == [39.3, 460.4, 901.3]
     assert all(values["operators"] == values["formula_operators"] for values in found.values())
     assert not any(values["unruled"] for values in found.values())
+
+
+@pytest.mark.parametrize(
+    ("convention", "head", "shown"), [("standard", "FLOPs (G)", "0.4655"), ("none", "MACs (G)", "0.2320")]
+)
+def test_a_table_names_the_unit_of_its_convention(convention, head, shown):
+    (cell, *_) = study.count_cells(["global_filter"], [196], 384, [], convention)
+    report = complexity([Record(cell, study.Bench().measure(cell).values)])
+    text = report.render("text")
+    assert head in text and shown in text and f"{head[:5].strip()}: of one image" in text
+    assert report.data.rows[0]["macs"] < 0.24e9  # in data a multiply-add counts once
 
 
 def test_a_network_with_a_form_for_inference_is_counted_and_timed_in_it():

@@ -8,6 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torchvision.ops import deform_conv2d
 
 from gfnet_bench.catalog import MODELS
 from gfnet_bench.conventions import CONVENTIONS
@@ -17,9 +18,10 @@ from gfnet_bench.mixers import MIXERS, Formula, Mixer
 from gfnet_bench.mixers.global_filter import fourier_filter
 from gfnet_bench.mixers.self_attention import HEADS
 from gfnet_bench.models import load_model
+from gfnet_bench.profiling import flops
 from gfnet_bench.profiling.architectures import ARCHITECTURES, model_operators
 from gfnet_bench.profiling.blocks import block
-from gfnet_bench.profiling.flops import count
+from gfnet_bench.profiling.flops import count, rule
 from gfnet_bench.profiling.formulas import block_macs, block_operators, table1
 from gfnet_bench.published import rows
 from gfnet_bench.records import PROTOCOLS, Cell, Record
@@ -121,12 +123,107 @@ def test_a_complex_transform_and_norms_by_hand():
     assert count(nn.LayerNorm(7), (2, 3, 7), convention="standard").total == 0
 
 
+def complex_zeros(*shape):
+    return torch.zeros(*shape, dtype=torch.complex64)
+
+
+@pytest.mark.parametrize(
+    ("function", "shapes", "macs"),
+    [
+        (torch.matmul, [(3, 5), (5, 7)], 3 * 5 * 7),
+        (torch.matmul, [(2, 3, 5), (2, 5, 7)], 2 * 3 * 5 * 7),
+        (torch.addmm, [(3, 7), (3, 5), (5, 7)], 3 * 5 * 7),
+        (torch.baddbmm, [(2, 3, 7), (2, 3, 5), (2, 5, 7)], 2 * 3 * 5 * 7),
+        (F.linear, [(2, 3, 5), (7, 5)], 2 * 3 * 5 * 7),
+        # The layer of a Fourier neural operator: 8 x 9 modes, 16 channels to 32.
+        (lambda x, w: torch.einsum("bixy,ioxy->boxy", x, w), [(4, 16, 8, 9), (16, 32, 8, 9)], 4 * 16 * 32 * 72),
+    ],
+)
+def test_a_complex_multiply_add_is_four(function, shapes, macs):
+    assert count(Call(function), *shapes).total == macs
+    assert count(Call(function), *(complex_zeros(*shape) for shape in shapes)).total == 4 * macs
+
+
 def test_operators_without_a_rule_are_named():
     found = count(Call(lambda a: torch.linalg.qr(a @ a)[1].relu().sum()), (4, 4))
     assert found.operators == {"linear": 64}
     assert found.unruled == {"aten.linalg_qr": 1}
     in_place = count(Call(lambda a, b: a.clone().addmm_(b, b)), (4, 4), (4, 4))
-    assert in_place.unruled == {"aten.addmm_": 1}
+    assert in_place.operators == {"linear": 64} and not in_place.unruled
+
+
+@pytest.mark.parametrize(
+    ("function", "shapes", "named"),
+    [
+        (torch.mv, [(4, 3), (3,)], "mv"),
+        (torch.dot, [(3,), (3,)], "dot"),
+        (F.bilinear, [(2, 3), (2, 4), (5, 3, 4)], "_trilinear"),
+        (torch.cdist, [(2, 5, 3), (2, 4, 3)], "_cdist_forward"),
+        (deform_conv2d, [(1, 3, 8, 8), (1, 18, 6, 6), (5, 3, 3, 3)], "deform_conv2d"),
+    ],
+)
+def test_products_without_a_rule_stay_reported(function, shapes, named):
+    assert [name.split(".")[1] for name in count(Call(function), *shapes).unruled] == [named]
+
+
+FREE = {
+    "hardswish_": lambda x: F.hardswish(x.clone(), inplace=True),
+    "transpose_": lambda x: x.clone().transpose_(2, 3),
+    "squeeze_": lambda x: x.clone().squeeze_(),
+    "pixel_shuffle": lambda x: F.pixel_shuffle(x, 2),
+    "glu": lambda x: F.glu(x, dim=1),
+    "topk": lambda x: x.topk(2)[0],
+    "sort": lambda x: x.sort(dim=1)[0],
+    "zeros_like": lambda x: torch.zeros_like(x) + x,
+    "index_put_": lambda x: x.clone().index_put_((torch.zeros(1, dtype=torch.long, device="meta"),), x[0]),
+    "tril": lambda x: x.tril(),
+    "group_norm": lambda x: F.group_norm(x, 2),
+    "interpolate": lambda x: F.interpolate(x, scale_factor=2.0, mode="nearest-exact"),
+    "grid_sample": lambda x: F.grid_sample(x, torch.zeros(1, 4, 4, 2, device="meta"), align_corners=False),
+}
+
+
+@pytest.mark.parametrize("name", FREE)
+def test_what_moves_sorts_or_normalises_is_free_and_not_reported(name):
+    found = count(Call(FREE[name]), (1, 8, 6, 6))
+    assert found.total == 0 and not found.unruled
+
+
+def test_a_rule_can_be_added(monkeypatch):
+    monkeypatch.setattr(flops, "_ADDED", {})
+
+    @rule(torch.ops.aten.mv)
+    def mv(matrix, vector, *, out_val):
+        return matrix.numel()
+
+    module = Call(lambda a, x: torch.mv(a, x))
+    assert count(module, (4, 3), (3,)).operators == {"aten.mv": 12}
+    assert count(module, (4, 3), (3,), convention="standard").operators == {"aten.mv": 24}
+
+
+class Adapted(nn.Linear):
+    """A linear layer with a low-rank one inside, as LoRA adapts it."""
+
+    def __init__(self, wide_in, wide_out, rank):
+        super().__init__(wide_in, wide_out)
+        self.down, self.up = nn.Linear(wide_in, rank, bias=False), nn.Linear(rank, wide_out, bias=False)
+
+    def forward(self, x):
+        return super().forward(x) + self.up(self.down(x))
+
+
+def test_linear_layers_in_linear_layers_are_counted_once():
+    class Transposed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.adapted = Adapted(6, 8, 2)
+
+        def forward(self, x):
+            return self.adapted(x.transpose(1, 2))
+
+    macs = 15 * (6 * 8 + 6 * 2 + 2 * 8)
+    assert count(Adapted(6, 8, 2), (3, 5, 6)).operators == {"linear": macs}
+    assert count(Transposed(), (3, 6, 5)).operators == {"linear": macs}
 
 
 def test_nothing_is_allocated_or_moved():

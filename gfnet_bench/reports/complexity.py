@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from gfnet_bench.published import rows as published_rows
@@ -89,14 +90,14 @@ def _size(row: Row) -> str | None:
 
 def _sweep(setup: Setup, of: Sequence[Point], problems: Sequence[str]) -> Table:
     """One setup: a row per subject and size."""
-    models = setup.subject == "model"
+    models, unit = setup.subject == "model", _unit(of)
     fits = {m: {c.name: c.fit for c in curves(of, m) if c.fit} for m in ("latency", "memory")}
     rows = [_row(point, fits) for point in of]
     columns = [Column("name", "Model" if models else "Mixer")]
     columns += [Column("size", "Image", "px", align="right", show=_size, fields=_SIZE)] if models else []
     columns += [
         Column("tokens", "Tokens", align="right"),
-        Column("macs", "MACs", "G", align="right", show=_macs, fields=("macs", "macs_status")),
+        Column("macs", unit, "G", align="right", show=partial(_operations, unit), fields=("macs", "macs_status")),
     ]
     if setup.device is not None:
         columns += _TIMED
@@ -135,8 +136,15 @@ def _estimate(point: Point, measure: str, fits: Mapping[str, Mapping[str, Growth
     return float(fit.at(point.tokens))
 
 
-def _macs(row: Row) -> str | None:
-    return _or_status(row, "macs_status", None if row["macs"] is None else _digits(row["macs"] / 1e9, 4))
+def _unit(of: Sequence[Point]) -> str:
+    """`FLOPs` where every count of a table is of a convention that calls a multiply-add two; else `MACs`."""
+    units = {p.count["unit"] for p in of if p.count}
+    return "FLOPs" if units == {"FLOPs"} else "MACs"
+
+
+def _operations(unit: str, row: Row) -> str | None:
+    per = 2 if unit == "FLOPs" else 1
+    return _or_status(row, "macs_status", None if row["macs"] is None else _digits(per * row["macs"] / 1e9, 4))
 
 
 def _latency(row: Row) -> str | None:
@@ -202,14 +210,16 @@ _RESERVED = Column(
 
 def _notes(of: Sequence[Point], rows: Sequence[Row], fits: Mapping[str, Mapping[str, Growth]]) -> list[str]:
     conventions = {p.count["name"]: p.count["convention"] for p in of if p.count}
+    unit = _unit(of)
+    per = {"MACs": "once", "FLOPs": "twice"}[unit]
     notes = [
-        f"MACs: of one image, a multiply-add counts once. FFT convention {name!r}: {text}."
+        f"{unit}: of one image, a multiply-add counts {per}. FFT convention {name!r}: {text}."
         for name, text in conventions.items()
     ]
     for p in of:
         if p.count and p.count["unruled"]:
             listed = ", ".join(f"{op} ({calls} calls)" for op, calls in p.count["unruled"].items())
-            notes.append(f"Not in the MACs of {p.name}, for want of a rule: {listed}.")
+            notes.append(f"Not in the {unit} of {p.name}, for want of a rule: {listed}.")
     repeats = [row["repeats"] for row in rows if row["latency_s"] is not None and row["repeats"]]
     if repeats:
         notes.append(_of_repeats(min(repeats), max(repeats)))
