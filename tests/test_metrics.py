@@ -333,31 +333,27 @@ def two_networks(rng, n, chance, other):
     ]
 
 
-REPEATS = 200
-CHANCE = 3 * math.sqrt(0.95 * 0.05 / REPEATS)  # three standard errors of a share of so many repeats
-
-
 @pytest.mark.parametrize(
     ("metric", "chance", "other", "most"),
     [
-        (OVERCONFIDENCE, "not at all", "overconfident", 0.95 + CHANCE),
+        (OVERCONFIDENCE, "not at all", "overconfident", 0.985),
         (CALIBRATION, "not at all", "a little", 1),  # may be wider than need be where gaps are as wide as chance's
         (CALIBRATION, "underconfident", "not at all", 1),
         (CALIBRATION, "badly", "overconfident", 1),
     ],
 )
 def test_intervals_of_what_is_no_mean_over_images_cover_the_truth_about_19_times_in_20(metric, chance, other, most):
-    rng, chance, other = np.random.default_rng(4), MISCALIBRATED[chance], MISCALIBRATED[other]
-    alone, both = 0, 0
+    rng, chance, other = np.random.default_rng(5), MISCALIBRATED[chance], MISCALIBRATED[other]
+    alone, both, repeats = 0, 0, 200
     truth = [metric.value(arrays) for arrays in two_networks(rng, 400_000, chance, other)]
-    for _ in range(REPEATS):
+    for _ in range(repeats):
         passes = two_networks(rng, 600, chance, other)
         first, second = (metrics.Pass.of(metric, arrays) for arrays in passes)
         low, high = metric.interval(first)
         alone += low <= truth[0] <= high
         low, high = metric.paired(first.sample(), second.sample()).interval
         both += low <= 100 * (truth[0] - truth[1]) <= high
-    assert 0.95 - CHANCE <= alone / REPEATS <= most and 0.95 - CHANCE <= both / REPEATS <= most
+    assert 0.92 <= alone / repeats <= most and 0.92 <= both / repeats <= most
 
 
 def test_a_network_is_no_better_than_itself():

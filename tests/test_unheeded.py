@@ -33,6 +33,10 @@ NOTHING = [
     (["robustness"], ["--recipe", "imagenet_c"]),
     *(([command], ["--weights-key", "ema"]) for command in ("robustness", "filters", "attack-check")),
     (["robustness", "--dataset", "imagenet_c"], ["--recipe", "imagenet_c"]),
+    *(([command], ["--class-names", "a"]) for command in ("robustness", "filters", "attack-check")),
+    (["robustness"], ["--reference", "gfnet_s"]),
+    *((["report", *of], ["--reference", "gfnet_s"]) for of in ([], ["--suite", "mini"], ["--bibtex"])),
+    (FIGURE5, ["--images", "pets"]),
     *((FIGURE5, words) for words in (["--seed", "3"], ["--dtype", "bfloat16"], ["--limit", "9"], ["--norm", "4"])),
     *((FIGURE5, words) for words in (["--kind", "low_pass"], ["--cutoff", "0.1"], ["--transform", "paper"])),
     ([*FIGURE5, "--heatmap"], ["--attack", "pgd"]),
@@ -132,13 +136,23 @@ ANYWHERE = {
 ANYWHERE |= {"--config", "--dry-run", "--overwrite", "--channels-last", "--torchcompile", "--checkpoint", "--seed"}
 ANYWHERE |= {"--name", "--mean", "--std", "--num-classes"}
 ALWAYS = {
-    "robustness": {"--model", "--suite", "--dataset", "--transform", "--img-size", "--limit", "--dtype", "--amp"},
+    "robustness": {
+        "--model",
+        "--suite",
+        "--dataset",
+        "--images",
+        "--transform",
+        "--img-size",
+        "--limit",
+        "--dtype",
+        "--amp",
+    },
     "filters": {"--model", "--suite", "--img-size", "--heatmap", "--dataset", "--details"},
     "complexity": {"--model", "--mixer", "--tokens", "--count-only", "--convention"},
     "paper": {"--count-only", "--html"},
     "report": {"--compare"},
     "corrupt": {"--preview", "--recipe"},
-    "attack-check": {"--model", "--attack", "--dataset", "--limit", "--eps", "--img-size"},
+    "attack-check": {"--model", "--images", "--attack", "--dataset", "--limit", "--eps", "--img-size"},
     "list": set(),
 }
 

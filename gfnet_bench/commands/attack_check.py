@@ -13,6 +13,7 @@ HELP = "self-checks of an attack against a model: the ball, the box, more steps,
 EXAMPLES = """\
 examples:
   gfnet-bench attack-check --model gfnet_mini
+  gfnet-bench attack-check --model gfnet_xs --checkpoint my.pth --images pets
   gfnet-bench attack-check --model gfnet_mini --attack pgd:steps=20,epsilon=8/255
   gfnet-bench attack-check --model gfnet_s --attack pgd --eps 1/255 --limit 128 --data-dir DATA
 """
@@ -31,6 +32,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--eps", metavar="E", help="radius in pixel units (default: 1/255; mini: 4/255; not L-infinity: its own)"
     )
     parser.add_argument("--dataset", metavar="NAME", help="default: imagenet, or mini for a mini model")
+    options.add_own_images_options(parser)
     options.add_checkpoint_options(parser)
     options.add_own_options(parser, named=False)
     parser.add_argument("--img-size", type=options.image_size, metavar="N", help="224, or 224x320 (height first)")
@@ -49,6 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
     from gfnet_bench.attacks.checks import CHECKS, check
     from gfnet_bench.catalog import find_spec
     from gfnet_bench.datasets import DATASETS, load_images
+    from gfnet_bench.datasets.own_images import use
     from gfnet_bench.evaluation import precision, to_pixels
     from gfnet_bench.models import load_model
     from gfnet_bench.perturbations import Attacked, attacked
@@ -56,6 +59,10 @@ def run(arguments: argparse.Namespace) -> int:
     from gfnet_bench.studies.robustness import check_classes
     from gfnet_bench.suites import DEFAULT, SUITES
 
+    if arguments.images:
+        options.refuse(arguments, {"dataset": "expected this or --images, found both"})
+        arguments.dataset = use(arguments.images).name
+    found = options.matched(arguments, [arguments.model], arguments.dataset)
     of_dataset = DATASETS[arguments.dataset].suite if arguments.dataset else None
     suite = SUITES[of_dataset or find_spec(arguments.model).suite or DEFAULT]
     dataset = DATASETS[arguments.dataset or suite.main].name
@@ -82,6 +89,8 @@ def run(arguments: argparse.Namespace) -> int:
         check=lambda classes: check_classes(arguments.model, classes, dataset),
     )
     check_classes(arguments.model, model.num_classes, dataset)
+    for of in found.values():
+        model.choose(list(of.logits.values()))
     images = load_images(
         dataset,
         options.data_dirs(arguments),

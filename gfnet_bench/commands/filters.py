@@ -32,7 +32,7 @@ examples:
 _ONLY_FOR = {
     ("surgery",): ("kind", "cutoff", "attack", "eps", "corruption", "severity"),
     ("heatmap",): ("norm", "frequencies"),
-    ("surgery", "heatmap"): ("dataset", "limit", "transform", "seed", "dtype"),
+    ("surgery", "heatmap"): ("dataset", "images", "limit", "transform", "seed", "dtype"),
 }
 """Measures to the options that nothing else heeds."""
 
@@ -44,6 +44,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         what, "models without global filters take part in heat maps alone (default: gfnet_xs; mini: all four)"
     )
     what.add_argument("--suite", choices=tuple(SUITES), help="mini, with no measure named, measures everything")
+    options.add_own_images_options(what)
     what.add_argument("--surgery", action="store_true", help="accuracy without a band of the filters' frequencies")
     what.add_argument("--heatmap", action="store_true", help="error under noise of one Fourier frequency at a time")
 
@@ -161,6 +162,7 @@ def _cells(arguments: argparse.Namespace) -> list[Cell]:
         UsageError: if it asks for filters of a model that has none, or for things that do not go together.
     """
     from gfnet_bench.studies import filters as study
+    from gfnet_bench.studies.own_images import of_models
     from gfnet_bench.studies.robustness import Options
 
     of_suite, named = options.suite_and_models(arguments, [arguments.dataset] if arguments.dataset else ())
@@ -171,8 +173,10 @@ def _cells(arguments: argparse.Namespace) -> list[Cell]:
         if not any(measured[measure] for measure in measures):
             wanted = " or ".join(f"--{measure}" for measure in measures)
             options.refuse(arguments, dict.fromkeys(names, f"expected {wanted} with it, found none"))
+    found = options.matched(arguments, named, of_suite)
+    suite, usual = SUITES[of_suite], SUITES[of_suite].filters  # settled by the models' size, of anyone's images
     models = options.or_usual(named, usual.models or suite.models, suite)
-    of_model = options.own_settings(arguments, models)
+    of_model = of_models(found, options.own_settings(arguments, models))
     depths = {model: depth for model in models if (depth := study.depth(model, arguments.img_size))}
     idle = [] if measured["heatmap"] else [model for model in models if model not in depths]
     if idle:

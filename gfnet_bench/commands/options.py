@@ -10,12 +10,15 @@ import sys
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gfnet_bench.errors import GfnetBenchError, UsageError, about
 from gfnet_bench.spelling import split
 from gfnet_bench.suites import DEFAULT, Suite
 from gfnet_bench.terminal import one_line, shortened
+
+if TYPE_CHECKING:
+    from gfnet_bench.datasets.label_names import Matched
 
 MOST_PIXELS = 16384
 """A side of an image; beyond that even the sizes of tensors overflow."""
@@ -63,6 +66,61 @@ def add_images_option(parser: argparse._ActionsContainer) -> None:
         metavar="FOLDER",
         help="images of your own: a folder a class, or a CSV with the columns path and label",
     )
+
+
+def add_own_images_options(parser: argparse._ActionsContainer) -> None:
+    """Images of the user's own, and what models call their classes."""
+    add_images_option(parser)
+    add_list(
+        parser,
+        "--class-names",
+        metavar="NAME",
+        help="the model's classes in the order of its logits, or a file with one a line (default: what it says itself, "
+        "else the sorted names of the folders)",
+    )
+
+
+def class_names(arguments: argparse.Namespace) -> list[str] | None:
+    """The names that were given, or those in the file that was."""
+    names: list[str] | None = arguments.class_names
+    if names is None or len(names) > 1 or not Path(names[0]).is_file():
+        return names
+    try:
+        with about(names[0]):
+            lines = Path(names[0]).read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise UsageError(f"--class-names {names[0]}: expected a file of text, found bytes that are none") from error
+    return [line.strip() for line in lines if line.strip()]
+
+
+def matched(arguments: argparse.Namespace, models: Sequence[str], suite: str) -> dict[str, Matched]:
+    """Where each model has the classes of the images that `--images` names; said on stderr. Nothing without them.
+
+    Raises:
+        UsageError, GfnetBenchError: as `own_images.matched`.
+    """
+    if arguments.images is None:
+        refuse(arguments, {"class_names": "expected images of your own (--images) with it, found none"})
+        return {}
+    from gfnet_bench import spelling
+    from gfnet_bench.datasets.own_images import known
+    from gfnet_bench.studies.own_images import matched as among
+    from gfnet_bench.suites import SUITES
+    from gfnet_bench.suites.own import usual
+
+    images = known(suite)
+    note(f"{suite}: {images} ({images.found.layout})")
+    for remark in images.remarks:
+        note(f"{suite}: {remark}")
+    how = {name: getattr(arguments, name) for name in ("img_size", "checkpoint", "weights_key", "num_classes")}
+    found = among(images, models, class_names=class_names(arguments), **how)
+    for model, of in found.items():
+        note(f"classes of {model}: {of.how}")
+    side = SUITES[suite].side
+    recipe, epsilon, _ = usual(side)
+    radius = spelling.number(epsilon, of_255=True)
+    note(f"usual at {side} pixels: corruptions by recipe {recipe}, L-infinity attacks within {radius}")
+    return found
 
 
 def data_dirs(arguments: argparse.Namespace) -> tuple[Path, ...]:
@@ -138,12 +196,16 @@ def suite_and_models(arguments: argparse.Namespace, datasets: Sequence[str] = ()
     """
     from gfnet_bench.catalog import expand, find_spec, is_pattern, suites_of
     from gfnet_bench.datasets.base import DATASETS
+    from gfnet_bench.datasets.own_images import use
 
     words: list[str] = arguments.model or []
-    told = {f"--suite {arguments.suite}": arguments.suite} if arguments.suite else {}
+    own = use(arguments.images).name if arguments.images else None
+    told = {f"--images {arguments.images}": own} if own else {}
+    told |= {f"--suite {arguments.suite}": arguments.suite} if arguments.suite else {}
     told |= {name: DATASETS[name].suite for name in datasets}
     specs = {word: find_spec(word) for word in words if not is_pattern(word)}
-    if not (told and getattr(arguments, "checkpoint", None)):  # one may have fine-tuned them for any images
+    tuned = told and getattr(arguments, "checkpoint", None)  # for any images
+    if not (own or tuned):
         told |= {word: spec.suite for word, spec in specs.items() if spec.suite is not None}
     suites = set(told.values())
     if len(suites) > 1:
@@ -153,7 +215,11 @@ def suite_and_models(arguments: argparse.Namespace, datasets: Sequence[str] = ()
         fitting = set().union(*(suites_of(word) for word in words))
         suites = fitting if len(fitting) == 1 else {DEFAULT}
     (suite,) = suites
-    return suite, expand(words, suite)
+    if own and not words:
+        raise UsageError(
+            f"--images {arguments.images}: expected a model to show them to, found none; name it with --model"
+        )
+    return suite, expand(words, None if own else suite)
 
 
 def or_usual(named: Sequence[str], usual: Sequence[str], suite: Suite) -> list[str]:
@@ -239,18 +305,20 @@ def add_own_options(parser: argparse._ActionsContainer, named: bool = True) -> N
     parser.add_argument("--num-classes", type=positive, metavar="K", help="how many classes the network tells apart")
 
 
+ABOUT_ONE_MODEL = {
+    "checkpoint": "is one model's weights",
+    "name": "is what one model is called",
+    "mean": "is of one network",
+    "std": "is of one network",
+    "num_classes": "is of one network",
+}
+
+
 def check_one_model(arguments: argparse.Namespace, models: Sequence[str]) -> None:
     """Raise UsageError if an option that is about one model was named with several."""
     from gfnet_bench.catalog import MODELS
 
-    about = {
-        "checkpoint": "is one model's weights",
-        "name": "is what one model is called",
-        "mean": "is of one network",
-        "std": "is of one network",
-        "num_classes": "is of one network",
-    }
-    for option, what in about.items():
+    for option, what in ABOUT_ONE_MODEL.items():
         if getattr(arguments, option, None) is not None and len(models) > 1:
             listed = ", ".join(models)
             raise UsageError(f"--{option.replace('_', '-')} {what}, but there are {len(models)}: {listed}")
@@ -280,6 +348,15 @@ def own_settings(arguments: argparse.Namespace, models: Sequence[str]) -> dict[s
         )
         for model in models
     }
+
+
+def suite(text: str) -> str:
+    """The name of a suite, as an argparse type."""
+    from gfnet_bench.suites import SUITES
+
+    if text not in SUITES:
+        raise argparse.ArgumentTypeError(f"unknown suite {shortened(text)!r}; {SUITES.suggestion(text)}")
+    return SUITES[text].name
 
 
 def label(text: str) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from gfnet_bench.commands import options
 from gfnet_bench.errors import MissingError, UsageError
 from gfnet_bench.suites import SUITES
+from gfnet_bench.suites.own import is_own, settle
 
 if TYPE_CHECKING:
     from gfnet_bench.records import Store
@@ -40,7 +41,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "report", nargs="*", metavar="REPORT", help="names, or `all` (default: robustness; with --html all)"
     )
     options.add_model_option(parser, "these alone, in this order")
-    parser.add_argument("--suite", choices=tuple(SUITES), help="this alone")
+    suites = ", ".join((*SUITES, "images:NAME"))
+    parser.add_argument("--suite", type=options.suite, metavar="NAME", help=f"this alone: {suites}")
+    parser.add_argument(
+        "--reference", metavar="MODEL", help="corruption errors relative to this model's, with --suite images:NAME"
+    )
     options.add_list(
         parser,
         "--metric",
@@ -77,6 +82,8 @@ def run(arguments: argparse.Namespace) -> int:
 
         print(bibtex(store), end="")
         return 0
+    if arguments.reference:
+        settle(arguments.suite, reference=arguments.reference)
     reports = _draw(arguments, store)
     if arguments.html:
         from gfnet_bench.reports.page import write_page
@@ -98,6 +105,8 @@ def _unheeded(arguments: argparse.Namespace) -> dict[str, str]:
         raise UsageError(f"{', '.join(arguments.report)}: {alone} takes no names of reports; leave them out")
     if alone:
         reasons |= dict.fromkeys(("model", "suite", "details", "write", "metric"), f"{alone} has no use for it")
+    if not is_own(arguments.suite or ""):
+        reasons["reference"] = f"expected --suite images:NAME with it, found {arguments.suite or 'none'}"
     if arguments.compare:
         reasons |= dict.fromkeys(("output_dir", "bibtex"), "--compare has no use for it")
     if arguments.bibtex:

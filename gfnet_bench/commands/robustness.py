@@ -28,6 +28,8 @@ examples:
   gfnet-bench robustness -m gfnet_s --checkpoint my.pth --name mine --dry-run
   gfnet-bench robustness -m mynet.py:make --mean 0.5 --std 0.5 --img-size 96
       any callable that gives an nn.Module
+  gfnet-bench robustness -m gfnet_xs --checkpoint my.pth --img-size 96 --images pets
+      images of your own, a class a folder: the classes are found by name, else in sorted order, and the table says so
 """
 
 
@@ -40,6 +42,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "PACKAGE.MODULE:FACTORY (default: the suite's)",
     )
     what.add_argument("--suite", choices=tuple(SUITES), help="default: the models', else imagenet")
+    options.add_own_images_options(what)
+    what.add_argument(
+        "--reference",
+        metavar="MODEL",
+        help="with --images: also corruption errors relative to those of this model on the same images",
+    )
     options.add_list(what, "--dataset", metavar="NAME", help="default: all of Table 3")
     options.add_list(
         what,
@@ -104,10 +112,13 @@ def run(arguments: argparse.Namespace) -> int:
     from gfnet_bench.datasets.base import DATASETS
     from gfnet_bench.records import Store
     from gfnet_bench.studies import robustness as study
+    from gfnet_bench.studies.own_images import of_models
     from gfnet_bench.studies.present import Present
 
     named = [DATASETS[name].name for name in arguments.dataset or ()]
     of_suite, models = options.suite_and_models(arguments, named)
+    models = _with_reference(arguments, of_suite, models)
+    found = options.matched(arguments, models, of_suite)
     suite = SUITES[of_suite]
     models = options.or_usual(models, suite.models, suite)
     datasets = _datasets(arguments, suite, named)
@@ -120,7 +131,7 @@ def run(arguments: argparse.Namespace) -> int:
         limit=arguments.limit,
         seed=arguments.seed,
         dtype=arguments.dtype,
-        of_model=options.own_settings(arguments, models),
+        of_model=of_models(found, options.own_settings(arguments, models)),
     )
     cells = study.cells(
         models,
@@ -155,9 +166,31 @@ def run(arguments: argparse.Namespace) -> int:
         num_classes=arguments.num_classes,
         channels_last=arguments.channels_last,
         compile=arguments.torchcompile,
+        classes_by={model: of.how for model, of in found.items()},
         progress=not arguments.no_progress,
     )
     return _measure(cells, models, bench, store, arguments)
+
+
+def _with_reference(arguments: argparse.Namespace, suite: str, models: list[str]) -> list[str]:
+    """The models, with the reference last unless options about one model are given: then it was measured before.
+
+    Raises:
+        UsageError: if a reference is named, but no images of the user's own.
+    """
+    from gfnet_bench.catalog import find_spec
+    from gfnet_bench.suites.own import settle
+
+    if arguments.images is None:
+        options.refuse(arguments, {"reference": "expected images of your own (--images) with it, found none"})
+        return models
+    settle(suite, reference=None)
+    if arguments.reference is None:
+        return models
+    of_one = any(getattr(arguments, name) is not None for name in options.ABOUT_ONE_MODEL)
+    name = arguments.reference if of_one else find_spec(arguments.reference).name
+    settle(suite, reference=name)
+    return models if of_one or name in models else [*models, name]
 
 
 def _measure(
@@ -216,8 +249,8 @@ def _unheeded(cells: Sequence[Cell]) -> dict[str, str]:
     from gfnet_bench.datasets import DATASETS
     from gfnet_bench.perturbations import Corrupted, of_cell
 
-    known = {name: DATASETS[name] for name in DATASETS}
     datasets = dict.fromkeys(cell.settings["dataset"] for cell in cells)
+    known = {name: DATASETS[name] for name in (*DATASETS, *datasets)}
     clean, corrupted = ([name for name in datasets if known[name].is_corrupted == is_so] for is_so in (False, True))
     attacks = [p for p in map(of_cell, cells) if not isinstance(p, Corrupted)]
     reasons: dict[str, str] = {}

@@ -22,7 +22,7 @@ from gfnet_bench.datasets.image_tree import images_below
 from gfnet_bench.datasets.images import Images
 from gfnet_bench.datasets.layouts import sorted_items
 from gfnet_bench.errors import GfnetBenchError, MissingError, UsageError
-from gfnet_bench.suites.own import CORRUPTED, PREFIX, own_suite
+from gfnet_bench.suites.own import CORRUPTED, PREFIX, own_suite, usual
 
 LONGEST = 48  # characters of a name
 
@@ -71,6 +71,11 @@ def use(folder: Path) -> OwnImages:
     images = read(folder)
     _known[images.name] = images
     return images
+
+
+def known(name: str) -> OwnImages:
+    """What `use` listed last under this name."""
+    return _known[name]
 
 
 def images_of_folder(
@@ -257,7 +262,7 @@ def _spec(name: str) -> DatasetSpec | None:
         read=None,
         images_of=main,
         control=main,
-        recipe="imagenet_c",
+        recipe=usual(suite.side).recipe,
     )
 
 

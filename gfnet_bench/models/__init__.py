@@ -2,17 +2,21 @@
 
 from gfnet_bench.models import gfnet, gfnet_variants, mini, pvt
 from gfnet_bench.models.base import load_model, local_weights_sha256
+from gfnet_bench.models.heads import Head, head_of, names_of
 from gfnet_bench.models.model import Model
 from gfnet_bench.models.own import check_unchanged, own_settings, wrap
 
 __all__ = [
+    "Head",
     "Model",
     "check_unchanged",
     "gfnet",
     "gfnet_variants",
+    "head_of",
     "load_model",
     "local_weights_sha256",
     "mini",
+    "names_of",
     "own_settings",
     "pvt",
     "wrap",

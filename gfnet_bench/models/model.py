@@ -32,6 +32,7 @@ class Model(nn.Module):
     mean: Tensor
     std: Tensor
     luma: Tensor | None
+    chosen: Tensor | None
 
     def __init__(
         self,
@@ -72,6 +73,7 @@ class Model(nn.Module):
         self.register_buffer("std", torch.tensor(facts.std).reshape(-1, 1, 1), persistent=False)
         luma = torch.tensor(LUMA).reshape(-1, 1, 1) if facts.channels == 1 else None
         self.register_buffer("luma", luma, persistent=False)
+        self.register_buffer("chosen", None, persistent=False)
         self.eval().requires_grad_(False)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -84,4 +86,11 @@ class Model(nn.Module):
             GfnetBenchError: if the network returns anything else.
         """
         pixels = images if self.luma is None else (images * self.luma).sum(1, keepdim=True)
-        return check_logits(logits_of(self.net((pixels - self.mean) / self.std)), images).float()
+        logits = check_logits(logits_of(self.net((pixels - self.mean) / self.std)), images).float()
+        return logits if self.chosen is None else logits[:, self.chosen]
+
+    def choose(self, logits: Sequence[int]) -> Model:
+        """Return these logits alone from now on, in this order; the model itself."""
+        self.chosen = torch.tensor(list(logits), device=self.mean.device)
+        self.num_classes = len(logits)
+        return self

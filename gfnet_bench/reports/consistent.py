@@ -9,6 +9,7 @@ from gfnet_bench.datasets import files_of
 from gfnet_bench.inputs import IMAGES, NOTED, WEIGHTS, differing
 from gfnet_bench.perturbations import published_files
 from gfnet_bench.records import Record
+from gfnet_bench.suites.own import is_own
 
 Row = Callable[[Record], Hashable]
 Places = Callable[[Record], Mapping[Hashable, Sequence[str]]]
@@ -41,8 +42,14 @@ def consistent(
     left_out = {record.cell for of in odd.values() for record in of}
     kept = [record for record in records if record.cell not in left_out]
     other_rows = _odd(kept, lambda record: {key: kinds for key, kinds in _places(record).items() if kinds is IMAGES})
+    # What is published stays what it is; under the name of a folder there may be quite another one.
+    others = {what: [r for r in of if is_own(r.cell.settings["dataset"])] for what, of in other_rows.items()}
+    other_rows = {what: of[:0] if others[what] else of for what, of in other_rows.items()}
+    left_out |= {record.cell for of in others.values() for record in of}
+    kept = [record for record in kept if record.cell not in left_out]
     sentences = {
         **{f"left out, measured on other {what} than newer numbers of their row": of for what, of in odd.items()},
+        **{f"left out, measured on other {what} than newer ones of this name": of for what, of in others.items()},
         **{f"measured on other {what} than newer numbers of other rows": of for what, of in other_rows.items()},
         **{f"on which {what} they were measured was not noted": of for what, of in _silent(kept).items()},
     }

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from gfnet_bench import metrics, spectra
 from gfnet_bench.clustering import Clusters, cluster
+from gfnet_bench.datasets import suite_of
 from gfnet_bench.errors import MissingError
 from gfnet_bench.perturbations import CLEAN, Corrupted, FourierNoise, Perturbation, of_cell
 from gfnet_bench.records import Record, Store, canonical_json
@@ -234,7 +235,8 @@ def read(records: Sequence[Record], store: Store | None, suite: str | None = Non
     rows = labelled(records, _setup)
     for record in records:
         cell, setup = record.cell, rows[_setup(record)]
-        if suite not in (None, Setup.usual(cell.model).suite):
+        of = suite_of(cell.settings["dataset"]).name if "dataset" in cell.settings else Setup.usual(cell.model).suite
+        if suite not in (None, of):
             continue
         measure = cell.settings["measure"]
         try:

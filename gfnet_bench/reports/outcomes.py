@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ from gfnet_bench.reports.intervals import with_interval
 from gfnet_bench.reports.labels import labelled
 from gfnet_bench.reports.scores import Score, Setup, setup_of
 from gfnet_bench.suites import ALEXNET
+from gfnet_bench.suites.own import is_own
 
 MARKS = {"†": "published, but quoted from memory", "‡": "published, quoted from memory and uncertain even so"}
 
@@ -135,14 +136,14 @@ class Results:
     def behind(self, setup: Setup, score: Score, name: str | None = None) -> tuple[str, ...]:
         """Identities of the records behind a number, or of those about one corruption; a reference's with them."""
         found = self._counted(setup, score) if name is None else self.records(setup, score)
-        reference = _reference(setup, score)
+        reference = self._reference(setup, score)
         if score.over_corruptions and reference:
             found = [*found, *(self._counted(reference, score) if name is None else self.records(reference, score))]
         return tuple(dict.fromkeys(r.cell.sha256 for r in found if name in (None, _name(r))))
 
     def faint(self, setup: Setup, score: Score) -> list[str]:
         """Corruptions under which the reference's own loss is not surely above nothing, of which relative mCE is."""
-        reference = _reference(setup, score)
+        reference = self._reference(setup, score)
         if reference is None:
             return []
         try:
@@ -157,10 +158,10 @@ class Results:
         a, b = ({_key(r.cell): r.provenance for r in self.records(setup, score)} for setup in (first, second))
         return not any(differing(a[key], b[key], IMAGES) for key in a.keys() & b.keys())
 
-    def params(self, setup: Setup) -> int | None:
-        """The model's number of parameters, which every measured record knows."""
-        found = (r.provenance.get("params") for r in self._records.get(setup, {}).values())
-        return next((p for p in found if p is not None), None)
+    def noted(self, setup: Setup, name: str) -> Any:
+        """What every measured record of a row says in its provenance: `params`, the model's number of parameters."""
+        found = (r.provenance.get(name) for r in self._records.get(setup, {}).values())
+        return next((value for value in found if value is not None), None)
 
     def outcome(self, setup: Setup, score: Score) -> Outcome:
         """One number, or why there is none."""
@@ -246,7 +247,7 @@ class Results:
         network = score.suite.reference
         if self.reference(setup, score) is None:
             reason = f"needs all cells of {network} under the same settings, whose errors are the reference"
-            if (row := _reference(setup, score)) and not self.same_images(setup, row, score):
+            if (row := self._reference(setup, score)) and not self.same_images(setup, row, score):
                 reason = f"{network}, whose errors are the reference, was measured on other images"
             return replace(blank, status="incomplete", short="no reference", reason=reason)
         errors, reference = self._errors(setup, score), self._reference_errors(setup, score)
@@ -260,7 +261,7 @@ class Results:
         return replace(seen, value=value, interval=self._mce_interval(setup, score, metric))
 
     def _mce_interval(self, setup: Setup, score: Score, metric: CorruptionError) -> Interval | None:
-        if setup == _reference(setup, score):
+        if setup == self._reference(setup, score):
             return None
         by_image = self.by_image(setup, score)
         if isinstance(by_image, ByImage) and by_image.sample.std() > 0:
@@ -281,11 +282,26 @@ class Results:
         """The mean errors that mCE is relative to: AlexNet's, or those of the suite's reference; None without them."""
         if score.suite.reference == ALEXNET:
             return {name: float(np.mean(errors)) for name, errors in alexnet().errors.items()}
-        own = _reference(setup, score)
+        own = self._reference(setup, score)
         if own is None:
             return None
         errors = self.errors(own, score)
         return errors if set(errors) >= set(corruptions()) and self.same_images(setup, own, score) else None
+
+    def _reference(self, setup: Setup, score: Score) -> Setup | None:
+        """The row whose errors a corruption error is relative to; None where they are published or there is none.
+
+        Of anyone's images the one row of that model, or of that name, will do, whatever its weights and its image size.
+        """
+        name = score.suite.reference
+        if name in (None, ALEXNET):
+            return None
+        usual = setup.of(name)
+        if usual in self._records or not is_own(score.suite.name):
+            return usual
+        alike = [row for row in self._records if name in (row.model, row.name) and row.protocol == setup.protocol]
+        of_set = [row for row in alike if self.records(row, score)]
+        return of_set[0] if len(of_set) == 1 else usual
 
     def _errors(self, setup: Setup, score: Score) -> dict[str, float] | None:
         """The mean errors of the fifteen; for relative mCE what is added to the clean error, None without one."""
@@ -295,7 +311,7 @@ class Results:
 
     def _reference_errors(self, setup: Setup, score: Score) -> dict[str, float] | None:
         """The same of the reference."""
-        if own := _reference(setup, score):
+        if own := self._reference(setup, score):
             return self._errors(own, score)
         clean = alexnet().clean if _less_clean(score) else 0.0
         return {name: float(np.mean(alexnet().errors[name])) - clean for name in corruptions()}
@@ -326,7 +342,7 @@ class Results:
         return {name: Interval(float(low) - clean.high, float(high) - clean.low) for name, (low, high) in means.items()}
 
     def _reference_intervals(self, setup: Setup, score: Score) -> dict[str, Interval] | None:
-        if own := _reference(setup, score):
+        if own := self._reference(setup, score):
             return self._error_intervals(own, score)
         errors = self._reference_errors(setup, score) or {}
         return {name: Interval(error, error) for name, error in errors.items()}
@@ -355,7 +371,7 @@ class Results:
 
     def _read_mce(self, setup: Setup, score: Score) -> ByImage:
         own = self._wrong(setup, score)
-        network = _reference(setup, score)
+        network = self._reference(setup, score)
         if network is None:
             errors = self._reference_errors(setup, score) or {}
             return _by_image(own.ids_sha256, metrics.mce_by_image(own.values, errors))
@@ -397,12 +413,6 @@ class Results:
 
 _KEPT = 128
 """So many passes are kept in memory, at a megabyte for 50,000 images: all corrupted cells of one row."""
-
-
-def _reference(setup: Setup, score: Score) -> Setup | None:
-    """The row whose errors a corruption error is relative to; None where they are published or there is none."""
-    name = score.suite.reference
-    return None if name in (None, ALEXNET) else setup.of(name)
 
 
 Key = tuple[str, Perturbation]

@@ -31,6 +31,7 @@ from gfnet_bench.reports.scores import (
 )
 from gfnet_bench.reports.tables import RECORDS, Column, Row, Table, data_columns, names_of
 from gfnet_bench.suites import ALEXNET, SUITES, Suite
+from gfnet_bench.suites.own import is_own
 
 
 @REPORTS.register("robustness")
@@ -90,20 +91,22 @@ def robustness(
         setups += [Setup.usual(name) for name in blank if name not in {setup.model for setup in setups}]
         setups.sort(key=lambda s: models.index(s.model) if models else 0)
         means = _means(measured)
-        asked = [*metrics, *([] if one.reference else [MEAN_CE.name])]
+        asked = [*metrics, *([] if one.reference and not is_own(one.name) else [MEAN_CE.name])]
         called = titles({*standard(one), *_scores(measured, means, asked)})
         columns = {score: called[score] for score in _columns(results, setups, called, means, asked)}
         outcomes = [results.outcome(setup, score) for setup in setups for score in columns]
+        titled = _titled(one, measured)
+        notes = [*_classes(results, setups), *inputs.get(one, ()), *problems]
         tables += [
-            _wide(one, results, setups, columns, outcomes, [*inputs.get(one, ()), *problems]),
-            _beside(one, results, columns, outcomes),
+            _wide(titled, results, setups, columns, outcomes, notes),
+            _beside(titled, results, columns, outcomes),
         ]
         for score in _corrupted_sets(one, columns, means):
             tables.append(corruption_errors(results, setups, score))
             having = [setup for setup in setups if results.records(setup, score)]
             whole = all(set(corruptions()) <= set(results.errors(setup, score)) for setup in having)
             (details if whole else tables).append(severities(results, setups, score))
-        details += paired(one, results, setups, columns)
+        details += paired(titled, results, setups, columns)
         lines += [_line(o, called[o.score]) for o in _outcomes(results, setups, called, columns)]
     tables, details = ([t for t in found if t.rows or t.notes] for found in (tables, details))
     title = "Robustness, one row per number; low and high: 95 % interval"
@@ -112,6 +115,27 @@ def robustness(
         Table("robustness_long", title, _long(lines), lines, [*chain(*inputs.values()), *problems]),
         details=details,
     )
+
+
+def _titled(suite: Suite, records: Sequence[Record]) -> Suite:
+    """A suite as tables call it: one of anyone's images says how many there are, of how many classes."""
+    if not is_own(suite.name):
+        return suite
+    measured = [r for r in records if r.error is None]
+    images = max((int(r.values.get("expected") or r.values["images"]) for r in measured), default=0)
+    classes = max((len(r.cell.settings.get("classes", ())) for r in records), default=0)
+    return replace(
+        suite, name=suite.name.replace(":", "_"), title=f"{suite.title} ({images} images of {classes} classes)"
+    )
+
+
+def _classes(results: Results, setups: Iterable[Setup]) -> list[str]:
+    """How the classes of anyone's images were found among those of the models."""
+    by: dict[str, list[str]] = {}
+    for setup in setups:
+        if "classes" in setup.settings and (how := results.noted(setup, "classes_by")):
+            by.setdefault(how, []).append(setup.label)
+    return [f"Classes of {', '.join(labels)}: {how}." for how, labels in by.items()]
 
 
 def _consistent(records: Iterable[Record], rows: set[Setup]) -> tuple[list[Record], dict[Suite, list[str]]]:
@@ -229,7 +253,12 @@ def _wide(
     rows: list[dict[str, Any]] = []
     for setup in setups:
         behind = {key: results.behind(setup, score) for score, key in keys.items()}
-        row: dict[str, Any] = {"model": setup.label, "params": results.params(setup), _TEXT: {}, RECORDS: behind}
+        row: dict[str, Any] = {
+            "model": setup.label,
+            "params": results.noted(setup, "params"),
+            _TEXT: {},
+            RECORDS: behind,
+        }
         for o in (o for o in outcomes if o.setup == setup):
             row |= {f"{keys[o.score]}{end}": value for end, value in _fields(o).items()}
             row[_TEXT][keys[o.score]] = o.text

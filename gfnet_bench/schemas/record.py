@@ -53,7 +53,7 @@ _CELL: Fields = {"study": TEXT, "protocol": whole(0), "model": TEXT, "settings":
 _PROVENANCE = maybe(
     {
         **dict.fromkeys(("gfnet_bench", "torch", "timm", "python", "machine", "commit", "device"), none_or(TEXT)),
-        **dict.fromkeys(("weights_sha256", "weights_source", "weights_key", "label"), none_or(TEXT)),
+        **dict.fromkeys(("weights_sha256", "weights_source", "weights_key", "label", "classes_by"), none_or(TEXT)),
         **dict.fromkeys(("data_sha256", "data_fingerprint", "ids_sha256"), none_or(TEXT)),
         "dirty": FLAG,
         "started": TEXT,

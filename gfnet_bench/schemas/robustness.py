@@ -22,6 +22,7 @@ from gfnet_bench.schemas.kinds import (
     maybe,
     none_or,
     number,
+    object_of,
     whole,
     word,
 )
@@ -49,10 +50,12 @@ OWN: Fields = maybe(
     {
         "weights_key": TEXT,
         **dict.fromkeys(("code", "weights"), SHA256),
+        "classes": object_of(whole(0)),
         **dict.fromkeys(("mean", "std"), either(list_of(number(), 1), list_of(number(), 3))),
     }
 )
-"""What only the cells of some models say: which weights of a checkpoint, and what code of one's own is and wants."""
+"""What only the cells of some models say: which weights of a checkpoint, and what code of one's own is and wants; and
+of anyone's images the logit of each class."""
 
 SETTINGS: Fields = {
     **OWN,

@@ -43,7 +43,8 @@ def spectra_cells(models: Iterable[str], options: Options = AS_USUAL) -> list[Ce
     """One cell a network: only its weights and the size they are resampled to decide its filters."""
     size = None if options.img_size is None else list(options.img_size)
     settings = {"measure": "spectra", "img_size": size, **options.weights}
-    return [Cell(STUDY, PROTOCOLS[STUDY], model, {**settings, **options.of_model.get(model, {})}) for model in models]
+    of_model = {model: {k: v for k, v in of.items() if k != "classes"} for model, of in options.of_model.items()}
+    return [Cell(STUDY, PROTOCOLS[STUDY], model, {**settings, **of_model.get(model, {})}) for model in models]
 
 
 def perturbations(

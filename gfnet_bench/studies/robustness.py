@@ -19,6 +19,7 @@ from gfnet_bench.perturbations import Attacked, Corrupted, Perturbation, corrupt
 from gfnet_bench.records import PROTOCOLS, Cell, Record, canonical_json
 from gfnet_bench.runner import Outcome
 from gfnet_bench.studies.present import Present
+from gfnet_bench.suites.own import is_own
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,8 +32,8 @@ T = TypeVar("T")
 
 STUDY = "robustness"
 
-OF_ONE_MODEL = ("code", "weights", "mean", "std")
-"""Settings that only some models' cells have: see `models.own_settings`."""
+OF_ONE_MODEL = ("code", "weights", "mean", "std", "classes")
+"""Settings that only some models' cells have: see `models.own_settings` and `own_images.of_models`."""
 
 # The published script corrupts crops of its own, whatever the model; a smaller model sees their centre.
 CROPS = {"imagenet_c": Transform("imagenet_c", 224, 224, 256, "bilinear")}
@@ -162,6 +163,7 @@ class Bench:
         num_classes: how many classes the networks must tell apart; None for those of the images.
         channels_last: memory layout of the images on the device.
         compile: run the networks through torch.compile.
+        classes_by: of anyone's images, how their classes were found among those of each model, for the record.
         progress: bars on stderr.
     """
 
@@ -174,6 +176,7 @@ class Bench:
     num_classes: int | None = None
     channels_last: bool = False
     compile: bool = False
+    classes_by: Mapping[str, str] = field(default_factory=dict)
     progress: bool = True
     _models: dict[Any, Model | GfnetBenchError] = field(default_factory=dict)
     _images: dict[Any, Images | GfnetBenchError] = field(default_factory=dict)
@@ -204,6 +207,8 @@ class Bench:
                 suite=DATASETS[s["dataset"]].suite if "dataset" in s else None,
             )
             check_unchanged(model, s)
+            if "classes" in s:
+                model.choose(list(s["classes"].values()))
             if self.channels_last:
                 model = model.to(memory_format=torch.channels_last)
             if self.compile:
@@ -368,6 +373,7 @@ class Bench:
             "weights_source": model.weights_source,
             "weights_key": model.weights_key,
             **about_images(images),
+            **({"classes_by": self.classes_by[model.name]} if model.name in self.classes_by else {}),
         }
         return Outcome(values, metrics.to_arrays(predictions, images.answers), provenance)
 
@@ -399,7 +405,7 @@ def _size(cell: Cell) -> tuple[int, int] | None:
 
 def _network(cell: Cell) -> Hashable:
     """Equal for cells that are measured with the same loaded model."""
-    return cell.model, cell.settings.get("transform", "paper"), _size(cell)
+    return cell.model, cell.settings.get("transform", "paper"), _size(cell), str(cell.settings.get("classes"))
 
 
 def _transform(cell: Cell, model: Model) -> Transform:
@@ -410,7 +416,9 @@ def _transform(cell: Cell, model: Model) -> Transform:
     """
     perturbation, own = of_cell(cell), model.transform
     recipe = perturbation.recipe if isinstance(perturbation, Corrupted) else None
-    suite, crop = suite_of(cell.settings["dataset"]), None if recipe is None else CROPS.get(recipe)
+    suite = suite_of(cell.settings["dataset"])
+    # Of anyone's images nothing is published: they are corrupted as the model is shown them.
+    crop = None if recipe is None or is_own(suite.name) else CROPS.get(recipe)
     if recipe is not None and suite.whole and (own.height, own.width) != (suite.side, suite.side):
         raise GfnetBenchError(
             f"{cell.settings['dataset']}: its images of {suite.side} x {suite.side} pixels are corrupted as they are, "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from gfnet_bench.suites.base import SUITES, Filters, Suite
 
@@ -42,16 +42,32 @@ def usual(side: int) -> Usual:
     return found._replace(norm=round(found.norm * side / near, 2))
 
 
-def own_suite(name: str, side: int = 224) -> Suite | None:
-    """The suite that a folder of images is, by the name its data sets have; None for any other name.
+class _Settled(NamedTuple):
+    """What a command chose for a suite, and no name tells."""
 
-    Args:
-        name: of the suite.
-        side: pixels a side of the images its models are shown.
-    """
+    side: int = 224
+    reference: str | None = None
+
+
+_settled: dict[str, _Settled] = {}
+
+
+def settle(name: str, **chosen: Any) -> None:
+    """Choose for a suite, in this process: `side`, pixels of the images its models are shown, or `reference`."""
+    _settled[name] = _settled.get(name, _Settled())._replace(**chosen)
+
+
+def is_own(name: str) -> bool:
+    """Whether a suite or a data set is of anyone's images."""
+    return name.startswith(PREFIX)
+
+
+def own_suite(name: str) -> Suite | None:
+    """The suite that a folder of images is, by the name its data sets have; None for any other name."""
     title = name.removeprefix(PREFIX)
     if title == name or not title or ":" in title:
         return None
+    side, reference = _settled.get(name, _Settled())
     made = usual(side)
     return Suite(
         name=name,
@@ -61,6 +77,7 @@ def own_suite(name: str, side: int = 224) -> Suite | None:
         side=side,
         epsilon=made.epsilon,
         attacks=(),
+        reference=reference,
         filters=Filters(norm=made.norm, parts=1),
     )
 

@@ -1,0 +1,41 @@
+"""Models meet anyone's images: which of a model's logits are the classes of a folder, and what is usual at its size."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from gfnet_bench.datasets.label_names import Matched, match
+from gfnet_bench.datasets.own_images import OwnImages
+from gfnet_bench.suites import own
+
+
+def matched(
+    images: OwnImages, models: Sequence[str], *, class_names: Sequence[str] | None = None, **how: Any
+) -> dict[str, Matched]:
+    """Where each model has the classes of these images; the first model's size settles what is usual for them.
+
+    Args:
+        images: as `own_images.use` gives them.
+        models: names.
+        class_names: what all of them call their classes, in the order of their logits; None for what each says.
+        **how: the models are loaded, see `models.head_of`.
+
+    Raises:
+        UsageError: if classes are none of a model's, see `label_names.match`; also as `models.head_of`.
+    """
+    from gfnet_bench.models import head_of
+
+    heads = {model: head_of(model, **how) for model in models}
+    for head in list(heads.values())[:1]:
+        own.settle(images.name, side=max(head.size))
+    found = {}
+    for model, head in heads.items():
+        names, source = (class_names, "--class-names") if class_names else (head.names, head.source)
+        found[model] = match(model, images.classes, head.classes, names, source)
+    return found
+
+
+def of_models(found: Mapping[str, Matched], rest: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    """`Options.of_model`: what the cells of each model say beside, and the logits of its classes."""
+    return {**rest, **{model: {**rest.get(model, {}), "classes": dict(of.logits)} for model, of in found.items()}}
