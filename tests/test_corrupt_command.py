@@ -15,12 +15,12 @@ from torchvision.transforms import CenterCrop, Compose, Resize
 
 from gfnet_bench.catalog import CORRUPTIONS, SEVERITIES
 from gfnet_bench.cli import main
+from gfnet_bench.corrupted_folder import folder as corrupted_folder
+from gfnet_bench.corrupted_folder.contact_sheet import GAP, HEAD, MARGIN, NAMES, TILE
 from gfnet_bench.corruptions import corrupt, made_by
 from gfnet_bench.datasets import DATASETS
 from gfnet_bench.datasets.base import Corruption
 from gfnet_bench.randomness import image_seeds
-from gfnet_bench.studies import corrupted_folder
-from gfnet_bench.studies.contact_sheet import GAP, HEAD, MARGIN, NAMES, TILE
 
 QUICK = ["--corruption", "gaussian_noise", "contrast", "--severity", "2", "5", "--device", "cpu", "--no-progress"]
 QUICK += ["--workers", "0"]

@@ -13,7 +13,7 @@ from fake_imagenet import encoded
 from PIL import Image
 
 from gfnet_bench.cli import main
-from gfnet_bench.studies import corrupted_folder
+from gfnet_bench.corrupted_folder import folder as corrupted_folder
 
 QUICK = ["--corruption", "contrast", "--severity", "1", "--workers", "0", "--device", "cpu", "--no-progress"]
 PIXELS = np.random.default_rng(0).integers(0, 256, (40, 48, 3), dtype=np.uint8)
@@ -321,7 +321,7 @@ def test_a_sheet_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Image.Image, "save", full)
-    monkeypatch.setattr("gfnet_bench.studies.contact_sheet.made_by", lambda recipe: [])
+    monkeypatch.setattr("gfnet_bench.corrupted_folder.contact_sheet.made_by", lambda recipe: [])
     assert main(["corrupt", "--preview", str(tmp_path / "photo.png"), str(tmp_path / "sheet.png")]) == 1
     assert "cannot write" in capsys.readouterr().err
     assert {f.name for f in tmp_path.iterdir()} == {"photo.png", "sheet.png"}

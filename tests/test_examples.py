@@ -94,7 +94,7 @@ def test_an_example_does_what_it_says(line, place, monkeypatch, capsys):
     monkeypatch.setattr(
         "gfnet_bench.attacks.checks.check", lambda *a, **k: [SimpleNamespace(name="", passed=True, detail="")]
     )
-    monkeypatch.setattr("gfnet_bench.studies.contact_sheet.draw", lambda *a, **k: None)
+    monkeypatch.setattr("gfnet_bench.corrupted_folder.contact_sheet.draw", lambda *a, **k: None)
     status = main(words)
     out, err = capsys.readouterr()
     assert status in (0, 1)

@@ -27,10 +27,14 @@ MAY_IMPORT = {
     "profiling": BOTTOM | {"mixers"},
     "evaluation": BOTTOM,
     "runner": BOTTOM,
-    "studies": BOTTOM | NOUNS | {"perturbations", "evaluation", "runner"},
+    "present": BOTTOM | {"datasets", "models", "perturbations"},
+    "corrupted_folder": BOTTOM | {"corruptions", "datasets", "perturbations"},
+    "studies": BOTTOM | NOUNS | {"perturbations", "evaluation", "present", "runner"},
     "perturbations": BOTTOM | {"attacks", "corruptions"},
     "reports": BOTTOM | {"attacks", "datasets", "mixers", "perturbations"},  # declarations, which need no torch
-    "commands": BOTTOM | NOUNS | {"perturbations", "evaluation", "runner", "studies", "reports"},
+    "commands": BOTTOM
+    | NOUNS
+    | {"perturbations", "evaluation", "runner", "present", "corrupted_folder", "studies", "reports"},
     "cli": BOTTOM | {"commands"},
     "__main__": {"cli", "interrupts"},
     "__init__": BOTTOM | NOUNS | {"perturbations", "evaluation", "runner", "studies", "reports"},

@@ -11,6 +11,7 @@ import torch
 from fake_imagenet import file_numbers, photo, truncated, val_name, write_classes, write_val
 from whole_records import scored
 
+from gfnet_bench import present
 from gfnet_bench.catalog import paper_transform
 from gfnet_bench.datasets import DATASETS, classes, contents, imagenet_real, load_images
 from gfnet_bench.datasets.classes import wnids
@@ -20,7 +21,6 @@ from gfnet_bench.perturbations import CLEAN, parse
 from gfnet_bench.records import Cell, Record, Store
 from gfnet_bench.reports.robustness import robustness
 from gfnet_bench.runner import run_together
-from gfnet_bench.studies import present
 from gfnet_bench.studies import robustness as study
 
 IMAGES, CONTENTS = "images", "contents of images"

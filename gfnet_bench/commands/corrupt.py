@@ -10,7 +10,7 @@ from gfnet_bench.commands import options
 from gfnet_bench.errors import UsageError
 
 if TYPE_CHECKING:
-    from gfnet_bench.studies.corrupted_folder import Folder
+    from gfnet_bench.corrupted_folder.folder import Folder
 
 NAME = "corrupt"
 HELP = "write a folder of images corrupted, in the layout of ImageNet-C, or draw one image under all corruptions"
@@ -55,12 +55,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Write the files or the sheet; exit status 1 if an image was bad."""
+    from gfnet_bench.corrupted_folder.folder import TRANSFORMS, Folder, corrupt_folder
     from gfnet_bench.corruptions import RECIPES
-    from gfnet_bench.studies.corrupted_folder import TRANSFORMS, Folder, corrupt_folder
 
     recipe = RECIPES[arguments.recipe].name
     if arguments.preview:
-        from gfnet_bench.studies.contact_sheet import draw
+        from gfnet_bench.corrupted_folder.contact_sheet import draw
 
         chosen = ("corruption", "severity", "no_resize", "dry_run", "batch_size", "workers", "device")
         options.refuse(
@@ -106,8 +106,8 @@ def _dry_run(folder: Folder, names: list[str], levels: list[int] | None) -> int:
     """Print what would be written."""
     from collections import Counter
 
+    from gfnet_bench.corrupted_folder.folder import cells_of
     from gfnet_bench.reports.tables import Column, render
-    from gfnet_bench.studies.corrupted_folder import cells_of
 
     cells = cells_of(names, levels)
     jobs = folder.todo(cells)

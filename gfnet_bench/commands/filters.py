@@ -113,10 +113,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Measure what is missing, draw the figures and print the tables."""
     from gfnet_bench import runner
+    from gfnet_bench.present import Present
     from gfnet_bench.records import Store
     from gfnet_bench.reports.filters import CHANNELS, filters
     from gfnet_bench.studies import filters as study
-    from gfnet_bench.studies.present import Present
     from gfnet_bench.studies.robustness import absent
 
     layers = numbers(arguments.layers, "--layers") if arguments.layers else None

@@ -66,9 +66,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Measure what is missing, then write and summarise the report."""
     from gfnet_bench import runner
+    from gfnet_bench.present import Present
     from gfnet_bench.records import Store
     from gfnet_bench.studies import paper, robustness
-    from gfnet_bench.studies.present import Present
 
     names = [str(paper.ITEMS.canonical(name) or name) for name in arguments.item or paper.ITEMS]
     items = {name: paper.ITEMS[name] for name in names}

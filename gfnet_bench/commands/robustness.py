@@ -110,10 +110,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Measure what is missing and print the table."""
     from gfnet_bench.datasets.base import DATASETS
+    from gfnet_bench.present import Present
     from gfnet_bench.records import Store
     from gfnet_bench.studies import robustness as study
     from gfnet_bench.studies.own_images import of_models
-    from gfnet_bench.studies.present import Present
 
     named = [DATASETS[name].name for name in arguments.dataset or ()]
     of_suite, models = options.suite_and_models(arguments, named)

@@ -16,9 +16,9 @@ from gfnet_bench.datasets import DATASETS, suite_of
 from gfnet_bench.errors import GfnetBenchError, MissingError, UsageError
 from gfnet_bench.inputs import Inputs
 from gfnet_bench.perturbations import Attacked, Corrupted, Perturbation, corrupted, of_cell, published_files
+from gfnet_bench.present import Present
 from gfnet_bench.records import PROTOCOLS, Cell, Record, canonical_json
 from gfnet_bench.runner import Outcome
-from gfnet_bench.studies.present import Present
 from gfnet_bench.suites.own import is_own
 
 if TYPE_CHECKING:

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from gfnet_bench.catalog import CORRUPTIONS, SEVERITIES
+from gfnet_bench.corrupted_folder.folder import TRANSFORMS, transformed
 from gfnet_bench.corruptions import RECIPES, corrupt, made_by
 from gfnet_bench.datasets.decode import BadImage, decode
 from gfnet_bench.datasets.image_files import BadFile, read_file
 from gfnet_bench.errors import GfnetBenchError, MissingError, UsageError
 from gfnet_bench.randomness import image_seeds
-from gfnet_bench.studies.corrupted_folder import TRANSFORMS, transformed
 
 TILE, GAP, MARGIN, NAMES, HEAD = 224, 6, 24, 250, 76  # pixels; names stand left of the tiles, the head above them
 INK, FAINT, PAPER = "#1a1a1a", "#767676", "#ffffff"

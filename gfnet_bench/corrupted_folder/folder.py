@@ -32,6 +32,7 @@ from tqdm import tqdm
 
 from gfnet_bench import __version__
 from gfnet_bench.catalog import MCE_NAMES
+from gfnet_bench.corrupted_folder import manifest
 from gfnet_bench.corruptions.base import RECIPES, picture
 from gfnet_bench.corruptions.batch import SMALLEST, check_severity, uncoded
 from gfnet_bench.corruptions.textures import FILES, texture_file
@@ -47,7 +48,6 @@ from gfnet_bench.errors import GfnetBenchError, MissingError, UsageError, out_of
 from gfnet_bench.perturbations import corrupted
 from gfnet_bench.processes import pool
 from gfnet_bench.randomness import image_seeds
-from gfnet_bench.studies import corruption_manifest
 
 LONGEST_NAME = 255  # bytes, of a file
 LARGEST = 65_500  # pixels a side, of a JPEG file as libjpeg writes it
@@ -156,14 +156,14 @@ class Folder:
             return Classes({}, str(error))
 
     @property
-    def settings(self) -> corruption_manifest.Settings:
+    def settings(self) -> manifest.Settings:
         """What decides the files and where they are."""
         return {
             "source": os.path.realpath(self.source),
             "recipe": self.recipe,
             "seed": self.seed,
             "transform": self.transform,
-            "layout": BY_WNID if self.classes.of else corruption_manifest.AS_IN_SOURCE,
+            "layout": BY_WNID if self.classes.of else manifest.AS_IN_SOURCE,
         }
 
     def name(self, image: str) -> str:
@@ -190,7 +190,7 @@ class Folder:
         changed = _images(self.source)
         jobs = [Job(image, self.name(image), []) for image in changed]
         _check_names(self.source, jobs)
-        corruption_manifest.check(self.target, self.settings)
+        manifest.check(self.target, self.settings)
         for cell in cells:
             written = _whole_files(self.target / cell.folder)
             for job in jobs:
@@ -235,7 +235,7 @@ def corrupt_folder(
         with alone(folder.target / f".{MANIFEST}"):
             jobs = [job for job in folder.todo(cells) if job.cells]
             made_with = {"device": device.partition(":")[0], "gfnet_bench": __version__, **versions()}
-            corruption_manifest.note(folder.target, folder.settings, made_with)
+            manifest.note(folder.target, folder.settings, made_with)
             # A copy without the classes, which would go to a worker with every batch.
             return _write_all(replace(folder), jobs, device, batch_size, workers, progress)
     except OSError as error:
