@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from gfnet_bench.errors import UsageError
 from gfnet_bench.registry import Registry
@@ -99,6 +99,18 @@ class Weights:
     top1: float | None
 
 
+class Held(Protocol):
+    """A network that this process holds, in the place of code that builds it; see `models.in_hand`."""
+
+    def sha256(self) -> str:
+        """The hash of what it is beside its weights."""
+        ...
+
+    def network(self) -> Any:
+        """A `models.own.Network`."""
+        ...
+
+
 @dataclass(frozen=True)
 class ModelSpec:
     """One model that has a short name here.
@@ -111,7 +123,7 @@ class ModelSpec:
         suite: the name of the suite whose classes its weights are for; None for any whose classes it tells apart.
         weights: the checkpoint; None where timm fetches it.
         cites: where it comes from, as `Family.cites`; empty where that is its family's.
-        factory: code of one's own that builds it; None where timm does.
+        factory: code of one's own that builds it, or the network in hand; None where timm builds it.
     """
 
     name: str
@@ -121,7 +133,7 @@ class ModelSpec:
     suite: str | None
     weights: Weights | None
     cites: tuple[str, ...] = ()
-    factory: Factory | None = None
+    factory: Factory | Held | None = None
 
 
 MODELS: Registry[ModelSpec] = Registry("model")

@@ -37,7 +37,8 @@ MAY_IMPORT = {
     | {"perturbations", "evaluation", "runner", "present", "corrupted_folder", "studies", "reports"},
     "cli": BOTTOM | {"commands"},
     "__main__": {"cli", "interrupts"},
-    "__init__": BOTTOM | NOUNS | {"perturbations", "evaluation", "runner", "studies", "reports"},
+    "api": BOTTOM | NOUNS | {"perturbations", "evaluation", "runner", "studies", "reports", "commands"},
+    "__init__": BOTTOM | NOUNS | {"perturbations", "api"},
 }
 
 FILES = sorted(PACKAGE.rglob("*.py"))

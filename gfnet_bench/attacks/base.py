@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from numbers import Real
 from typing import TYPE_CHECKING, Protocol
 
 from gfnet_bench.errors import UsageError
@@ -65,9 +66,11 @@ def check_epsilon(epsilon: float, norm: str | None = "linf", text: str | None = 
     largest, wanted = (
         (1.0, "from 0 to 1 (pixels are in [0, 1])") if norm == "linf" else (sys.float_info.max, "from 0 up")
     )
-    if 0 <= epsilon <= largest:
+    is_number = isinstance(epsilon, Real)
+    if is_number and 0 <= epsilon <= largest:
         return
-    written = f"{epsilon:g}" if text is None else text.strip()
-    levels = norm == "linf" and 1 < epsilon <= 255 and "/" not in written
+    written = text.strip() if text is not None else f"{epsilon:g}" if is_number else str(epsilon)
+    levels = is_number and norm == "linf" and 1 < epsilon <= 255 and "/" not in written
     hint = f"did you mean {written}/255?" if levels else "it is written 4/255 or 0.0157"
+    hint = hint if is_number or text else "give a number, as in epsilon=4 / 255"
     raise UsageError(f"epsilon: expected a number {wanted}, found {written!r}; {hint}")

@@ -3,6 +3,7 @@
 from gfnet_bench.models import gfnet, gfnet_variants, mini, pvt
 from gfnet_bench.models.base import load_model, local_weights_sha256
 from gfnet_bench.models.heads import Head, head_of, names_of
+from gfnet_bench.models.in_hand import hold
 from gfnet_bench.models.model import Model
 from gfnet_bench.models.own import check_unchanged, own_settings, wrap
 
@@ -13,6 +14,7 @@ __all__ = [
     "gfnet",
     "gfnet_variants",
     "head_of",
+    "hold",
     "load_model",
     "local_weights_sha256",
     "mini",

@@ -79,7 +79,8 @@ def load_model(
         if check is not None:
             check(own.facts.classes)
         cut = own_transform(spec, own.cfg, own.facts.size, transform, suite)
-        return Model(spec, own.net, cut, own.weights_sha256, own.source, own.key, facts=own.facts).to(device)
+        hashed = own.weights_sha256, own.source, own.key
+        return Model(spec, own.net, cut, *hashed, facts=own.facts, cfg=own.cfg).to(device)
     origin = origin_of(spec)
     cfg = origin.cfg
     classes, channels = cfg.num_classes, cfg.input_size[0]
@@ -110,7 +111,7 @@ def load_model(
             key = load_weights(net, file, spec.name, weights_key)
     sha256 = None if file is None else sha256_of_weights(file)
     cut = own_transform(spec, cfg, size, transform, suite)
-    return Model(spec, net, cut, sha256, source, key, facts=facts).to(device)
+    return Model(spec, net, cut, sha256, source, key, facts=facts, cfg=cfg).to(device)
 
 
 def local_weights_sha256(name: str) -> str | None:

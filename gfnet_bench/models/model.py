@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+from timm.models import PretrainedCfg
 from torch import Tensor, nn
 
 from gfnet_bench.catalog import ModelSpec, Transform
@@ -19,9 +20,13 @@ class Model(nn.Module):
     Parameters take no gradient (saved activations shrink by a third to a half), the images may.
 
     Attributes:
+        spec: what it is called, and by whom it is built.
         name: a short name, or a timm name.
         title: as a table prints it.
         transform: how its images are cut.
+        facts: what it wants to be shown.
+        cfg: how its images are cut, as timm noted it; None where nothing is noted.
+        as_named: the hash of its state when it was loaded by its name alone; None otherwise.
         num_classes: k.
         params: number of parameters.
         weights_sha256: hash of the weight file; None for fresh weights.
@@ -46,6 +51,7 @@ class Model(nn.Module):
         mean: Sequence[float] | float | None = None,
         std: Sequence[float] | float | None = None,
         facts: Facts | None = None,
+        cfg: PretrainedCfg | None = None,
     ) -> None:
         """A network as a model; what is not given is asked of it, see `facts_of`.
 
@@ -59,13 +65,16 @@ class Model(nn.Module):
             mean: what it subtracts of pixels in [0, 1], for each channel or for all.
             std: what it divides by then.
             facts: all of this, where it is known already.
+            cfg: see the attributes.
         """
         super().__init__()
         if facts is None:
             facts = facts_of(net, spec.name, mean=mean, std=std, img_size=(transform.height, transform.width))
+        self.spec, self.facts, self.cfg = spec, facts, cfg
         self.name, self.title = spec.name, spec.title
         self.net = net
         self.transform = transform
+        self.as_named: str | None = None
         self.num_classes: int = facts.classes
         self.params = sum(parameter.numel() for parameter in net.parameters())
         self.weights_sha256, self.weights_source, self.weights_key = weights_sha256, weights_source, weights_key
@@ -75,6 +84,12 @@ class Model(nn.Module):
         self.register_buffer("luma", luma, persistent=False)
         self.register_buffer("chosen", None, persistent=False)
         self.eval().requires_grad_(False)
+
+    def __repr__(self) -> str:
+        """In a line; the layers are those of `net`."""
+        side = f"{self.transform.height} x {self.transform.width}"
+        about = f"{self.params / 1e6:.1f} M parameters, {self.num_classes} classes, images of {side}"
+        return f"{type(self).__name__} {self.name}: {about}"
 
     def forward(self, images: Tensor) -> Tensor:
         """(b, 3, h, w) float in [0, 1] to (b, k) float32 logits.

@@ -19,6 +19,7 @@ from gfnet_bench.models.checkpoints import load_weights
 from gfnet_bench.models.factories import build, sha256_of_state
 from gfnet_bench.models.facts import Facts, facts_of, notes_of
 from gfnet_bench.models.model import Model
+from gfnet_bench.sourcecode import Factory
 from gfnet_bench.weightfile import sha256_of_weights
 
 
@@ -56,6 +57,8 @@ def own_network(
     Raises:
         UsageError, GfnetBenchError: as `build`, `load_weights` and `facts_of`.
     """
+    if spec.factory is not None and not isinstance(spec.factory, Factory):
+        return spec.factory.network()
     if spec.factory is not None:
         net, source = build(spec.factory, img_size, num_classes), "its own code"
     else:
@@ -69,7 +72,7 @@ def own_network(
         sha256, source = sha256_of_weights(checkpoint), checkpoint.name
     else:
         sha256 = sha256_of_state(net) if spec.factory is not None else huggingface.sha256_in(folder)
-    return Network(net, facts, _cutting(net), sha256, source, key)
+    return Network(net, facts, cutting(net), sha256, source, key)
 
 
 def own_settings(
@@ -146,10 +149,11 @@ def wrap(
     called = name or type(net).__name__
     facts = facts_of(net, called, mean=mean, std=std, img_size=img_size, num_classes=num_classes)
     spec = ModelSpec(called, called, called, "own", None, None)
-    return Model(spec, net, paper_transform(*facts.size), sha256_of_state(net), "in memory", facts=facts)
+    cut, sha256 = paper_transform(*facts.size), sha256_of_state(net)
+    return Model(spec, net, cut, sha256, "in memory", facts=facts, cfg=cutting(net))
 
 
-def _cutting(net: nn.Module) -> PretrainedCfg:
+def cutting(net: nn.Module) -> PretrainedCfg:
     """How a network's images are cut, by what timm noted on it."""
     known: dict[str, Any] = {field.name: None for field in fields(PretrainedCfg)}
     return PretrainedCfg(**{key: value for key, value in notes_of(net).items() if key in known})
