@@ -5,12 +5,14 @@ import json
 import os
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import pytest
 import torch
 
 from gfnet_bench.errors import UsageError
+from gfnet_bench.models import global_filter as module
 from gfnet_bench.models.gfnet import GFNet, GlobalFilter, ways_taken
 from gfnet_bench.models.global_filter import WAYS, current_way, filter_way, global_filter, way_taken
 
@@ -161,10 +163,10 @@ def test_on_the_meta_device_it_is_torch_fft():
 
 def test_the_way_taken_is_told():
     cpu = torch.device("cpu")
-    assert [way_taken(grid, cpu) for grid in ((48, 48), (48, 49), (56, 8))] == ["dense", "fft", "fft"]
-    assert way_taken((14, 14), torch.device("meta")) == "reference"
+    assert [way_taken(grid, 8, cpu) for grid in ((48, 48), (48, 49), (56, 8))] == ["dense", "fft", "fft"]
+    assert way_taken((14, 14), 8, torch.device("meta")) == "reference"
     with filter_way("fft"):
-        assert current_way() == way_taken((14, 14), cpu) == "fft"
+        assert current_way() == way_taken((14, 14), 8, cpu) == "fft"
     assert current_way() == "auto"
     assert ways_taken(GFNet(**SMALL), cpu) == ["dense"] and ways_taken(torch.nn.Linear(1, 1), cpu) == []
 
@@ -242,7 +244,7 @@ print(json.dumps({
     "lines": {str(grid): errors(lines, grid, "triton") for grid in LINE_GRIDS},
     "tf32": [errors(kernels, (14, 14), "triton_tf32") for kernels in (fused, lines)],
     "gradients": [error(*pair) for pair in zip(gradients, expected)],
-    "works": [by_triton.works(*grid, torch.device("cpu")) for grid in ((14, 14), (1, 66), (1, 67))],
+    "works": [by_triton.works(*maps, torch.device("cpu")) for maps in ((14, 14, 32), (1, 66, 16), (1, 67, 16))],
 }))
 """
 
@@ -352,19 +354,83 @@ def test_a_kernel_that_cannot_run_is_said_and_left_out():
     by_triton = pytest.importorskip("gfnet_bench.models.global_filter.by_triton")
     by_triton.works.cache_clear()
     with pytest.warns(UserWarning, match=r"does not run on cpu.*using torch.fft"):
-        assert by_triton.works(6, 6, torch.device("cpu")) is False
+        assert by_triton.works(6, 6, 16, torch.device("cpu")) is False
+
+
+@pytest.mark.parametrize("grid", [(14, 14), (28, 28), (70, 70)])
+def test_the_kernels_are_checked_at_the_width_that_is_used(grid, monkeypatch):
+    by_triton = pytest.importorskip("gfnet_bench.models.global_filter.by_triton")
+    seen = []
+
+    def exactly(x, weight, way=None):
+        seen.append((x.shape[3], weight.shape[2]))
+        return truth(x, weight).float()
+
+    def gradient(x, grad, way=None):
+        seen.append((x.shape[3], grad.shape[3]))
+        return true_gradients(x, torch.zeros(grid[0], grid[1] // 2 + 1, x.shape[3], 2), grad)[1].float()
+
+    monkeypatch.setattr(by_triton, "global_filter", exactly)
+    monkeypatch.setattr(by_triton, "weight_gradient", gradient)
+    by_triton.works.cache_clear()
+    for channels in (64, 70):
+        assert by_triton.works(*grid, channels, torch.device("cpu"))
+    by_triton.works.cache_clear()
+    assert seen == [(64, 64)] * 3 + [(70, 70)] * 3  # forward, for the input's gradient, for the weight's
+
+
+def test_auto_asks_for_the_kernels_of_its_width(monkeypatch):
+    by_triton, asked = types.SimpleNamespace(works=lambda *maps: asked.append(maps) or True), []
+    monkeypatch.setattr(module, "_import", lambda: (by_triton, ""))
+    on_cuda = types.SimpleNamespace(shape=(2, 14, 10, 384), is_cuda=True, dtype=torch.float32, device="cuda")
+    assert module._resolved("auto", on_cuda) == "triton" and asked == [(14, 10, 384, "cuda")]
+
+
+def specialised(kernel, c):
+    """What Triton compiles a kernel for when it is launched with so many channels and any batch."""
+    from triton.backends.compiler import BaseBackend
+
+    options = {p.name: (p.do_not_specialize, p.is_constexpr) for p in kernel.params}
+    numbers = {"c": c, "b": 32, "part": 16}
+    return {
+        name: BaseBackend.get_int_specialization(numbers[name], align=True)
+        for name, (never, constant) in options.items()
+        if name in numbers and not never and not constant
+    }
+
+
+def test_one_machine_code_serves_every_batch_and_every_multiple_of_16_channels():
+    pytest.importorskip("triton")
+    from gfnet_bench.models.global_filter import fused, lines, unrolled
+
+    kernels = (unrolled._filter_kernel, fused._filter_kernel, fused._weight_gradient_kernel)
+    kernels += (lines._rows_kernel, lines._rows_back_kernel, lines._columns_kernel, lines._weight_gradient_kernel)
+    for kernel in kernels:
+        assert specialised(kernel, 384) == specialised(kernel, 64) == {"c": "D"}
+        assert specialised(kernel, 40) == specialised(kernel, 70) == {"c": ""}
 
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("grid", [*GRIDS, (48, 48), (64, 64), (67, 3), (112, 112), (182, 70), (6, 126)])
 @pytest.mark.parametrize("way", WAYS)
-def test_on_a_gpu(grid, way):
+@pytest.mark.parametrize("channels", [384, 70])
+def test_on_a_gpu(grid, way, channels):
+    compared_on_a_gpu(grid, way, channels, images=9 if max(grid) <= 64 else 2)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize(("side", "channels"), [(56, 64), (28, 128), (14, 256), (7, 512), (182, 64)])
+def test_on_a_gpu_at_other_widths_of_the_models(side, channels):
+    compared_on_a_gpu((side, side), "auto", channels, images=9 if side <= 64 else 2)
+
+
+def compared_on_a_gpu(grid, way, channels, images):
     if way.startswith("triton") and grid == (67, 3):
         with pytest.raises(UsageError, match="expected sides to 64"):
             global_filter(*inputs(grid, device="cuda"), way)
         return
     tolerance = {"triton_tf32": 5e-3, "triton_bf16": 5e-2}.get(way, 1e-6)
-    x, weight = inputs(grid, channels=70, images=9, device="cuda")
+    x, weight = inputs(grid, channels=channels, images=images, device="cuda")
     x.requires_grad_(), weight.requires_grad_()
     y = global_filter(x, weight, way)
     grad = torch.randn_like(y)
@@ -375,17 +441,18 @@ def test_on_a_gpu(grid, way):
 
 
 @pytest.mark.gpu
+@pytest.mark.parametrize("channels", [64, 384, 512])
 @pytest.mark.parametrize("side", [7, 14, 24, 28, 56, 70, 112, 182])
-def test_the_kernels_are_trusted_on_this_gpu(side):
+def test_the_kernels_are_trusted_on_this_gpu(side, channels):
     from gfnet_bench.models.global_filter.by_triton import works
 
-    assert works(side, side, torch.device("cuda", torch.cuda.current_device()))
+    assert works(side, side, channels, torch.device("cuda", torch.cuda.current_device()))
 
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("grid", [(14, 14), (56, 56), (70, 112)])
 def test_an_image_has_one_result_whatever_its_batch_on_a_gpu(grid):
-    x, weight = inputs(grid, channels=70, images=9, device="cuda")
+    x, weight = inputs(grid, channels=384, images=9, device="cuda")
     whole = global_filter(x, weight)
     assert torch.equal(whole[:1], global_filter(x[:1], weight))
     assert torch.equal(whole[3:8], global_filter(x[3:8], weight))

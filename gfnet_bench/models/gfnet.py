@@ -49,8 +49,9 @@ class GlobalFilter(nn.Module):
 
 def ways_taken(net: nn.Module, device: torch.device) -> list[str]:
     """The ways, each once, in which the global filters of `net` are computed on `device`; empty if it has none."""
-    grids = dict.fromkeys(module.grid for module in net.modules() if isinstance(module, GlobalFilter))
-    return list(dict.fromkeys(way_taken(grid, device) for grid in grids))
+    filters = (module for module in net.modules() if isinstance(module, GlobalFilter))
+    maps = dict.fromkeys((module.grid, module.complex_weight.shape[2]) for module in filters)
+    return list(dict.fromkeys(way_taken(grid, channels, device) for grid, channels in maps))
 
 
 class Block(nn.Module):

@@ -16,10 +16,10 @@ bit in every batch; another number of threads may alter a last digit. All ways b
 1e-6 of the maximum; `dense` follows torch's float32 matmul precision where a user lowers that.
 
 The kernels were checked in Triton's interpreter, with products of tf32 as the hardware makes them (bfloat16 it cannot
-do), and compiled for sm_80 and sm_90, not yet run: where `auto` first takes them for a grid, it compares them with
-torch.fft, and warns and takes `fft` if that fails. The LayerNorm before the filter stays apart: to fold it into the
-load, a pass over all channels of a token would still have to find mean and deviation, which saves one of the 27 times
-that a block of GFNet touches its tokens (filter 2, two norms 4, MLP 5 + 8 + 5, residual 3).
+do), and compiled for sm_80 and sm_90, not yet run: where `auto` first takes them for a grid and width, it compares them
+with torch.fft in float64, gradients too, and warns and takes `fft` if that fails. The LayerNorm before the filter stays
+apart: to fold it into the load, a pass over all channels of a token would still have to find mean and deviation, which
+saves one of the 27 times that a block of GFNet touches its tokens (filter 2, two norms 4, MLP 5 + 8 + 5, residual 3).
 
 The environment variable `GFNET_BENCH_FILTER`, or `filter_way`, sets one way for the whole process and those it starts.
 """
@@ -66,11 +66,11 @@ def current_way() -> str:
     return _setting
 
 
-def way_taken(grid: tuple[int, int], device: torch.device) -> str:
+def way_taken(grid: tuple[int, int], channels: int, device: torch.device) -> str:
     """The way in which float32 maps of a (h, w) grid are filtered on `device`, under that setting; never `auto`."""
     if _is_reference(_setting, device):
         return "reference"
-    return _resolved(_setting, torch.empty(1, *grid, 1, device=device))
+    return _resolved(_setting, torch.empty(1, *grid, channels, device=device))
 
 
 def global_filter(x: Tensor, weight: Tensor, way: str | None = None) -> Tensor:
@@ -206,13 +206,13 @@ def _weight_gradient(x: Tensor, grad: Tensor, way: str) -> Tensor:
 
 def _resolved(way: str, x: Tensor) -> str:
     """The way to take; asked inside the operators, so that torch.compile sees one call."""
-    h, w = x.shape[1:3]
+    h, w, c = x.shape[1:]
     if way != "auto":
         return way
     if not x.is_cuda:
         return "dense" if max(h, w) <= DENSE_SIDES else "fft"
     try:
-        trusted = x.dtype == torch.float32 and _kernels().works(h, w, x.device)
+        trusted = x.dtype == torch.float32 and _kernels().works(h, w, c, x.device)
     except MissingError:
         trusted = False
     return "triton" if trusted else "fft"

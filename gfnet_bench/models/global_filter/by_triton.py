@@ -48,25 +48,28 @@ def weight_gradient(x: Tensor, grad: Tensor, way: str = "triton") -> Tensor:
 
 
 @lru_cache(maxsize=64)
-def works(h: int, w: int, device: torch.device) -> bool:
-    """Whether the kernels build on this device and give the result of torch.fft; asked once a grid.
+def works(h: int, w: int, c: int, device: torch.device) -> bool:
+    """Whether the kernels build on this device and give the result of torch.fft; asked once a grid and width.
 
-    A compiler that fails, or a result that is wrong, costs speed here, never a number in a table.
+    The width is the one that is used: multiples of 16 are read 16 bytes at a time, which is other machine code than
+    that of other widths, and nothing compiles twice. A compiler that fails, or a result that is wrong, costs speed
+    here, never a number in a table.
     """
     if not fits(h, w) or (device.type == "cuda" and torch.cuda.get_device_capability(device) < (8, 0)):
         return False  # before sm_80 there are no products of tf32
+    images = fused.IMAGES + 2 if max(h, w) <= fused.GRADIENT_SIDES else 4  # more than one part of a sum over images
     with torch.inference_mode(False), torch.enable_grad():
         generator = torch.Generator(device).manual_seed(0)
         draw = partial(torch.randn, device=device, dtype=torch.float32, generator=generator)
-        # More than one part of a sum over images, more than one tile of channels, the last one not full.
-        x, grad = draw(2, fused.IMAGES + 2, h, w, 40)
-        weight = draw(h, w // 2 + 1, 40, 2)
+        x, grad = draw(2, images, h, w, c)
+        weight = draw(h, w // 2 + 1, c, 2)
         exact = x.double().requires_grad_(), weight.double().requires_grad_()
         expected = by_torch.with_torch_fft(*exact)
-        (expected_gradient,) = torch.autograd.grad(expected, exact[1], grad.double())
+        expected_gradients = torch.autograd.grad(expected, exact, grad.double())
     try:
-        found = global_filter(x, weight), weight_gradient(x, grad)
-        pairs = zip(found, (expected.detach(), expected_gradient), strict=True)
+        backwards = weight * torch.tensor([1.0, -1.0], device=device)
+        found = global_filter(x, weight), global_filter(grad, backwards), weight_gradient(x, grad)
+        pairs = zip(found, (expected.detach(), *expected_gradients), strict=True)
         if all(bool((y - truth).abs().max() <= 1e-5 * truth.abs().max()) for y, truth in pairs):
             return True
         reason = f"gives wrong numbers on {device}"
@@ -74,5 +77,5 @@ def works(h: int, w: int, device: torch.device) -> bool:
         if out_of_memory(error):  # which says nothing of the kernels
             raise
         reason = f"does not run on {device}: {error}"
-    warnings.warn(f"global filter: the kernel for {h} x {w} {reason}; using torch.fft", stacklevel=2)
+    warnings.warn(f"global filter: the kernel for {h} x {w} of width {c} {reason}; using torch.fft", stacklevel=2)
     return False

@@ -170,7 +170,7 @@ def _store_pair(out, plus, minus, u, exists, h: constexpr, er, ei, fr, fi, o_r, 
     tl.store(out + 2 * minus + 1, tl.where(alone, fi, ei + fi + o_r), mask=partner)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["b"])  # one machine code for every batch, the one that is checked
 def _weight_gradient_kernel(
     x,
     grad,
