@@ -13,7 +13,7 @@ from gfnet_bench.families import FAMILIES
 from gfnet_bench.mixers import MIXERS
 from gfnet_bench.records import PROTOCOLS, Cell, Record
 from gfnet_bench.reports.bibliography import bibtex, references
-from gfnet_bench.reports.scores import CLEAN, Score
+from gfnet_bench.reports.reading.scores import CLEAN, Score
 
 ALWAYS = {"gfnet_bench", "rao2021gfnet"}
 

@@ -21,11 +21,11 @@ from gfnet_bench.errors import MissingError
 from gfnet_bench.records import Cell, Record, Store
 from gfnet_bench.reports.accuracy import accuracy
 from gfnet_bench.reports.complexity import complexity
-from gfnet_bench.reports.cost_plots import cost_plots
-from gfnet_bench.reports.figures import new_figure, plain, short
+from gfnet_bench.reports.complexity.plots import cost_plots
+from gfnet_bench.reports.drawing.figures import new_figure, plain, short
 from gfnet_bench.reports.filters import filters
 from gfnet_bench.reports.robustness import robustness
-from gfnet_bench.reports.robustness_plots import robustness_plots
+from gfnet_bench.reports.robustness.plots import robustness_plots
 
 STYLES = {"--": "dashed", "-.": "dash-dotted", ":": "dotted"}
 WORDS = r"\b(dashed|dash-dotted|dotted|solid|hollow|filled|grey|bars|bands|frames|dash)\b"

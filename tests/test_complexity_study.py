@@ -19,8 +19,8 @@ from gfnet_bench.models.global_filter import current_way, filter_way
 from gfnet_bench.models.reparameterized import can_be_fused, fused
 from gfnet_bench.profiling import devices, latency, memory
 from gfnet_bench.records import Record, Store
-from gfnet_bench.reports import costs
 from gfnet_bench.reports.complexity import complexity
+from gfnet_bench.reports.complexity import results as costs
 from gfnet_bench.schemas.complexity import check_values
 from gfnet_bench.schemas.kinds import Unfit
 from gfnet_bench.studies import complexity as study

@@ -9,10 +9,10 @@ from whole_records import drawn, mapped, operated
 
 from gfnet_bench.records import Record, Store
 from gfnet_bench.reports.compare import compare
-from gfnet_bench.reports.consistent import consistent
 from gfnet_bench.reports.filters import filters
+from gfnet_bench.reports.reading.consistent import consistent
+from gfnet_bench.reports.reading.scores import setup_of
 from gfnet_bench.reports.robustness import robustness
-from gfnet_bench.reports.scores import setup_of
 
 STRONGER = {**FGSM, "epsilon": 4 / 255}
 

@@ -26,8 +26,8 @@ from gfnet_bench.profiling.formulas import block_macs, block_operators, table1
 from gfnet_bench.published import rows
 from gfnet_bench.records import PROTOCOLS, Cell, Record
 from gfnet_bench.reports.bibliography import bibtex
-from gfnet_bench.reports.figure2 import title_of
-from gfnet_bench.reports.figures import BLACK, look
+from gfnet_bench.reports.complexity.figures import title_of
+from gfnet_bench.reports.drawing.figures import BLACK, look
 
 ATTENTION_OPERATORS = [
     name

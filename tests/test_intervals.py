@@ -7,7 +7,7 @@ import re
 import pytest
 
 from gfnet_bench.metrics import Interval, wilson_interval
-from gfnet_bench.reports.intervals import with_interval
+from gfnet_bench.reports.drawing.intervals import with_interval
 
 
 @pytest.mark.parametrize(

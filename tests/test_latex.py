@@ -8,9 +8,9 @@ import pytest
 from test_report_robustness import fill, imagenet, mini
 
 from gfnet_bench.reports.bibliography import references
-from gfnet_bench.reports.latex import tex
+from gfnet_bench.reports.drawing.latex import tex
+from gfnet_bench.reports.drawing.tables import Column, Table
 from gfnet_bench.reports.robustness import robustness
-from gfnet_bench.reports.tables import Column, Table
 
 HOSTILE = [
     "[1] starts with a bracket",

@@ -19,11 +19,11 @@ from gfnet_bench.reports.accuracy import accuracy
 from gfnet_bench.reports.base import Report
 from gfnet_bench.reports.compare import compare
 from gfnet_bench.reports.complexity import complexity
+from gfnet_bench.reports.drawing.tables import Table
 from gfnet_bench.reports.filters import filters
 from gfnet_bench.reports.quoted import ablation, transfer
 from gfnet_bench.reports.robustness import robustness
 from gfnet_bench.reports.segmentation import segmentation
-from gfnet_bench.reports.tables import Table
 
 UNITS = {
     "percent", "points", "s", "bytes", "px", "degrees", "tokens", "macs", "params", "images", "cycles", "channels",

@@ -18,13 +18,13 @@ from gfnet_bench import __version__
 from gfnet_bench.cli import main
 from gfnet_bench.published import Published
 from gfnet_bench.records import Record, Store
-from gfnet_bench.reports import plots
 from gfnet_bench.reports.base import Report
 from gfnet_bench.reports.bibliography import bibtex
-from gfnet_bench.reports.differences import departures, explained
+from gfnet_bench.reports.drawing import plots
+from gfnet_bench.reports.drawing.tables import RECORDS, Column, Table
 from gfnet_bench.reports.page import write_page
+from gfnet_bench.reports.reading.differences import departures, explained
 from gfnet_bench.reports.robustness import robustness
-from gfnet_bench.reports.tables import RECORDS, Column, Table
 
 EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(1)>\"'&%{}`|"
 

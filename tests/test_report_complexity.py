@@ -12,13 +12,13 @@ from matplotlib.text import Text
 from gfnet_bench.errors import MissingError
 from gfnet_bench.published import rows as published_rows
 from gfnet_bench.records import Cell, Record, Store
-from gfnet_bench.reports import figures
 from gfnet_bench.reports.base import REPORTS
 from gfnet_bench.reports.complexity import complexity
-from gfnet_bench.reports.cost_plots import cost_plots
-from gfnet_bench.reports.figures import Label, name_curves, new_figure, spread_out
-from gfnet_bench.reports.growth import growth
-from gfnet_bench.reports.tables import RECORDS
+from gfnet_bench.reports.complexity.growth import growth
+from gfnet_bench.reports.complexity.plots import cost_plots
+from gfnet_bench.reports.drawing import figures
+from gfnet_bench.reports.drawing.figures import Label, name_curves, new_figure, spread_out
+from gfnet_bench.reports.drawing.tables import RECORDS
 
 GOLDEN = Path(__file__).parent / "golden"
 GPU = {"kind": "cuda", "name": "NVIDIA H200"}

@@ -16,9 +16,9 @@ from gfnet_bench.perturbations import Corruptions, from_settings
 from gfnet_bench.published import corruptions
 from gfnet_bench.records import Record
 from gfnet_bench.reports.base import Report
+from gfnet_bench.reports.reading.scores import Score, titles
 from gfnet_bench.reports.robustness import robustness
-from gfnet_bench.reports.robustness_plots import robustness_plots
-from gfnet_bench.reports.scores import Score, titles
+from gfnet_bench.reports.robustness.plots import robustness_plots
 
 EXTRA = [name for name in CORRUPTIONS if name not in corruptions()]
 ALL = list(itertools.product(corruptions(), range(1, 6)))

@@ -12,12 +12,12 @@ from test_report_robustness import CLEAN, FGSM, IMAGES, cell, corrupted, fill, l
 
 from gfnet_bench.records import Record
 from gfnet_bench.reports.base import Report
-from gfnet_bench.reports.coverage import coverage, parts_of_sets
+from gfnet_bench.reports.drawing.tables import FORMATS, Table
 from gfnet_bench.reports.filters import filters
 from gfnet_bench.reports.page import write_page
+from gfnet_bench.reports.reading.coverage import coverage, parts_of_sets
 from gfnet_bench.reports.robustness import robustness
-from gfnet_bench.reports.robustness_plots import robustness_plots
-from gfnet_bench.reports.tables import FORMATS, Table
+from gfnet_bench.reports.robustness.plots import robustness_plots
 
 WHOLE = 50_000
 

@@ -14,8 +14,8 @@ from gfnet_bench import metrics
 from gfnet_bench.errors import MissingError, UsageError
 from gfnet_bench.records import Cell, Record, Store
 from gfnet_bench.reports.base import REPORTS
+from gfnet_bench.reports.drawing.tables import RECORDS
 from gfnet_bench.reports.filters import filters
-from gfnet_bench.reports.tables import RECORDS
 from gfnet_bench.spectra import noise_frequencies
 
 USUAL = {"transform": "paper", "img_size": None, "checkpoint": None, "limit": 40, "seed": 0, "dtype": "float32"}

@@ -17,9 +17,9 @@ from gfnet_bench.errors import MissingError, UsageError
 from gfnet_bench.perturbations import parse
 from gfnet_bench.published import alexnet, corruptions
 from gfnet_bench.records import PROTOCOLS, Cell, Record, Store
-from gfnet_bench.reports import scores
 from gfnet_bench.reports.base import REPORTS, Report
 from gfnet_bench.reports.page import write_page
+from gfnet_bench.reports.reading import scores
 from gfnet_bench.reports.robustness import robustness
 from gfnet_bench.suites import SUITES
 

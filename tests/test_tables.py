@@ -11,7 +11,7 @@ import pytest
 
 from gfnet_bench.errors import UsageError
 from gfnet_bench.reports.base import Report
-from gfnet_bench.reports.tables import FORMATS, WIDTH, Column, Table, data_columns, render
+from gfnet_bench.reports.drawing.tables import FORMATS, WIDTH, Column, Table, data_columns, render
 
 GOLDEN = Path(__file__).parent / "golden"
 

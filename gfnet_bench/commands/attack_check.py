@@ -55,7 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
     from gfnet_bench.evaluation import precision, to_pixels
     from gfnet_bench.models import load_model
     from gfnet_bench.perturbations import Attacked, attacked
-    from gfnet_bench.reports.tables import Column, render
+    from gfnet_bench.reports.drawing.tables import Column, render
     from gfnet_bench.studies.robustness import check_classes
     from gfnet_bench.suites import DEFAULT, SUITES
 

@@ -107,7 +107,7 @@ def _dry_run(folder: Folder, names: list[str], levels: list[int] | None) -> int:
     from collections import Counter
 
     from gfnet_bench.corrupted_folder.folder import cells_of
-    from gfnet_bench.reports.tables import Column, render
+    from gfnet_bench.reports.drawing.tables import Column, render
 
     cells = cells_of(names, levels)
     jobs = folder.todo(cells)

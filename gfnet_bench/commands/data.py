@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _status(arguments: argparse.Namespace) -> int:
     from gfnet_bench.datasets.doctor import status
-    from gfnet_bench.reports.tables import Column, render
+    from gfnet_bench.reports.drawing.tables import Column, render
 
     looked = options.data_dirs(arguments)
     rows = [
@@ -78,7 +78,7 @@ def _get(arguments: argparse.Namespace) -> int:
 def _prune(arguments: argparse.Namespace) -> int:
     """Remove what no run will read again and show what stays."""
     from gfnet_bench.datasets import storage
-    from gfnet_bench.reports.tables import Column, render
+    from gfnet_bench.reports.drawing.tables import Column, render
 
     removed = [] if arguments.dry_run else storage.prune()
     kept = storage.stored()

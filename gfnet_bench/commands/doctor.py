@@ -34,7 +34,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print findings; exit status 1 if one is an error, or a set or folder that was named is not there."""
     from gfnet_bench.datasets.doctor import examine_own
-    from gfnet_bench.reports.tables import Column, render
+    from gfnet_bench.reports.drawing.tables import Column, render
 
     how = {"deep": arguments.deep, "workers": options.workers(arguments)}
     if arguments.images and not arguments.names:

@@ -30,7 +30,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print names."""
-    from gfnet_bench.reports.tables import Column, render
+    from gfnet_bench.reports.drawing.tables import Column, render
 
     if arguments.noun not in (None, "models"):
         options.refuse(arguments, {"timm": f"expected models, found {arguments.noun}"})

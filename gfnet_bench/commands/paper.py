@@ -164,7 +164,7 @@ def _summary(
     items: dict[str, Item], plans: Plans, lacking: dict[str, str], store: Store, suite: str
 ) -> list[dict[str, Any]]:
     """For each item how much of it is measured, why the rest is not, and what would fill it."""
-    from gfnet_bench.reports.coverage import parts_of_sets
+    from gfnet_bench.reports.reading.coverage import parts_of_sets
 
     lines = []
     for name, item in items.items():
@@ -220,7 +220,7 @@ def _report(name: str, store: Store, suite: str) -> Report:
 def _evidence(summary: Sequence[dict[str, Any]]) -> Report:
     """What is behind each item, what of it is missing, why, and what would fill it."""
     from gfnet_bench.reports.base import Report
-    from gfnet_bench.reports.tables import Column, Table
+    from gfnet_bench.reports.drawing.tables import Column, Table
 
     numbers = ("cells", "measured", "missing", "failed")
     columns = [Column("item", "Item"), *(Column(key, key.title(), align="right") for key in numbers)]

@@ -41,7 +41,7 @@ def show(
         The exit status: 1 if something is missing.
     """
     from gfnet_bench import runner
-    from gfnet_bench.reports.tables import Column, render
+    from gfnet_bench.reports.drawing.tables import Column, render
 
     planned = runner.plan(cells, store, arguments.overwrite, inputs)
     to_do = set(planned.to_do)

@@ -10,14 +10,14 @@ from gfnet_bench.errors import MissingError
 from gfnet_bench.perturbations import CLEAN
 from gfnet_bench.published import rows
 from gfnet_bench.records import Record, Store
-from gfnet_bench.reports import intervals
 from gfnet_bench.reports.base import REPORTS, Report
-from gfnet_bench.reports.beside import FROM_MEMORY, beside, entries
-from gfnet_bench.reports.consistent import consistent
-from gfnet_bench.reports.figures import COLUMN, Drawing, explain, log_ticks, look, new_figure
-from gfnet_bench.reports.outcomes import MARKS, PARTIAL, Outcome, Results
-from gfnet_bench.reports.scores import MAIN, Score, setup_of
-from gfnet_bench.reports.tables import GAP, RECORDS, Column, Row, Table, decimals
+from gfnet_bench.reports.drawing import intervals
+from gfnet_bench.reports.drawing.beside import FROM_MEMORY, beside, entries
+from gfnet_bench.reports.drawing.figures import COLUMN, Drawing, explain, log_ticks, look, new_figure
+from gfnet_bench.reports.drawing.tables import GAP, RECORDS, Column, Row, Table, decimals
+from gfnet_bench.reports.reading.consistent import consistent
+from gfnet_bench.reports.reading.scores import MAIN, Score, setup_of
+from gfnet_bench.reports.robustness.results import MARKS, PARTIAL, Outcome, Results
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -13,7 +13,7 @@ from gfnet_bench.errors import MissingError, UsageError
 from gfnet_bench.files import write_atomic
 from gfnet_bench.records import Record, Store
 from gfnet_bench.registry import Registry
-from gfnet_bench.reports.tables import FORMATS, Table, render
+from gfnet_bench.reports.drawing.tables import FORMATS, Table, render
 
 
 class Figure(Protocol):

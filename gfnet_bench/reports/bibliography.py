@@ -14,7 +14,7 @@ from gfnet_bench.families import FAMILIES
 from gfnet_bench.mixers import MIXERS
 from gfnet_bench.perturbations import from_settings
 from gfnet_bench.records import Record
-from gfnet_bench.reports.latex import tex
+from gfnet_bench.reports.drawing.latex import tex
 
 
 def bibtex(records: Iterable[Record]) -> str:

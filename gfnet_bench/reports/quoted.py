@@ -8,9 +8,9 @@ from typing import Any
 from gfnet_bench.published import rows
 from gfnet_bench.records import Record, Store
 from gfnet_bench.reports.base import REPORTS, Report
-from gfnet_bench.reports.beside import FROM_MEMORY, entries, quoted
-from gfnet_bench.reports.outcomes import MARKS
-from gfnet_bench.reports.tables import Column, Table
+from gfnet_bench.reports.drawing.beside import FROM_MEMORY, entries, quoted
+from gfnet_bench.reports.drawing.tables import Column, Table
+from gfnet_bench.reports.robustness.results import MARKS
 
 _COSTS = {
     "params_m": ("params", 1e6, quoted("params", "Params", "M", scale=1e-6)),

@@ -11,13 +11,13 @@ from gfnet_bench.files import write_atomic
 from gfnet_bench.records import Record, Store
 from gfnet_bench.reports.base import Report
 from gfnet_bench.reports.bibliography import bibtex, commits
-from gfnet_bench.reports.cost_plots import cost_plots
+from gfnet_bench.reports.complexity.plots import cost_plots
+from gfnet_bench.reports.drawing.plots import Plot
+from gfnet_bench.reports.drawing.tables import Table
 from gfnet_bench.reports.page import sections, why
 from gfnet_bench.reports.page.html import anchor, download, esc, tag, words
 from gfnet_bench.reports.page.provenance import Provenance
-from gfnet_bench.reports.plots import Plot
-from gfnet_bench.reports.robustness_plots import robustness_plots
-from gfnet_bench.reports.tables import Table
+from gfnet_bench.reports.robustness.plots import robustness_plots
 
 PLOTS = {"robustness": robustness_plots, "complexity": cost_plots}
 """Name of a report -> its interactive plots, of the report and all records."""

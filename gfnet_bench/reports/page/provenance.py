@@ -10,9 +10,9 @@ from typing import Any
 
 from gfnet_bench.perturbations import Corrupted, Perturbation, of_cell
 from gfnet_bench.records import Record, canonical_json
-from gfnet_bench.reports.coverage import parts_of_sets
-from gfnet_bench.reports.differences import departures
 from gfnet_bench.reports.page.html import anchor, definitions, esc, tag
+from gfnet_bench.reports.reading.coverage import parts_of_sets
+from gfnet_bench.reports.reading.differences import departures
 
 _OF_A_RUN = (
     "gfnet_bench torch torchvision timm numpy pillow simplejpeg torchattacks imagecorruptions triton cuda python "

@@ -11,10 +11,10 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from gfnet_bench.reports.base import Figure
+from gfnet_bench.reports.drawing.plots import Plot
+from gfnet_bench.reports.drawing.tables import FORMATS, GAP, RECORDS, Column, Row, Table
 from gfnet_bench.reports.page.html import anchor, data_uri, download, esc, json_script, tag, words
 from gfnet_bench.reports.page.provenance import Provenance
-from gfnet_bench.reports.plots import Plot
-from gfnet_bench.reports.tables import FORMATS, GAP, RECORDS, Column, Row, Table
 
 _KINDS = {"pdf": "application/pdf", "png": "image/png", "csv": "text/csv", "svg": "image/svg+xml"}
 _DOWNLOADS = (("CSV", "csv", "text/csv"), ("LaTeX", "latex", "application/x-tex"), ("Markdown", "md", "text/markdown"))

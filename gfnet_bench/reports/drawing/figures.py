@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from gfnet_bench.families import FAMILIES, Look
 from gfnet_bench.files import write_atomic
 from gfnet_bench.mixers import MIXERS
-from gfnet_bench.reports.tables import Table, printable
+from gfnet_bench.reports.drawing.tables import Table, printable
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist

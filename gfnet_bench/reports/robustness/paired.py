@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 
 from gfnet_bench.errors import MissingError
 from gfnet_bench.metrics import TOP1, Metric
-from gfnet_bench.reports.outcomes import Results
-from gfnet_bench.reports.scores import Score, Setup
-from gfnet_bench.reports.tables import RECORDS, Column, Row, Table
+from gfnet_bench.reports.drawing.tables import RECORDS, Column, Row, Table
+from gfnet_bench.reports.reading.scores import Score, Setup
+from gfnet_bench.reports.robustness.results import Results
 from gfnet_bench.suites import Suite
 
 _NOTE = (

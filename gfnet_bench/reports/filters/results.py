@@ -18,8 +18,8 @@ from gfnet_bench.datasets import suite_of
 from gfnet_bench.errors import MissingError
 from gfnet_bench.perturbations import CLEAN, Corrupted, FourierNoise, Perturbation, of_cell
 from gfnet_bench.records import Record, Store, canonical_json
-from gfnet_bench.reports.labels import labelled
-from gfnet_bench.reports.scores import OF_THE_NETWORK, Score, Setup
+from gfnet_bench.reports.reading.labels import labelled
+from gfnet_bench.reports.reading.scores import OF_THE_NETWORK, Score, Setup
 
 Cutoff = float | tuple[float, float] | None
 

@@ -11,12 +11,12 @@ from gfnet_bench.catalog import SEVERITIES
 from gfnet_bench.perturbations import CLEAN, Corrupted, Corruptions
 from gfnet_bench.published import corruptions
 from gfnet_bench.records import Record
-from gfnet_bench.reports import plots
 from gfnet_bench.reports.base import Report
-from gfnet_bench.reports.coverage import coverage
-from gfnet_bench.reports.outcomes import Results, corruption_of
-from gfnet_bench.reports.scores import SCORE, Score, scores_of
-from gfnet_bench.reports.tables import Column, Row, Table, decimals
+from gfnet_bench.reports.drawing import plots
+from gfnet_bench.reports.drawing.tables import Column, Row, Table, decimals
+from gfnet_bench.reports.reading.coverage import coverage
+from gfnet_bench.reports.reading.scores import SCORE, Score, scores_of
+from gfnet_bench.reports.robustness.results import Results, corruption_of
 
 if TYPE_CHECKING:
     from bokeh.plotting import figure as Figure

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from gfnet_bench.catalog import MODELS
 from gfnet_bench.families import Look
-from gfnet_bench.reports import figures
-from gfnet_bench.reports.figures import spread_out
-from gfnet_bench.reports.tables import Table, printable
+from gfnet_bench.reports.drawing import figures
+from gfnet_bench.reports.drawing.figures import spread_out
+from gfnet_bench.reports.drawing.tables import Table, printable
 
 if TYPE_CHECKING:
     from bokeh.plotting import figure as Figure

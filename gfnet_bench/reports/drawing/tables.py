@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gfnet_bench.errors import UsageError
-from gfnet_bench.reports.latex import tex
+from gfnet_bench.reports.drawing.latex import tex
 
 WIDTH = 120
 """Characters of a terminal line; a wider table is printed in several blocks."""

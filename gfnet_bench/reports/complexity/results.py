@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 from gfnet_bench.mixers import MIXERS
 from gfnet_bench.records import Record, canonical_json
-from gfnet_bench.reports.labels import labelled
-from gfnet_bench.reports.scores import Setup as Row
+from gfnet_bench.reports.reading.labels import labelled
+from gfnet_bench.reports.reading.scores import Setup as Row
 from gfnet_bench.schemas.complexity import FEWEST
 
 CONVENTIONS = ("table1", "authors", "standard", "none")

@@ -10,7 +10,7 @@ import numpy as np
 from gfnet_bench import spectra
 from gfnet_bench.catalog import MODELS
 from gfnet_bench.families import Look
-from gfnet_bench.reports.figures import (
+from gfnet_bench.reports.drawing.figures import (
     PAGE,
     Drawing,
     Label,
@@ -22,8 +22,8 @@ from gfnet_bench.reports.figures import (
     plain,
     short,
 )
-from gfnet_bench.reports.filter_figures import DEPTH, PALEST, settle, spread, table
-from gfnet_bench.reports.filter_results import Cutoff, HeatMap, Network, Operated, Surgery
+from gfnet_bench.reports.filters.figures import DEPTH, PALEST, settle, spread, table
+from gfnet_bench.reports.filters.results import Cutoff, HeatMap, Network, Operated, Surgery
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from gfnet_bench.records import Record
-from gfnet_bench.reports.scores import OF_THE_NETWORK, Setup, setting_words
+from gfnet_bench.reports.reading.scores import OF_THE_NETWORK, Setup, setting_words
 
 
 def labelled(records: Iterable[Record], row: Callable[[Record], Setup]) -> dict[Setup, Setup]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from gfnet_bench.published import is_verified
-from gfnet_bench.reports.tables import GAP, Column, Row, decimals
+from gfnet_bench.reports.drawing.tables import GAP, Column, Row, decimals
 
 FROM_MEMORY = "†"
 """The mark of a published figure that was not seen at a public source."""

@@ -13,14 +13,12 @@ from gfnet_bench.metrics import MCE, MEAN_CE, METRICS, TOP1, Metric
 from gfnet_bench.perturbations import Corrupted, Corruptions, of_cell
 from gfnet_bench.published import corruptions
 from gfnet_bench.records import Record, Store
-from gfnet_bench.reports import intervals
 from gfnet_bench.reports.base import REPORTS, Report, absent, choose
-from gfnet_bench.reports.consistent import consistent
-from gfnet_bench.reports.corruption_tables import corruption_errors, severities
-from gfnet_bench.reports.differences import EXPLAINED, explained
-from gfnet_bench.reports.outcomes import MARKS, PARTIAL, Outcome, Results
-from gfnet_bench.reports.paired import paired
-from gfnet_bench.reports.scores import (
+from gfnet_bench.reports.drawing import intervals
+from gfnet_bench.reports.drawing.tables import RECORDS, Column, Row, Table, data_columns, names_of
+from gfnet_bench.reports.reading.consistent import consistent
+from gfnet_bench.reports.reading.differences import EXPLAINED, explained
+from gfnet_bench.reports.reading.scores import (
     SCORE,
     Score,
     Setup,
@@ -29,7 +27,9 @@ from gfnet_bench.reports.scores import (
     standard,
     titles,
 )
-from gfnet_bench.reports.tables import RECORDS, Column, Row, Table, data_columns, names_of
+from gfnet_bench.reports.robustness.corruption_tables import corruption_errors, severities
+from gfnet_bench.reports.robustness.paired import paired
+from gfnet_bench.reports.robustness.results import MARKS, PARTIAL, Outcome, Results
 from gfnet_bench.suites import ALEXNET, SUITES, Suite
 from gfnet_bench.suites.own import is_own
 

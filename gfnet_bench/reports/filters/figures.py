@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gfnet_bench import spectra
-from gfnet_bench.reports.figures import (
+from gfnet_bench.reports.drawing.figures import (
     COLUMN,
     FONT,
     PAGE,
@@ -21,8 +21,8 @@ from gfnet_bench.reports.figures import (
     name_curves,
     new_figure,
 )
-from gfnet_bench.reports.filter_results import NO_STRUCTURE, Layer, Network
-from gfnet_bench.reports.tables import Row, Table, data_columns
+from gfnet_bench.reports.drawing.tables import Row, Table, data_columns
+from gfnet_bench.reports.filters.results import NO_STRUCTURE, Layer, Network
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -10,10 +10,10 @@ from typing import Any
 from gfnet_bench.published import rows as published_rows
 from gfnet_bench.records import Record, Store
 from gfnet_bench.reports.base import REPORTS, Report, absent, choose
-from gfnet_bench.reports.costs import Point, Setup, of_setup, points
-from gfnet_bench.reports.figure2 import curves, drawings, title_of
-from gfnet_bench.reports.growth import Growth
-from gfnet_bench.reports.tables import RECORDS, Column, Row, Table, data_columns
+from gfnet_bench.reports.complexity.figures import curves, drawings, title_of
+from gfnet_bench.reports.complexity.growth import Growth
+from gfnet_bench.reports.complexity.results import Point, Setup, of_setup, points
+from gfnet_bench.reports.drawing.tables import RECORDS, Column, Row, Table, data_columns
 from gfnet_bench.schemas.complexity import FEWEST
 
 MODES = {

@@ -10,13 +10,15 @@ import numpy as np
 from gfnet_bench import metrics, spectra
 from gfnet_bench.errors import UsageError
 from gfnet_bench.records import Record, Store
-from gfnet_bench.reports import filter_figures, intervals, surgery_figures
 from gfnet_bench.reports.base import REPORTS, Figure, Report, absent, choose
-from gfnet_bench.reports.consistent import consistent
-from gfnet_bench.reports.coverage import parts_of_sets
-from gfnet_bench.reports.filter_results import NO_STRUCTURE, HeatMap, Layer, Network, Surgery, read
-from gfnet_bench.reports.scores import OF_THE_NETWORK
-from gfnet_bench.reports.tables import RECORDS, Column, Row, Table, data_columns, names_of
+from gfnet_bench.reports.drawing import intervals
+from gfnet_bench.reports.drawing.tables import RECORDS, Column, Row, Table, data_columns, names_of
+from gfnet_bench.reports.filters import figures as filter_figures
+from gfnet_bench.reports.filters import surgery_figures
+from gfnet_bench.reports.filters.results import NO_STRUCTURE, HeatMap, Layer, Network, Surgery, read
+from gfnet_bench.reports.reading.consistent import consistent
+from gfnet_bench.reports.reading.coverage import parts_of_sets
+from gfnet_bench.reports.reading.scores import OF_THE_NETWORK
 
 CHANNELS = tuple(range(24))
 """The columns of the paper's Figure 5."""

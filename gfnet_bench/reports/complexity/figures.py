@@ -12,11 +12,11 @@ import numpy as np
 from gfnet_bench.catalog import MODELS
 from gfnet_bench.mixers import MIXERS
 from gfnet_bench.published import rows as published_rows
-from gfnet_bench.reports import figures
-from gfnet_bench.reports.costs import Point
-from gfnet_bench.reports.figures import Drawing, Label, inches
-from gfnet_bench.reports.growth import Growth, growth
-from gfnet_bench.reports.tables import Table, data_columns
+from gfnet_bench.reports.complexity.growth import Growth, growth
+from gfnet_bench.reports.complexity.results import Point
+from gfnet_bench.reports.drawing import figures
+from gfnet_bench.reports.drawing.figures import Drawing, Label, inches
+from gfnet_bench.reports.drawing.tables import Table, data_columns
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gfnet_bench.metrics import Interval
-from gfnet_bench.reports.tables import decimals
+from gfnet_bench.reports.drawing.tables import decimals
 
 LOPSIDED = 0.1
 """Share of its length by which the middle of an interval may miss the value before both ends are shown."""

@@ -10,10 +10,10 @@ from gfnet_bench import metrics
 from gfnet_bench.catalog import SEVERITIES
 from gfnet_bench.published import corruptions
 from gfnet_bench.records import Record
-from gfnet_bench.reports.coverage import coverage
-from gfnet_bench.reports.outcomes import PARTIAL, Results, corruption_of
-from gfnet_bench.reports.scores import Score, Setup
-from gfnet_bench.reports.tables import RECORDS, Column, Table
+from gfnet_bench.reports.drawing.tables import RECORDS, Column, Table
+from gfnet_bench.reports.reading.coverage import coverage
+from gfnet_bench.reports.reading.scores import Score, Setup
+from gfnet_bench.reports.robustness.results import PARTIAL, Results, corruption_of
 
 _SHORT = {
     "gaussian_noise": "Gauss.",

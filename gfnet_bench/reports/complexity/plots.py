@@ -9,10 +9,10 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from gfnet_bench.records import Record
-from gfnet_bench.reports import plots
 from gfnet_bench.reports.base import Report
-from gfnet_bench.reports.costs import Setup
-from gfnet_bench.reports.tables import Column, Row, Table
+from gfnet_bench.reports.complexity.results import Setup
+from gfnet_bench.reports.drawing import plots
+from gfnet_bench.reports.drawing.tables import Column, Row, Table
 
 if TYPE_CHECKING:
     from bokeh.plotting import figure as Figure

@@ -1,0 +1,1 @@
+"""How tables, figures and plots look, whatever they are about."""
