@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from gfnet_bench.catalog import MODELS
 from gfnet_bench.errors import MissingError
 from gfnet_bench.perturbations import CLEAN
 from gfnet_bench.published import rows
-from gfnet_bench.records import Record, Store
+from gfnet_bench.records import Record
 from gfnet_bench.reports.base import REPORTS, Report
 from gfnet_bench.reports.drawing import intervals
 from gfnet_bench.reports.drawing.beside import FROM_MEMORY, beside, entries
@@ -17,6 +17,7 @@ from gfnet_bench.reports.drawing.figures import COLUMN, Drawing, explain, log_ti
 from gfnet_bench.reports.drawing.tables import GAP, RECORDS, Column, Row, Table, decimals
 from gfnet_bench.reports.reading.consistent import consistent
 from gfnet_bench.reports.reading.scores import MAIN, Score, setup_of
+from gfnet_bench.reports.reading.selection import Selection
 from gfnet_bench.reports.robustness.results import MARKS, PARTIAL, Outcome, Results
 
 if TYPE_CHECKING:
@@ -60,26 +61,20 @@ _DATA = [Column("figure", "Figure"), _COLUMNS[0], Column("family", "Family"), *_
 
 @REPORTS.register("accuracy")
 def accuracy(
-    records: Store | Iterable[Record],
+    selection: Selection,
     *,
-    store: Store | None = None,
-    suite: str | None = None,
-    models: Sequence[str] | None = None,
     figures: Sequence[str] = tuple(FIGURES),
 ) -> Report:
     """ImageNet accuracy against multiply-adds, Figures 3 and 4: published beside ours where it is measured.
 
     Args:
-        records: what to show; a store shows all it holds.
-        store: not needed.
-        suite: accepted for uniformity; both figures are about ImageNet.
-        models: rows of these models alone.
+        selection: what to show; both figures are about ImageNet, whatever its suite.
         figures: `figure3`, `figure4`.
 
     Raises:
         MissingError: if none of the models is in these figures.
     """
-    found = records.load().records if isinstance(records, Store) else list(records)
+    found, models = selection.records, selection.models
     scored = [r for r in found if r.cell.study == "robustness"]
     measured = Results(consistent(scored, row=lambda r: setup_of(r.cell)).records)
     counts = {

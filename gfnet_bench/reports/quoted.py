@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from gfnet_bench.published import rows
-from gfnet_bench.records import Record, Store
 from gfnet_bench.reports.base import REPORTS, Report
 from gfnet_bench.reports.drawing.beside import FROM_MEMORY, entries, quoted
 from gfnet_bench.reports.drawing.tables import Column, Table
+from gfnet_bench.reports.reading.selection import Selection
 from gfnet_bench.reports.robustness.results import MARKS
 
 _COSTS = {
@@ -36,25 +36,13 @@ _ONLY = "Published only: these networks would have to be trained, which nothing 
 
 
 @REPORTS.register("ablation")
-def ablation(
-    records: Store | Iterable[Record] = (),
-    *,
-    store: Store | None = None,
-    suite: str | None = None,
-    models: Sequence[str] | None = None,
-) -> Report:
+def ablation(selection: Selection) -> Report:
     """The paper's ablation of token mixers, as published."""
     return _quoted("table_ablation", "ablation", "Ablation of the token mixer (published only)", _ABLATION)
 
 
 @REPORTS.register("transfer")
-def transfer(
-    records: Store | Iterable[Record] = (),
-    *,
-    store: Store | None = None,
-    suite: str | None = None,
-    models: Sequence[str] | None = None,
-) -> Report:
+def transfer(selection: Selection) -> Report:
     """The paper's transfer learning, as published."""
     return _quoted("table_transfer", "transfer", "Transfer learning (published only)", _TRANSFER)
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from typing import Any
 
 from gfnet_bench.catalog import MODELS
 from gfnet_bench.published import rows
-from gfnet_bench.records import Record, Store
+from gfnet_bench.records import Record
 from gfnet_bench.reports.base import REPORTS, Report
 from gfnet_bench.reports.drawing.beside import FROM_MEMORY, beside, entries, quoted
 from gfnet_bench.reports.drawing.tables import RECORDS, Column, Table
+from gfnet_bench.reports.reading.selection import Selection
 from gfnet_bench.reports.robustness.results import MARKS
 
 SUBJECT = "semantic_fpn"
@@ -38,21 +38,14 @@ _NOTES = [
 
 @REPORTS.register("segmentation")
 def segmentation(
-    records: Store | Iterable[Record],
-    *,
-    store: Store | None = None,
-    suite: str | None = None,
-    models: Sequence[str] | None = None,
+    selection: Selection,
 ) -> Report:
     """Semantic FPN on ADE20K, Table 2: parameters and multiply-adds counted here, mIoU as published.
 
     Args:
-        records: what to show; a store shows all it holds.
-        store: not needed.
-        suite: accepted for uniformity.
-        models: rows of these backbones alone.
+        selection: what to show; its models are backbones.
     """
-    found = records.load().records if isinstance(records, Store) else list(records)
+    found, models = selection.records, selection.models
     counts = {(r.cell.model, r.cell.settings["img_size"][0]): r for r in found if _is_count(r)}
     lines = []
     for row in rows("table2_ade20k"):

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
 from gfnet_bench.published import rows as published_rows
-from gfnet_bench.records import Record, Store
-from gfnet_bench.reports.base import REPORTS, Report, absent, choose
+from gfnet_bench.records import Record
+from gfnet_bench.reports.base import REPORTS, Report
 from gfnet_bench.reports.complexity.figures import curves, drawings, title_of
 from gfnet_bench.reports.complexity.growth import Growth
 from gfnet_bench.reports.complexity.results import Point, Setup, of_setup, points
 from gfnet_bench.reports.drawing.tables import RECORDS, Column, Row, Table, data_columns
+from gfnet_bench.reports.reading.selection import Selection
 from gfnet_bench.schemas.complexity import FEWEST
 
 MODES = {
@@ -38,46 +39,38 @@ _NOT_TRIED = (
 
 @REPORTS.register("complexity")
 def complexity(
-    records: Store | Iterable[Record],
+    selection: Selection,
     *,
-    store: Store | None = None,
-    suite: str | None = None,
-    models: Sequence[str] | None = None,
     published: bool = True,
 ) -> Report:
     """Multiply-adds, latency and memory against the number of tokens: the paper's Table 1 and Figure 2.
 
     Args:
-        records: what to show; a store shows all it holds.
-        store: unused, since a cost is relative to nothing.
-        suite: unused, since a cost belongs to no data set.
-        models: these models and mixers alone.
+        selection: what to show, models and mixers; a cost belongs to no suite.
         published: the paper's curves in the figure, thin and grey.
 
     Raises:
         MissingError: if nothing of the kind is measured.
     """
-    loaded, problems = records.load() if isinstance(records, Store) else (list(records), [])
-    own = [r for r in loaded if r.cell.study == "complexity"]
-    own = [r for r in own if r.cell.settings["subject"] != "semantic_fpn"]  # Table 2 has a report of its own
-    models, unknown, shown = choose(models, own)
-    if not shown:
-        store = records if isinstance(records, Store) else None
-        start = "start with: gfnet-bench complexity --tokens 196..4096"
-        raise absent("complexity", store, ", ".join(unknown), [r.cell.model for r in own], start)
-    problems = [f"No records of {', '.join(unknown)}.", *problems] if unknown else problems
-    found = points(shown)
+    chosen = selection.of("complexity", is_meant=_is_of_subject, any_suite=True)
+    if not chosen.shown:
+        raise chosen.absent("complexity", "gfnet-bench complexity --tokens 196..4096")
+    found = points(chosen.shown)
     setups = of_setup(found)
-    tables = [_sweep(setup, of, problems) for setup, of in setups.items()]
+    tables = [_sweep(setup, of, chosen.problems) for setup, of in setups.items()]
     rows = [point.row() for point in found]
     data = Table("complexity_long", "All of it", data_columns(rows[0]), rows) if rows else None
     operators = _operators(found)
     return Report(
-        [*tables, *_table1(shown)],
+        [*tables, *_table1(chosen.shown)],
         data,
         [drawing for of in setups.values() for drawing in drawings(of, published)],
         [operators] if operators.rows else [],
     )
+
+
+def _is_of_subject(record: Record) -> bool:
+    return record.cell.settings["subject"] != "semantic_fpn"  # Table 2 has a report of its own
 
 
 _SIZE = ("image_height_px", "image_width_px")

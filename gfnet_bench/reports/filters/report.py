@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from gfnet_bench import metrics, spectra
 from gfnet_bench.errors import UsageError
-from gfnet_bench.records import Record, Store
-from gfnet_bench.reports.base import REPORTS, Figure, Report, absent, choose
+from gfnet_bench.records import Record
+from gfnet_bench.reports.base import REPORTS, Figure, Report
 from gfnet_bench.reports.drawing import intervals
 from gfnet_bench.reports.drawing.tables import RECORDS, Column, Row, Table, data_columns, names_of
 from gfnet_bench.reports.filters import figures as filter_figures
@@ -19,6 +19,7 @@ from gfnet_bench.reports.filters.results import NO_STRUCTURE, HeatMap, Layer, Ne
 from gfnet_bench.reports.reading.consistent import consistent
 from gfnet_bench.reports.reading.coverage import parts_of_sets
 from gfnet_bench.reports.reading.scores import OF_THE_NETWORK
+from gfnet_bench.reports.reading.selection import Selection
 
 CHANNELS = tuple(range(24))
 """The columns of the paper's Figure 5."""
@@ -26,21 +27,15 @@ CHANNELS = tuple(range(24))
 
 @REPORTS.register("filters")
 def filters(
-    records: Store | Iterable[Record],
+    selection: Selection,
     *,
-    store: Store | None = None,
-    suite: str | None = None,
-    models: Sequence[str] | None = None,
     layers: Sequence[int] | None = None,
     channels: Sequence[int] = CHANNELS,
 ) -> Report:
     """The paper's Figure 5 and beyond: filters in frequency and space, filter surgery, Fourier heat maps.
 
     Args:
-        records: what to show; a store shows all it holds.
-        store: where arrays lie; not needed beside a store.
-        suite: `imagenet` or `mini` alone.
-        models: these alone, in this order.
+        selection: what to show; without a store there are no arrays, and nothing to show.
         layers: the rows of Figure 5, counted from 0 at the input; None for all.
         channels: its columns.
 
@@ -48,20 +43,14 @@ def filters(
         MissingError: if nothing of the kind is measured.
         UsageError: if a network lacks one of the layers or channels.
     """
-    if isinstance(records, Store):
-        store = records
-    problems = store.load().problems if store else []
-    own = [r for r in records if r.cell.study == "filters"]
-    models, unknown, meant = choose(models, own)
-    shown, doubts = consistent(meant, row=_weights_of)
-    if models:
+    chosen = selection.of("filters")
+    shown, doubts = consistent(chosen.shown, row=_weights_of)
+    if models := chosen.models:
         shown.sort(key=lambda r: models.index(r.cell.model))
-    found = read(shown, store, suite)
-    if store is None or not any((found.networks, found.surgeries, found.heatmaps, found.gaps)):
-        start = "start with: gfnet-bench filters --model gfnet_mini"
-        raise absent("filters", store, ", ".join(unknown), [r.cell.model for r in own], start)
-    problems = [f"No records of {', '.join(unknown)}.", *problems] if unknown else problems
-    notes = [*found.gaps, *parts_of_sets(shown), *doubts, *problems]
+    found = read(shown, selection.store)
+    if selection.store is None or not any((found.networks, found.surgeries, found.heatmaps, found.gaps)):
+        raise chosen.absent("filters", "gfnet-bench filters --model gfnet_mini")
+    notes = [*found.gaps, *parts_of_sets(shown), *doubts, *chosen.problems]
     tables = [
         _layers(found.networks, notes if found.networks else []),
         *(_together(s) for s in found.surgeries),

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from gfnet_bench import metrics, spectra
 from gfnet_bench.clustering import Clusters, cluster
-from gfnet_bench.datasets import suite_of
 from gfnet_bench.errors import MissingError
 from gfnet_bench.perturbations import CLEAN, Corrupted, FourierNoise, Perturbation, of_cell
 from gfnet_bench.records import Record, Store, canonical_json
@@ -226,8 +225,8 @@ class Found(NamedTuple):
     gaps: list[str]
 
 
-def read(records: Sequence[Record], store: Store | None, suite: str | None = None) -> Found:
-    """Sort records by measure and read their arrays; those of another suite are left out."""
+def read(records: Sequence[Record], store: Store | None) -> Found:
+    """Sort records by measure and read their arrays."""
     found = Found([], [], [], [])
     surgeries: dict[Setup, list[Operated]] = {}
     maps: dict[str, list[tuple[Record, dict[str, NDArray[Any]]]]] = {}
@@ -235,9 +234,6 @@ def read(records: Sequence[Record], store: Store | None, suite: str | None = Non
     rows = labelled(records, _setup)
     for record in records:
         cell, setup = record.cell, rows[_setup(record)]
-        of = suite_of(cell.settings["dataset"]).name if "dataset" in cell.settings else Setup.usual(cell.model).suite
-        if suite not in (None, of):
-            continue
         measure = cell.settings["measure"]
         try:
             if record.error is not None:

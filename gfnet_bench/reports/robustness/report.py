@@ -12,8 +12,8 @@ from gfnet_bench.datasets import suite_of
 from gfnet_bench.metrics import MCE, MEAN_CE, METRICS, TOP1, Metric
 from gfnet_bench.perturbations import Corrupted, Corruptions, of_cell
 from gfnet_bench.published import corruptions
-from gfnet_bench.records import Record, Store
-from gfnet_bench.reports.base import REPORTS, Report, absent, choose
+from gfnet_bench.records import Record
+from gfnet_bench.reports.base import REPORTS, Report
 from gfnet_bench.reports.drawing import intervals
 from gfnet_bench.reports.drawing.tables import RECORDS, Column, Row, Table, data_columns, names_of
 from gfnet_bench.reports.reading.consistent import consistent
@@ -27,6 +27,7 @@ from gfnet_bench.reports.reading.scores import (
     standard,
     titles,
 )
+from gfnet_bench.reports.reading.selection import Selection
 from gfnet_bench.reports.robustness.corruption_tables import corruption_errors, severities
 from gfnet_bench.reports.robustness.paired import paired
 from gfnet_bench.reports.robustness.results import MARKS, PARTIAL, Outcome, Results
@@ -36,21 +37,15 @@ from gfnet_bench.suites.own import is_own
 
 @REPORTS.register("robustness")
 def robustness(
-    records: Store | Iterable[Record],
+    selection: Selection,
     *,
-    store: Store | None = None,
-    suite: str | None = None,
-    models: Sequence[str] | None = None,
     metrics: Sequence[str] = (),
     planned: Sequence[str] = (),
 ) -> Report:
     """The paper's Table 3 for every model measured: accuracy, attacks, ImageNet-C, -A, -V2, ReaL.
 
     Args:
-        records: what to show; a store shows all it holds.
-        store: where arrays lie, and records that others are relative to; not needed beside a store.
-        suite: the name of one, for its alone.
-        models: these alone, in this order.
+        selection: what to show.
         metrics: names of metrics that also have columns; the others have them where a table always does.
         planned: models that have a row even where nothing of them is measured, with what was published.
 
@@ -59,24 +54,16 @@ def robustness(
         MissingError: if nothing of the kind is measured, nor planned; the text names the models that are.
     """
     metrics = [METRICS[name].name for name in metrics]
-    if isinstance(records, Store):
-        store = records
-    loaded, problems = store.load() if store else ([], [])
-    own = [r for r in (loaded if isinstance(records, Store) else records) if r.cell.study == "robustness"]
-    of_suite = [r for r in own if suite in (None, _suite(r).name)]
-    models, unknown, shown = choose(models, of_suite)
-    if not shown and not planned:
-        wanted = f"{', '.join(unknown) or 'anything'} in the suite {suite}" if suite and own else ", ".join(unknown)
-        way = f"--model {' '.join(unknown)}" if unknown else f"--suite {suite or 'mini'}"
-        measured_ones = [r.cell.model for r in of_suite or own]
-        raise absent("robustness", store, wanted, measured_ones, f"start with: gfnet-bench robustness {way}")
-    if unknown:
-        problems = [f"No records of {', '.join(unknown)}.", *problems]
-    everything = {r.cell: r for r in loaded if r.cell.study == "robustness"} | {r.cell: r for r in own}
-    kept, inputs = _consistent(everything.values(), {setup_of(r.cell) for r in shown})
-    results = Results(kept, store)
+    chosen = selection.of("robustness")
+    models, problems = chosen.models, chosen.problems
+    if not chosen.shown and not planned:
+        way = f"--model {' '.join(chosen.unknown)}" if chosen.unknown else f"--suite {selection.suite or 'mini'}"
+        raise chosen.absent("robustness", f"gfnet-bench robustness {way}")
+    everything = {r.cell: r for r in (*selection.loaded.records, *selection.records) if r.cell.study == "robustness"}
+    kept, inputs = _consistent(everything.values(), {setup_of(r.cell) for r in chosen.shown})
+    results = Results(kept, selection.store)
     standing = {r.cell for r in kept}
-    shown = [r for r in shown if r.cell in standing]
+    shown = [r for r in chosen.shown if r.cell in standing]
 
     tables: list[Table] = []
     details: list[Table] = []
