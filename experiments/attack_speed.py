@@ -24,10 +24,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import _checkout  # noqa: F401  (the package of this checkout)
 import timm
 import torch
 import torch.nn.functional as F
-import torchattacks
 from torch import Tensor, nn
 
 from gfnet_bench.attacks.pgd import PGD
@@ -60,6 +60,8 @@ def ours(net: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
 
 def theirs(net: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
     """As torchattacks is usually called."""
+    import torchattacks
+
     net.requires_grad_(True)
     return torchattacks.PGD(net, eps=EPSILON, alpha=STEP, steps=STEPS)(images, labels)
 

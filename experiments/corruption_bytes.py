@@ -22,6 +22,7 @@ from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
+import _checkout  # noqa: F401  (the package of this checkout)
 import numpy as np
 import torch
 from numpy.typing import NDArray

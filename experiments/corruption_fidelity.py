@@ -19,6 +19,7 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
+import _checkout  # noqa: F401  (the package of this checkout)
 import numpy as np
 import torch
 from numpy.typing import NDArray

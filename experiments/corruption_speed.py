@@ -33,6 +33,7 @@ from functools import partial
 from importlib import metadata
 from pathlib import Path
 
+import _checkout  # noqa: F401  (the package of this checkout)
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -314,6 +315,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--imaug", type=Path, metavar="FOLDER", help="where imagecorruptions-imaug is installed")
     parser.add_argument("--compile", action="store_true", help="also through torch.compile, on a GPU")
+    parser.add_argument("--output", type=Path, help="default: results/tables/corruption_speed[_cuda].md")
     parser.add_argument("--quick", action="store_true", help="one image, one round; prints only")
     arguments = parser.parse_args()
     on_cpu = arguments.device == "cpu"
@@ -327,7 +329,7 @@ def main() -> None:
     text = "\n".join(lines) + "\n"
     print(text, end="")
     if not arguments.quick:
-        (TABLES / f"corruption_speed{'' if on_cpu else '_cuda'}.md").write_text(text)
+        (arguments.output or TABLES / f"corruption_speed{'' if on_cpu else '_cuda'}.md").write_text(text)
 
 
 if __name__ == "__main__":

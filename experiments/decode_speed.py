@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import _checkout  # noqa: F401  (the package of this checkout)
 import numpy as np
 import torch
 from numpy.typing import NDArray

@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+import _checkout  # noqa: F401  (the package of this checkout)
 import torch
 
 from gfnet_bench import cli

@@ -26,6 +26,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import _checkout  # noqa: F401  (the package of this checkout)
 import timm
 import torch
 from torch import Tensor

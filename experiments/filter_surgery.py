@@ -15,6 +15,8 @@ from __future__ import annotations
 
 import sys
 
+import _checkout  # noqa: F401  (the package of this checkout)
+
 from gfnet_bench.cli import main as command
 
 

@@ -16,6 +16,7 @@ import argparse
 import hashlib
 from pathlib import Path
 
+import _checkout  # noqa: F401  (the package of this checkout)
 import numpy as np
 import torch
 from numpy.typing import NDArray

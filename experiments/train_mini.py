@@ -21,6 +21,7 @@ import sys
 import time
 from pathlib import Path
 
+import _checkout  # noqa: F401  (the package of this checkout)
 import numpy as np
 import timm
 import timm.layers

@@ -15,7 +15,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import simplejpeg
 from PIL import Image
 
 from gfnet_bench.datasets.classes import real_labels, wnids
@@ -24,6 +23,8 @@ from gfnet_bench.datasets.classes import real_labels, wnids
 @functools.cache
 def photo(label: int, width: int = 48, height: int = 40) -> bytes:
     """A JPEG of one colour that tells the class: red and green hold it in steps that survive the coding."""
+    import simplejpeg
+
     colour = (8 * (label % 32), 8 * (label // 32), 128)
     return simplejpeg.encode_jpeg(np.full((height, width, 3), colour, dtype=np.uint8), quality=95)
 

@@ -1,14 +1,20 @@
 """Every experiment says how to run it and what came out, and can at least be imported."""
 
 import importlib.util
+import os
+import re
+import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import pytest
 import torch
 
+from gfnet_bench.profiling import memory
+
 ROOT = Path(__file__).parent.parent
-SCRIPTS = sorted((ROOT / "experiments").glob("*.py"))
+SCRIPTS = sorted((ROOT / "experiments").glob("[!_]*.py"))
 
 
 def imported(name, monkeypatch):
@@ -26,6 +32,54 @@ def test_experiment_is_documented_and_imports(script, monkeypatch):
     module = imported(script.stem, monkeypatch)
     assert "Run:" in module.__doc__ and "Outcome:" in module.__doc__
     assert callable(module.main)
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda s: s.stem)
+def test_experiment_takes_the_package_of_its_checkout_first(script):
+    """`python experiments/x.py` puts its own folder alone on the path."""
+    names = re.findall(r"^(?:from|import) (\w+)", script.read_text(), re.MULTILINE)
+    if "gfnet_bench" in names:
+        assert names.index("_checkout") < names.index("gfnet_bench")
+
+
+def test_an_experiment_runs_without_installation(tmp_path):
+    script, folder = tmp_path / "script.py", str(ROOT / "experiments")
+    script.write_text(
+        f"import sys; sys.path[0] = {folder!r}; import _checkout, gfnet_bench; print(gfnet_bench.__file__)"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run([sys.executable, script], env=environment, capture_output=True, text=True, check=True)
+    assert Path(done.stdout.strip()).parents[1] == ROOT
+
+
+@pytest.mark.parametrize("part", ["a", "b", "c"])
+def test_a_dry_run_of_each_part_on_a_cpu(part, monkeypatch, tmp_path):
+    module = imported("on_gpu", monkeypatch)
+    monkeypatch.setenv("OUT", str(tmp_path))
+    monkeypatch.setattr(sys, "argv", ["on_gpu.py", part, "--dry-run"])
+    monkeypatch.setattr(memory, "peak", lambda build, device: memory.Memory(1000, None, 10, "process"))
+    assert module.main() == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"log_{part}.txt", f"res_{part}.tgz"]
+    log = (tmp_path / f"log_{part}.txt").read_text()
+    assert [line.split(":")[0] for line in log.splitlines() if line.startswith("== ")] == [
+        f"== {step.name}" for step in module.PARTS[part]
+    ]
+    with tarfile.open(tmp_path / f"res_{part}.tgz") as archive:
+        names = archive.getnames()
+    assert {name.split("/")[0] for name in names} == {"tables", "figures", "records"}
+    last = {"a": "filter_speed_cpu", "b": "complexity_long", "c": "filter_speed_large_cpu"}[part]
+    assert f"tables/{last}.md" in names
+
+
+def test_each_part_ends_within_nine_minutes_and_a_step_within_its_limit(monkeypatch, tmp_path):
+    module = imported("on_gpu", monkeypatch)
+    for steps in module.PARTS.values():
+        assert sum(step.estimate_s for step in steps) < module.PART_S < 540
+        assert all(step.estimate_s < step.limit_s for step in steps)
+    log = tmp_path / "log.txt"
+    end = module.together(["-c 'print(1)'", "-c 'import time; time.sleep(60)'"], log, 0.5)
+    assert end == "status 0, ended after its 0 s" or end.endswith("ended after its 0 s")
+    assert "time.sleep(60)" in log.read_text()
 
 
 def test_the_readme_names_every_folder_of_the_package():

@@ -6,7 +6,6 @@ import struct
 
 import numpy as np
 import pytest
-import simplejpeg
 import torch
 from PIL import Image
 from torchvision.datasets import ImageFolder
@@ -118,6 +117,8 @@ def test_arrays_that_do_not_fit_are_refused(cifar):
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory):
     """The archive's layout, class folders with and without `images`, and one cell of Tiny-ImageNet-C."""
+    import simplejpeg
+
     root = tmp_path_factory.mktemp("tiny")
     lines = []
     for number, wnid in enumerate(WNIDS):

@@ -11,7 +11,6 @@ from __future__ import annotations
 import io
 
 import numpy as np
-import simplejpeg
 import torch
 from torch import Tensor
 
@@ -61,6 +60,8 @@ def jpeg(images: Tensor, quality: int) -> Tensor:
     """
     if images.device.type != "cpu":
         return jpeg_of_tensors(images, quality)
+    import simplejpeg  # which a GPU does without
+
     b, c, h, w = images.shape
     out = np.empty((b, h, w, c), dtype=np.uint8)
     for i, image in enumerate(images):
