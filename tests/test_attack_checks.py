@@ -124,7 +124,7 @@ def test_model_whose_gradient_is_not_finite_fails_and_says_why():
     ("change", "sentence"),
     [
         (lambda logits: logits * float("nan"), "expected finite logits, found NaN or infinity for 16 of 16"),
-        (lambda logits: (logits, logits), "expected the model to return logits of shape (16, 5 or more)"),
+        (lambda logits: ("logits", 2), "expected the model to return logits of shape (16, 5 or more)"),
         (lambda logits: {"logits": logits}, "found a dict; wrap it"),
         (lambda logits: None, "found a NoneType"),
         (lambda logits: logits[:, :3], "found shape (16, 3)"),
@@ -315,8 +315,8 @@ def changed(monkeypatch):
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        (lambda logits: (logits, logits), "expected the model to return logits of shape (64, 1 or more)"),
-        (lambda logits: {"logits": logits}, "found a dict"),
+        (lambda logits: ("logits", 2), "expected the model to return logits of shape (64, 1 or more)"),
+        (lambda logits: {"loss": logits.mean()}, "found a dict"),
         (lambda logits: logits[..., None], "found shape (64, 10, 1)"),
     ],
 )
