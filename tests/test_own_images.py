@@ -10,7 +10,7 @@ from test_corrupt_odd_files import ODD
 from gfnet_bench.catalog import paper_transform
 from gfnet_bench.cli import main
 from gfnet_bench.datasets import DATASETS, generated_of, load_images, suite_of
-from gfnet_bench.datasets.label_names import match
+from gfnet_bench.datasets.label_names import imagenet_names, match
 from gfnet_bench.datasets.own_images import images_of_folder, read, use
 from gfnet_bench.errors import UsageError
 from gfnet_bench.suites import SUITES
@@ -132,6 +132,9 @@ def test_classes_are_found_by_name_else_by_order():
     for names in (None, ["LABEL_0", "LABEL_1", "LABEL_2"]):
         assert match("m", CLASSES, 3, names) == ({"bird": 0, "cat": 1, "dog": 2}, "by sorted order")
     assert match("m", ["golden retriever", "n01443537"], 1000).logits == {"golden retriever": 207, "n01443537": 1}
+    as_transformers_has_them = [", ".join(names[1:3]) for names in imagenet_names()]
+    found = match("m", ["golden retriever", "n01443537"], 1000, as_transformers_has_them, "its id2label")
+    assert found.logits == {"golden retriever": 207, "n01443537": 1}
     assert match("m", ["10", "2"], 1000).logits == {"10": 10, "2": 2}
 
 

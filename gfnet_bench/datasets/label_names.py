@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from gfnet_bench.datasets.classes import timm_info, wnids
+from gfnet_bench.datasets.classes import AGREES, timm_info, wnids
 from gfnet_bench.errors import UsageError
 
 _NO_NAME = re.compile(r"(label|class|logit)?[ _-]*\d+", re.IGNORECASE)
@@ -48,7 +48,7 @@ def match(
                 f"{model}: expected a name for each of its {count} logits, found {len(names)} ({source}: "
                 f"{_few(names)}); name them in order with --class-names"
             )
-        return _by_name(model, classes, [[name] for name in names], source)
+        return _by_name(model, classes, _synonyms(names), source)
     of_imagenet = imagenet_names()
     if count == len(of_imagenet):
         known = {_folded(name) for of in of_imagenet for name in of}
@@ -89,6 +89,15 @@ def _by_name(model: str, classes: Sequence[str], names: Sequence[Sequence[str]],
         raise UsageError(f"{model}: expected a class once, found {_few(twice)} for one of its classes ({source})")
     part = "" if len(logits) == len(names) else f", over these {len(logits)} of its {len(names)} classes"
     return Matched(logits, f"by name ({source}){part}")
+
+
+def _synonyms(names: Sequence[str]) -> list[Sequence[str]]:
+    """What a model's classes may be called: by each word of `tench, Tinca tinca`, ImageNet's by any of its."""
+    each = [dict.fromkeys((name, *(word.strip() for word in name.split(",")))) for name in names]
+    known = imagenet_names()
+    alike = [{*map(_folded, of)} & {*map(_folded, also)} for of, also in zip(each, known, strict=False)]
+    is_imagenet = len(each) == len(known) and sum(map(bool, alike)) >= AGREES * len(known)
+    return [tuple(dict.fromkeys((*of, *known[i]))) if is_imagenet else tuple(of) for i, of in enumerate(each)]
 
 
 def _index(names: Sequence[Sequence[str]], spelt: Callable[[str], str]) -> dict[str, list[int]]:

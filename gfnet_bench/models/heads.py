@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from torch import nn
 
-from gfnet_bench.catalog import find_spec
+from gfnet_bench.catalog import find_spec, source_of
 from gfnet_bench.models.checkpoints import ends_of
 from gfnet_bench.models.facts import notes_of
 from gfnet_bench.models.origins import origin_of
@@ -60,7 +60,7 @@ def head_of(
     """
     spec = find_spec(name)
     stored = (None, "") if checkpoint is None else names_in(read_tensors(checkpoint), "its checkpoint's")
-    if spec.factory is not None:
+    if spec.factory is not None or source_of(spec.timm_name)[0] == "hf":
         own = own_network(spec, img_size, checkpoint, weights_key, num_classes=num_classes)
         names, source = stored if stored[0] else names_of(own.net)
         return Head(own.facts.size, own.facts.classes, names, source)
