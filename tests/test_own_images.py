@@ -129,6 +129,10 @@ def test_classes_are_found_by_name_else_by_order():
     found = match("m", CLASSES, 4, NAMED, "class_names")
     assert found.logits == {"bird": 3, "cat": 2, "dog": 0}
     assert found.how == "by name (class_names), over these 3 of its 4 classes"
+    assert match("m", ["cat"], 4, NAMED) == (
+        {"cat": 2, "Dog": 0, "fish": 1, "BIRD": 3},
+        "by name (), over all its 4 classes, since the images are of one",
+    )
     for names in (None, ["LABEL_0", "LABEL_1", "LABEL_2"]):
         assert match("m", CLASSES, 3, names) == ({"bird": 0, "cat": 1, "dog": 2}, "by sorted order")
     assert match("m", ["golden retriever", "n01443537"], 1000).logits == {"golden retriever": 207, "n01443537": 1}

@@ -18,7 +18,7 @@ class Matched(NamedTuple):
     """The classes of images among a model's logits.
 
     Attributes:
-        logits: the index of the logit of each class, by its name.
+        logits: the index of the logit of each class that counts, by its name; those of the images come first.
         how: in words, for people.
     """
 
@@ -87,6 +87,9 @@ def _by_name(model: str, classes: Sequence[str], names: Sequence[Sequence[str]],
     if len(set(logits.values())) < len(logits):
         twice = [name for name, at in logits.items() if list(logits.values()).count(at) > 1]
         raise UsageError(f"{model}: expected a class once, found {_few(twice)} for one of its classes ({source})")
+    if len(logits) == 1 < len(names):  # over which alone every answer would be right
+        logits |= {name: at for at, name in enumerate(first) if at not in logits.values()}
+        return Matched(logits, f"by name ({source}), over all its {len(names)} classes, since the images are of one")
     part = "" if len(logits) == len(names) else f", over these {len(logits)} of its {len(names)} classes"
     return Matched(logits, f"by name ({source}){part}")
 

@@ -12,7 +12,7 @@ from gfnet_bench.errors import UsageError
 from gfnet_bench.files import write_atomic
 from gfnet_bench.records import Record, Store
 from gfnet_bench.registry import Registry
-from gfnet_bench.reports.drawing.tables import FORMATS, Table, render
+from gfnet_bench.reports.drawing.tables import FORMATS, Table, filed, render
 from gfnet_bench.reports.reading.selection import Selection
 
 
@@ -60,7 +60,7 @@ class Report:
         for table in (*self.tables, *self.details, *([self.data] if self.data else [])):
             for format in formats:
                 content = table.render(format).encode()
-                written.append(folder / f"{table.name}.{FORMATS[format].ending}")
+                written.append(folder / f"{filed(table.name)}.{FORMATS[format].ending}")
                 write_atomic(written[-1], content)
         for figure in self.figures:
             (results / "figures").mkdir(parents=True, exist_ok=True)

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from gfnet_bench.families import FAMILIES, Look
 from gfnet_bench.files import write_atomic
 from gfnet_bench.mixers import MIXERS
-from gfnet_bench.reports.drawing.tables import Table, printable
+from gfnet_bench.reports.drawing.tables import Table, filed, printable
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -129,9 +129,9 @@ class Drawing:
             for ending, metadata in (("pdf", {"CreationDate": None}), ("png", {"Software": None})):
                 content = io.BytesIO()
                 self.figure.savefig(content, format=ending, dpi=DPI, metadata=metadata)
-                paths.append(folder / f"{self.name}.{ending}")
+                paths.append(folder / f"{filed(self.name)}.{ending}")
                 write_atomic(paths[-1], content.getvalue())
-        paths.append(folder / f"{self.name}.csv")
+        paths.append(folder / f"{filed(self.name)}.csv")
         write_atomic(paths[-1], self.data.render("csv").encode())
         return paths
 

@@ -93,6 +93,11 @@ def data_columns(names: Iterable[str]) -> list[Column]:
     return [Column(name, name, digits=None) for name in names]
 
 
+def filed(name: str) -> str:
+    """The name of a table or a figure as that of a file, which has no colon on some systems."""
+    return name.replace(":", "_")
+
+
 def names_of(titles: Iterable[str]) -> dict[str, str]:
     """Title -> a name for programs of lower-case letters, digits and underscores, no two alike: `pgd_4_255_x5`."""
     names: dict[str, str] = {}
