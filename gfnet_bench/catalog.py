@@ -8,10 +8,10 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from gfnet_bench.errors import UsageError
 from gfnet_bench.registry import Registry
@@ -136,7 +136,31 @@ class ModelSpec:
     factory: Factory | Held | None = None
 
 
-MODELS: Registry[ModelSpec] = Registry("model")
+MODELS: Registry[ModelSpec] = Registry("model", "models")
+
+Made = TypeVar("Made", bound=Callable[..., Any])
+
+
+def model(
+    name: str,
+    *,
+    title: str | None = None,
+    family: str = "own",
+    suite: str | None = DEFAULT,
+    cites: tuple[str, ...] = (),
+) -> Callable[[Made], Made]:
+    """Make a callable that gives a network, an nn.Module with its weights, the model `name`; see `ModelSpec`.
+
+    What the network wants to be shown is read off it, and its code and weights are hashed into its cells, as of a
+    network that is named by its file.
+    """
+
+    def add(made: Made) -> Made:
+        spec = ModelSpec(name, title or name, name, family, suite, None, cites, Factory.of(made))
+        MODELS.add(name, spec)
+        return made
+
+    return add
 
 
 def _add(
@@ -323,7 +347,7 @@ class CorruptionName:
     group: str
 
 
-CORRUPTIONS: Registry[CorruptionName] = Registry("corruption")
+CORRUPTIONS: Registry[CorruptionName] = Registry("corruption", "corruptions")
 for _group, _names in IMAGENET_C.items():
     for _name in _names:
         CORRUPTIONS.add(_name, CorruptionName(_name, _group))

@@ -19,6 +19,7 @@ from gfnet_bench.commands import (
     doctor,
     filters,
     listing,
+    options,
     paper,
     report,
     robustness,
@@ -44,6 +45,7 @@ def parser() -> argparse.ArgumentParser:
         epilog=EXAMPLES,
     )
     top.add_argument("--version", action="version", version=f"gfnet-bench {__version__}")
+    options.add_plugin_option(top, "plugins_of_all")
     subparsers = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for command in COMMANDS:
         sub = subparsers.add_parser(
@@ -53,6 +55,7 @@ def parser() -> argparse.ArgumentParser:
             epilog=command.EXAMPLES,
         )
         command.add_options(sub)
+        options.add_plugin_option(sub)
         sub.set_defaults(run=command.run, parser=sub, command=command.NAME)
     return top
 
@@ -72,6 +75,7 @@ def _run(argv: Sequence[str]) -> int:
     """What ends a command is told in a sentence, unless it is a mistake of ours: that shows its traceback."""
     try:
         arguments = parse(parser(), argv)
+        options.settle(arguments)
         with interrupts.doing(f"at work on {arguments.command}"):
             return arguments.run(arguments)
     except UsageError as error:

@@ -11,8 +11,10 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import resource_tracker
 from multiprocessing.context import SpawnContext, SpawnProcess
+from pathlib import Path
 from typing import Any
 
+from gfnet_bench import plugins
 from gfnet_bench.interrupts import held
 
 PATIENCE = 1.0  # seconds a process has for ending by itself
@@ -28,7 +30,8 @@ def pool(workers: int, prepare: Callable[..., None] | None = None, *arguments: A
     before = set(multiprocessing.active_children())
     if os.name == "posix":
         _start_tracker()
-    executor = ProcessPoolExecutor(workers, _Spawn(), initializer=_start, initargs=(prepare, arguments))
+    known = plugins.files(), prepare, arguments
+    executor = ProcessPoolExecutor(workers, _Spawn(), initializer=_start, initargs=known)
     try:
         yield executor
         executor.shutdown()
@@ -67,7 +70,8 @@ def _end(processes: list[multiprocessing.process.BaseProcess]) -> None:
         process.kill()  # no harm to one that has ended
 
 
-def _start(prepare: Callable[..., None] | None, arguments: tuple[Any, ...]) -> None:
+def _start(files: list[Path], prepare: Callable[..., None] | None, arguments: tuple[Any, ...]) -> None:
+    plugins.expect(files)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_die_with_parent, daemon=True).start()
     if prepare is not None:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from gfnet_bench.errors import GfnetBenchError, sentence
-from gfnet_bench.inputs import NOTED, Inputs, differing, same
+from gfnet_bench.inputs import NOTED, Inputs, differing, plugins_of, same
 from gfnet_bench.interrupts import doing
 from gfnet_bench.records import Cell, Record, Store
 
@@ -55,7 +55,7 @@ class Plan(NamedTuple):
     Attributes:
         done: records that hold.
         to_do: cells without one.
-        notes: sentences about records whose images or weights changed, or may have.
+        notes: sentences about records whose images, weights or plug-ins changed, or may have.
     """
 
     done: list[Record]
@@ -78,11 +78,12 @@ def plan(
         store: the records on disk.
         overwrite: `never` keeps failures too, `failed` measures those again, `always` measures everything again.
         inputs: what a record's cell would be measured on now, where it rests on images or weights: a record that was
-            measured on others is measured again. What cannot be told is kept, with a note.
+            measured on others is measured again, as is one whose plug-ins were other code. What cannot be told is kept,
+            with a note.
         progress: a bar on stderr, where that takes long.
 
     Raises:
-        GfnetBenchError: if records were measured on other images or weights and none may be measured again.
+        GfnetBenchError: if records were measured on other images, weights or plug-ins and none may be measured again.
     """
     done, to_do = [], []
     found = _Compared(inputs)
@@ -95,8 +96,8 @@ def plan(
             done.append(record)
     if overwrite == "never" and found.changed:
         raise GfnetBenchError(
-            f"{_named(found.changed)}: measured on other images or weights than there are now, and --overwrite never "
-            "keeps them; name another --output-dir, or measure them again with --overwrite failed"
+            f"{_named(found.changed)}: measured on other images, weights or code than there are now, and --overwrite "
+            "never keeps them; name another --output-dir, or measure them again with --overwrite failed"
         )
     return Plan(done, to_do, found.notes())
 
@@ -111,9 +112,8 @@ class _Compared:
 
     def holds(self, record: Record) -> bool:
         """Whether nothing is known to have changed."""
-        if self._inputs is None:
-            return True
-        now = self._inputs(record)
+        now = Inputs({}, {}) if self._inputs is None else self._inputs(record)
+        now = now._replace(noted={**now.noted, **plugins_of(record.cell)})
         if changed := differing(record.provenance, now.noted):
             self.changed.append(record)
             self._note(f"measured again, on other {' and '.join(changed)}", record)
@@ -268,7 +268,7 @@ def run_together(
 
 def _save(store: Store, cell: Cell, outcome: Outcome | Exception, error: str | None, run_of: dict[str, Any]) -> Record:
     found = Outcome({}) if isinstance(outcome, Exception) else outcome
-    provenance = {**run_of, **found.provenance}
+    provenance = {**run_of, **plugins_of(cell), **found.provenance}
     record = Record(cell=cell, values=found.values, error=error, artifacts=(), provenance=provenance)
     if error is not None and _is_measured(store, cell):
         return record  # not on disk: a failure takes no number away

@@ -1,4 +1,4 @@
-"""Code of one's own that builds a network, `FILE.py:FACTORY` or `PACKAGE.MODULE:FACTORY`: where it is, and its hash.
+"""Code of one's own, `FILE.py` or `PACKAGE.MODULE`, and `FILE.py:FACTORY` in it: where it is, and its hash.
 
 Nothing is run here, but for the `__init__` of packages that a module is in.
 """
@@ -11,27 +11,30 @@ import importlib.util
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 from gfnet_bench.downloads.checksum import sha256_of
 from gfnet_bench.errors import UsageError, about
 
 _NAME = r"[^\W\d]\w*(?:\.[^\W\d]\w*)*"
+ALIAS = "gfnet_bench_own_"
+"""What the names of modules begin with that were files: see `owncode.module_of`."""
+
 _INSTALLED = ("site-packages", "dist-packages")
 
 
-class Factory(NamedTuple):
-    """A callable that builds a network.
+@dataclass(frozen=True)
+class Code:
+    """Code of one's own.
 
     Attributes:
         place: `FILE.py`, or `PACKAGE.MODULE`.
-        attribute: its name in there; dots lead into a class.
     """
 
     place: str
-    attribute: str
 
     @property
     def is_file(self) -> bool:
@@ -39,7 +42,7 @@ class Factory(NamedTuple):
         return self.place.endswith(".py")
 
     def __str__(self) -> str:
-        return f"{self.place}:{self.attribute}"
+        return self.place
 
     @property
     def file(self) -> Path:
@@ -85,6 +88,8 @@ class Factory(NamedTuple):
         while waiting:
             at = waiting.pop()
             for name in _imports(at, at.relative_to(root).parts[:-1]):
+                if name[:1] == [__package__]:  # which has a version and a commit, wherever it lies
+                    continue
                 for near in _files_of(root, name):
                     if near not in found:
                         found[near] = None
@@ -99,6 +104,26 @@ class Factory(NamedTuple):
                 return sha256_of(files[0])
             lines = [f"{sha256_of(file)}  {file.relative_to(self.root).as_posix()}\n" for file in files]
         return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Factory(Code):
+    """A callable that builds a network.
+
+    Attributes:
+        attribute: its name in there; dots lead into a class.
+    """
+
+    attribute: str
+
+    def __str__(self) -> str:
+        return f"{self.place}:{self.attribute}"
+
+    @classmethod
+    def of(cls, made: Callable[..., Any]) -> Factory:
+        """The factory that a function or class at the top of a file is."""
+        module = made.__module__
+        return cls(str(sys.modules[module].__file__) if module.startswith(ALIAS) else module, made.__qualname__)
 
 
 class importable:

@@ -1,5 +1,6 @@
 """What all tests share: no network, no cache outside the test run, two threads at most."""
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -27,6 +28,13 @@ def photographs():
     if not folder:
         pytest.skip("GFNET_BENCH_TEST_DATA does not name the folder of real photographs and weights")
     return Path(folder).resolve()
+
+
+@pytest.fixture
+def holding():
+    """`holding(registry, name, thing)`: as long as the test runs, a name stands for that, or for nothing (None)."""
+    with contextlib.ExitStack() as stack:
+        yield lambda registry, name, thing: stack.enter_context(registry.holding(name, thing))
 
 
 def pytest_runtest_setup(item):

@@ -85,13 +85,13 @@ def test_names_near_a_known_one_cite_no_neighbour():
     assert tried > 100
 
 
-def test_a_data_set_that_is_added_brings_heading_place_and_citation(monkeypatch):
+def test_a_data_set_that_is_added_brings_heading_place_and_citation(holding):
     entry = "@article{me2026own,\n  title = {Own}\n}"
     spec = DatasetSpec("own", "My own", 10, "Ask me.", short="Own", place=2, cites=("wang2019sketch", entry))
     own, known = Score("own", CLEAN, "top1"), [Score(name, CLEAN, "top1") for name in ("imagenet_a", "imagenet_v2")]
     assert (own.title, cited(dataset="own")) == ("own", set())  # as of a plug-in that is not installed
     assert sorted([own, *known], key=lambda score: score.order)[-1] == own
-    monkeypatch.setitem(DATASETS._things, "own", spec)
+    holding(DATASETS, "own", spec)
     assert (own.title, cited(dataset="own")) == ("Own", {"wang2019sketch", "me2026own"})
     assert sorted([own, *known], key=lambda score: score.order)[1] == own
 

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from gfnet_bench import plugins
 from gfnet_bench.catalog import CORRUPTIONS, IMAGENET_C, MCE_NAMES, CorruptionName, declared
 from gfnet_bench.corruptions import RECIPES, SEVERITIES, corrupt, made_by
-from gfnet_bench.corruptions.base import apply, corruption
+from gfnet_bench.corruptions.base import apply
 from gfnet_bench.corruptions.draws import CounterDraws
 from gfnet_bench.corruptions.reference import NumpyDraws, corrupt_reference
 from gfnet_bench.errors import GfnetBenchError, UsageError
@@ -129,18 +130,22 @@ def test_no_image_is_no_problem():
         assert corrupt(empty.float(), name, 1, seeds=torch.tensor([], dtype=torch.int64)).dtype == torch.float32
 
 
-def test_one_that_is_added_is_a_name_everywhere_and_no_part_of_mce(monkeypatch, tmp_path):
+def test_one_that_is_added_is_a_name_everywhere_and_no_part_of_mce(tmp_path):
     """Its file is read by the catalogue without torch, and registers it where it is imported."""
-    text = '@corruption("rain", group="weather", imagenet_c=(1, 2, 3, 4, 5))\ndef rain(images, level, draws): ...'
-    (tmp_path / "rain.py").write_text(text)
+    (tmp_path / "rain.py").write_text(
+        "from gfnet_bench.corruptions.base import corruption\n\n\n"
+        '@corruption("rain", group="weather", imagecorruptions=(1, 2, 3, 4, 5))\n'
+        "def rain(images, level, draws):\n"
+        "    return images // level\n"
+    )
     assert declared(tmp_path) == [CorruptionName("rain", "weather")]
-    monkeypatch.setattr(CORRUPTIONS, "_things", dict(CORRUPTIONS._things))
-    monkeypatch.setattr("gfnet_bench.corruptions.base._FUNCTIONS", {})
-    corruption("rain", group="weather", imagecorruptions=(1, 2, 3, 4, 5))(lambda images, level, draws: images // level)
-    assert CORRUPTIONS["rain"].group == "weather" and "rain" not in MCE_NAMES
-    assert torch.equal(corrupt(IMAGES, "rain", 2, recipe="imagecorruptions", seeds=SEEDS), IMAGES // 2)
-    with pytest.raises(GfnetBenchError, match=r"^rain: expected a recipe .* \(imagecorruptions\), found cifar_c$"):
-        corrupt(IMAGES, "rain", 2, recipe="cifar_c", seeds=SEEDS)
+    with plugins.apart():
+        plugins.load(tmp_path / "rain.py")
+        assert CORRUPTIONS["rain"].group == "weather" and "rain" not in MCE_NAMES
+        assert torch.equal(corrupt(IMAGES, "rain", 2, recipe="imagecorruptions", seeds=SEEDS), IMAGES // 2)
+        with pytest.raises(GfnetBenchError, match=r"^rain: expected a recipe .* \(imagecorruptions\), found cifar_c$"):
+            corrupt(IMAGES, "rain", 2, recipe="cifar_c", seeds=SEEDS)
+    assert "rain" not in made_by("imagecorruptions") and "rain" not in CORRUPTIONS
 
 
 def test_capitals_and_dashes_are_forgiven():

@@ -403,7 +403,7 @@ def test_a_block_is_mixer_and_feed_forward_network_under_residuals(mixer):
     assert isinstance(module.norm1, nn.LayerNorm) != (mixer == "spatial_mlp")
 
 
-def test_a_mixer_that_is_added_is_one_thing(monkeypatch):
+def test_a_mixer_that_is_added_is_one_thing(holding):
     """Built, counted by its own formula, named, drawn and cited; another way to compute it is counted as it."""
     linear = Mixer(
         title="by a line",
@@ -417,7 +417,7 @@ def test_a_mixer_that_is_added_is_one_thing(monkeypatch):
     with pytest.raises(UsageError, match="unknown mixer 'line'"):
         block_operators("line", 16, 48)
     assert (title_of("line"), look("line"), "wang2019sketch" in bib("line")) == ("line", BLACK, False)
-    monkeypatch.setitem(MIXERS._things, "line", linear)
+    holding(MIXERS, "line", linear)
     found = count(on_meta(block, "line", 4, 48), (1, 16, 48), convention="standard")
     assert found.operators == block_operators("line", 16, 48, "standard")
     row = table1("line", 4, 48)

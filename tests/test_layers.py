@@ -14,8 +14,8 @@ PACKAGE = Path(gfnet_bench.__file__).parent
 
 BOTTOM = set(
     "ball catalog clustering conventions downloads errors families files filetypes halving inputs interrupts metrics "
-    "mini processes published randomness records registry schemas sourcecode spectra spelling suites terminal "
-    "watch weightfile".split()
+    "mini owncode plugins processes published randomness records registry schemas sourcecode spectra spelling suites "
+    "terminal watch weightfile".split()
 )
 NOUNS = {"models", "datasets", "attacks", "corruptions", "mixers", "profiling"}
 

@@ -136,12 +136,12 @@ class Slide:
 
 
 @pytest.fixture
-def slide(monkeypatch):
-    monkeypatch.setattr(ATTACKS, "_things", dict(ATTACKS._things))
-    return ATTACKS.register("slide")(Slide)
+def slide(holding):
+    holding(ATTACKS, "slide", Slide)
+    return Slide
 
 
-def test_a_plug_ins_attack_goes_all_the_way(slide, tmp_path, capsys, monkeypatch):
+def test_a_plug_ins_attack_goes_all_the_way(slide, tmp_path, capsys, holding):
     words = ["clean", "slide", "slide:epsilon=1.5,back=true", "slide:power=none"]
     command = ["robustness", "-m", "gfnet_mini", "--dataset", "mini", "--limit", "20", "--attack", *words]
     command += ["--format", "json", "--output-dir", str(tmp_path), "--no-progress", "--device", "cpu"]
@@ -166,7 +166,7 @@ def test_a_plug_ins_attack_goes_all_the_way(slide, tmp_path, capsys, monkeypatch
     assert "slide:epsilon=1.5,back=true: expected epsilon once" in capsys.readouterr().err
     assert main(["attack-check", "--attack", "slide:power=none", "--limit", "16", "--device", "cpu"]) == 1
 
-    monkeypatch.setattr(ATTACKS, "_things", {key: a for key, a in ATTACKS._things.items() if key != "slide"})
+    holding(ATTACKS, "slide", None)
     table = robustness(Store(tmp_path)).render("text")  # without the plug-in its records are read all the same
     assert "SLIDE 1.5 back=True norm=l2" in table
     with pytest.raises(UsageError, match="unknown attack 'slide'"):

@@ -214,7 +214,7 @@ def test_data_that_changed_between_two_commands_is_measured_anew(data, tmp_path,
         pad(image(data, label))
     assert command(CLEAN) == [1.0]
     change(data)
-    with pytest.raises(GfnetBenchError, match="measured on other images or weights than there are now"):
+    with pytest.raises(GfnetBenchError, match="measured on other images, weights or code than there are now"):
         command(CLEAN, fgsm, overwrite="never")
     assert command(CLEAN, fgsm) == [1 - wrong / 1000] * 2
     assert "measured again, on other" in capsys.readouterr().err

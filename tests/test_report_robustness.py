@@ -522,9 +522,9 @@ def drawn_at_random(tmp_path_factory) -> Store:
 
 @pytest.mark.parametrize("metric", PLUG_INS, ids=lambda metric: metric.name)
 @pytest.mark.parametrize("on_request", [False, True])
-def test_a_metric_of_ones_own_is_a_column_over_old_records(metric, on_request, drawn_at_random, monkeypatch, tmp_path):
+def test_a_metric_of_ones_own_is_a_column_over_old_records(metric, on_request, drawn_at_random, holding, tmp_path):
     metric, store = replace(metric, on_request=on_request), drawn_at_random
-    monkeypatch.setitem(metrics.METRICS._things, metric.name, metric)
+    holding(metrics.METRICS, metric.name, metric)
     report = robustness(store, metrics=[metric.name.upper()] if on_request else [])
     table = report.tables[0]
     where = ("", "FGSM ", "mini-C mean of fog, snow 3 ")
@@ -553,9 +553,9 @@ def test_a_metric_of_ones_own_is_a_column_over_old_records(metric, on_request, d
     assert metric.title in (tmp_path / "page.html").read_text()
 
 
-def test_without_a_reference_the_mean_corruption_error_stands_by_itself(drawn_at_random, monkeypatch):
+def test_without_a_reference_the_mean_corruption_error_stands_by_itself(drawn_at_random, holding):
     columns = tuple(c for c in SUITES["mini"].columns if c[1] != "mce")
-    monkeypatch.setitem(SUITES._things, "mini", replace(SUITES["mini"], reference=None, columns=columns))
+    holding(SUITES, "mini", replace(SUITES["mini"], reference=None, columns=columns))
     report = robustness(drawn_at_random)
     titles = [column.title for column in report.tables[0].columns]
     assert "mini-C fog, snow 3 mean CE" in titles and not any("mCE" in title for title in titles)
@@ -569,14 +569,14 @@ def test_without_a_reference_the_mean_corruption_error_stands_by_itself(drawn_at
         (metrics.Average(name="x", title="X", of=lambda arrays: arrays["logits"]), "logits of the images is not recor"),
     ],
 )
-def test_a_metric_without_a_value_says_why(metric, reason, drawn_at_random, monkeypatch):
-    monkeypatch.setitem(metrics.METRICS._things, "x", metric)
+def test_a_metric_without_a_value_says_why(metric, reason, drawn_at_random, holding):
+    holding(metrics.METRICS, "x", metric)
     assert any(reason in note for note in robustness(drawn_at_random).tables[0].notes)
 
 
-def test_a_metric_of_another_shape_is_refused(drawn_at_random, monkeypatch):
+def test_a_metric_of_another_shape_is_refused(drawn_at_random, holding):
     metric = metrics.Average(name="x", title="X", of=lambda arrays: arrays["top5"])
-    monkeypatch.setitem(metrics.METRICS._things, "x", metric)
+    holding(metrics.METRICS, "x", metric)
     with pytest.raises(UsageError, match=r"metric x: expected a value for each image, \(40,\), found shape \(40, 5\)"):
         robustness(drawn_at_random)
 

@@ -75,7 +75,7 @@ def test_what_was_measured_on_other_inputs_is_measured_again(tmp_path, name, wha
     changed = planned(store, **{**NOTED, name: "another"})
     assert changed.to_do == cells(2)
     assert changed.notes == [f"{cells(2)[0]} and 1 more: measured again, on other {what}"]
-    with pytest.raises(GfnetBenchError, match="and 1 more: measured on other images or weights than there are now"):
+    with pytest.raises(GfnetBenchError, match="and 1 more: measured on other images, weights or code than"):
         planned(store, "never", **{**NOTED, name: "another"})
     assert planned(store, "always", **NOTED).to_do == cells(2)
 

@@ -5,9 +5,10 @@ import importlib.util
 import io
 import json
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from http_server import Reply, Server, serve
@@ -17,6 +18,8 @@ from gfnet_bench.datasets import DATASETS
 from gfnet_bench.datasets.sources import get
 from gfnet_bench.downloads.download import Download
 from gfnet_bench.errors import GfnetBenchError, MissingError, UsageError
+
+Holding = Callable[..., Any]
 
 A = "imagenet-a/n01498041/0.jpg"
 
@@ -32,13 +35,13 @@ def tar(*names: str) -> bytes:
     return buffer.getvalue()
 
 
-def come_as(monkeypatch: pytest.MonkeyPatch, name: str, *downloads: Download) -> None:
+def come_as(holding: Holding, name: str, *downloads: Download) -> None:
     """Other files for a data set."""
-    monkeypatch.setitem(DATASETS._things, name, replace(DATASETS[name], downloads=downloads))
+    holding(DATASETS, name, replace(DATASETS[name], downloads=downloads))
 
 
 @pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+def server(monkeypatch: pytest.MonkeyPatch, holding: Holding) -> Iterator[Server]:
     """The addresses of ImageNet-A, two groups of ImageNet-C and ReaL lead to small files of a server here."""
     with serve(monkeypatch) as running:
         groups = {
@@ -71,7 +74,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
                 )
                 for file, body in files.items()
             )
-            come_as(monkeypatch, name, *there)
+            come_as(holding, name, *there)
         yield running
 
 
@@ -95,12 +98,12 @@ def test_the_table_is_the_published_one() -> None:
         assert len(bytes.fromhex(file.sha256 or file.md5 or "")) == length // 2
 
 
-def test_published_archives_hold_what_was_published(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_published_archives_hold_what_was_published(holding: Holding, tmp_path: Path) -> None:
     archives = {file.group: {Path(path).name for path in file.gives} for file in DATASETS["imagenet_c"].downloads}
     assert archives["extra"] == {"speckle_noise", "spatter", "gaussian_blur", "saturate"}
     published = set().union(*archives.values())
     assert len(published) == 19 and published <= set(CORRUPTIONS)
-    monkeypatch.setitem(CORRUPTIONS._things, "rain", CorruptionName("rain", "extra"))  # made here, in no archive
+    holding(CORRUPTIONS, "rain", CorruptionName("rain", "extra"))  # made here, in no archive
     for name in archives["extra"]:
         (tmp_path / "imagenet-c" / name).mkdir(parents=True)
     get(["imagenet_c"], tmp_path, corruptions=["extra"], progress=False)
@@ -108,9 +111,9 @@ def test_published_archives_hold_what_was_published(monkeypatch: pytest.MonkeyPa
         get(["imagenet_c"], tmp_path, corruptions=["rain"], progress=False)
 
 
-def test_a_set_that_no_address_gives_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_set_that_no_address_gives_says_how_to_get_it(holding: Holding, tmp_path: Path) -> None:
     own = replace(DATASETS["imagenet_a"], name="mine", downloads=(), help="Ask its authors.")
-    monkeypatch.setitem(DATASETS._things, "mine", own)
+    holding(DATASETS, "mine", own)
     with pytest.raises(MissingError, match=r"mine: this set cannot be fetched\. Ask its authors\. Put it into"):
         get(["mine"], tmp_path)
     with pytest.raises(MissingError, match=r"imagenet_a_control: its images are those of imagenet, which cannot be f"):
@@ -217,9 +220,9 @@ def test_a_wrong_archive_is_not_unpacked(server: Server, tmp_path: Path) -> None
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_archive_of_something_else_is_named(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_archive_of_something_else_is_named(server: Server, tmp_path: Path, holding: Holding) -> None:
     url = server.put("/imagenet-a.tar", tar("natural/0.jpg"))
-    come_as(monkeypatch, "imagenet_a", Download((url,), ("imagenet-a",), 10_000))
+    come_as(holding, "imagenet_a", Download((url,), ("imagenet-a",), 10_000))
     with pytest.raises(
         GfnetBenchError, match=r"imagenet_a: expected .*imagenet-a from .*imagenet-a.tar, found .*natural"
     ):
@@ -235,10 +238,10 @@ def test_a_size_that_no_server_tells_comes_from_the_table(
 
 
 def test_a_disk_too_small_for_archive_and_content_is_noticed_first(
-    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    server: Server, tmp_path: Path, holding: Holding
 ) -> None:
     (file,) = DATASETS["imagenet_a"].downloads
-    come_as(monkeypatch, "imagenet_a", replace(file, size=10**18))
+    come_as(holding, "imagenet_a", replace(file, size=10**18))
     with pytest.raises(GfnetBenchError, match=r"imagenet_a: needs 2000000000\.0 GB"):
         get(["imagenet_a"], tmp_path, progress=False)
     assert server.requests == []

@@ -124,6 +124,7 @@ def test_one_thing_named_twice_is_refused_by_the_parser(capsys):
 
 # Where and how to compute, print and keep: heeded by whatever is measured, whichever machine it is on.
 ANYWHERE = {
+    "--plugin",
     "--help",
     "--data-dir",
     "--output-dir",

@@ -54,7 +54,7 @@ class Attack(Protocol):
         """
 
 
-ATTACKS: Registry[Callable[..., Attack]] = Registry("attack")
+ATTACKS: Registry[Callable[..., Attack]] = Registry("attack", "attacks")
 
 
 def check_epsilon(epsilon: float, norm: str | None = "linf", text: str | None = None) -> None:

@@ -43,7 +43,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     options.add_model_option(
         what, "models without global filters take part in heat maps alone (default: gfnet_xs; mini: all four)"
     )
-    what.add_argument("--suite", choices=tuple(SUITES), help="mini, with no measure named, measures everything")
+    options.add_suite_option(what, "mini, with no measure named, measures everything")
     options.add_own_images_options(what)
     what.add_argument("--surgery", action="store_true", help="accuracy without a band of the filters' frequencies")
     what.add_argument("--heatmap", action="store_true", help="error under noise of one Fourier frequency at a time")

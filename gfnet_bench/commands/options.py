@@ -12,9 +12,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gfnet_bench import plugins
 from gfnet_bench.errors import GfnetBenchError, UsageError, about
 from gfnet_bench.spelling import split
-from gfnet_bench.suites import DEFAULT, Suite
+from gfnet_bench.suites import DEFAULT, SUITES, Suite
 from gfnet_bench.terminal import one_line, shortened
 
 if TYPE_CHECKING:
@@ -45,6 +46,35 @@ def add_config_option(parser: argparse._ActionsContainer) -> None:
         metavar="FILE",
         help="options from a JSON file; what stands on the command line wins",
     )
+
+
+def add_plugin_option(parser: argparse._ActionsContainer, dest: str = "plugin") -> None:
+    """Code of the user's own that brings more of what commands take names of; before a command's name or behind it."""
+    parser.add_argument(
+        "--plugin",
+        dest=dest,
+        type=path,
+        action="append",
+        default=[],
+        metavar="FILE.py",
+        help="code of yours that brings models, attacks, metrics ...; may be given again (and: $GFNET_BENCH_PLUGINS)",
+    )
+
+
+def add_suite_option(parser: argparse._ActionsContainer, text: str, default: str | None = None) -> None:
+    """Which suite; what is called so is known once plug-ins are, see `settle`."""
+    parser.add_argument("--suite", metavar="NAME", default=default, help=f"{text}; `gfnet-bench list suites`")
+
+
+def settle(arguments: argparse.Namespace) -> None:
+    """Load plug-ins, and look up what they may have brought.
+
+    Raises:
+        UsageError: if one cannot be loaded, or nothing is called so.
+    """
+    plugins.load(*arguments.plugins_of_all, *arguments.plugin)
+    if getattr(arguments, "suite", None) is not None:
+        arguments.suite = SUITES[arguments.suite].name
 
 
 def add_data_options(parser: argparse._ActionsContainer) -> None:
@@ -348,15 +378,6 @@ def own_settings(arguments: argparse.Namespace, models: Sequence[str]) -> dict[s
         )
         for model in models
     }
-
-
-def suite(text: str) -> str:
-    """The name of a suite, as an argparse type."""
-    from gfnet_bench.suites import SUITES
-
-    if text not in SUITES:
-        raise argparse.ArgumentTypeError(f"unknown suite {shortened(text)!r}; {SUITES.suggestion(text)}")
-    return SUITES[text].name
 
 
 def label(text: str) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from gfnet_bench.commands import options
-from gfnet_bench.errors import MissingError
+from gfnet_bench.errors import MissingError, UsageError
 from gfnet_bench.suites import DEFAULT, SUITES
 
 if TYPE_CHECKING:
@@ -39,9 +39,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="table1 table2 table3 figure2 figure3 figure4 figure5 ablation transfer (default: all)",
     )
     what = parser.add_argument_group("what to measure")
-    what.add_argument(
-        "--suite", choices=[name for name in SUITES if SUITES[name].models], default=DEFAULT, help=f"default: {DEFAULT}"
-    )
+    options.add_suite_option(what, f"one that has models of its own (default: {DEFAULT})", DEFAULT)
     what.add_argument("--limit", type=options.positive, metavar="N", help="a seeded, stratified sample of N images")
     what.add_argument("--seed", type=options.seed, default=0)
     what.add_argument("--dtype", choices=("float32", "tf32", "bfloat16", "float16"), default="float32")
@@ -70,6 +68,9 @@ def run(arguments: argparse.Namespace) -> int:
     from gfnet_bench.records import Store
     from gfnet_bench.studies import paper, robustness
 
+    if not SUITES[arguments.suite].models:
+        having = ", ".join(name for name in SUITES if SUITES[name].models)
+        raise UsageError(f"--suite {arguments.suite}: expected a suite that has models of its own ({having})")
     names = [str(paper.ITEMS.canonical(name) or name) for name in arguments.item or paper.ITEMS]
     items = {name: paper.ITEMS[name] for name in names}
     wish = _wish(arguments)

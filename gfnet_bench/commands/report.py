@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from gfnet_bench.commands import options
 from gfnet_bench.errors import MissingError, UsageError
-from gfnet_bench.suites import SUITES
 from gfnet_bench.suites.own import is_own, settle
 
 if TYPE_CHECKING:
@@ -41,8 +40,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "report", nargs="*", metavar="REPORT", help="names, or `all` (default: robustness; with --html all)"
     )
     options.add_model_option(parser, "these alone, in this order")
-    suites = ", ".join((*SUITES, "images:NAME"))
-    parser.add_argument("--suite", type=options.suite, metavar="NAME", help=f"this alone: {suites}")
+    options.add_suite_option(parser, "this alone, or images:NAME")
     parser.add_argument(
         "--reference", metavar="MODEL", help="corruption errors relative to this model's, with --suite images:NAME"
     )

@@ -41,7 +41,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "short name (`gfnet-bench list models`), wildcard ('gfnet_*'), timm name, or your own code: FILE.py:FACTORY, "
         "PACKAGE.MODULE:FACTORY (default: the suite's)",
     )
-    what.add_argument("--suite", choices=tuple(SUITES), help="default: the models', else imagenet")
+    options.add_suite_option(what, "default: the models', else imagenet")
     options.add_own_images_options(what)
     what.add_argument(
         "--reference",

@@ -17,6 +17,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from gfnet_bench import plugins
 from gfnet_bench.catalog import CORRUPTIONS, SEVERITIES, CorruptionName
 from gfnet_bench.errors import GfnetBenchError
 from gfnet_bench.registry import Registry
@@ -70,7 +71,9 @@ for _recipe in (
 ):
     RECIPES.add(_recipe.name, _recipe)
 
-_FUNCTIONS: dict[tuple[str, str], tuple[Function, tuple[Any, ...]]] = {}
+_MADE: Registry[tuple[Function, tuple[Any, ...]]] = Registry("corruption")
+"""`fog by imagenet_c`: the function, and a constant for each severity."""
+plugins.joins("made", _MADE)
 
 
 def corruption(name: str, *, group: str | None = None, **constants: tuple[Any, ...]) -> Callable[[F], F]:
@@ -81,13 +84,17 @@ def corruption(name: str, *, group: str | None = None, **constants: tuple[Any, .
     its result depends on image i and on stream i of the draws alone, to the last bit.
     """
     if name not in CORRUPTIONS:
-        assert group is not None, f"{name}: no corruption of ImageNet-C, so it needs a group"
+        if group is None:
+            raise ValueError(f"{name}: expected group=..., since ImageNet-C has no such corruption, found none")
         CORRUPTIONS.add(name, CorruptionName(name, group))
 
     def add(function: F) -> F:
         for recipe, values in constants.items():
-            assert len(values) == len(SEVERITIES) and recipe in RECIPES
-            _FUNCTIONS[recipe, CORRUPTIONS[name].name] = function, values
+            if len(values) != len(SEVERITIES):
+                raise ValueError(
+                    f"{name}: expected a constant for each of 5 severities of {recipe}, found {len(values)}"
+                )
+            _MADE.add(f"{CORRUPTIONS[name].name} by {RECIPES[recipe].name}", (function, values))
         return function
 
     return add
@@ -95,7 +102,7 @@ def corruption(name: str, *, group: str | None = None, **constants: tuple[Any, .
 
 def made_by(recipe: str) -> list[str]:
     """The corruptions that have constants in a recipe, in the order of the catalogue."""
-    return [name for name in CORRUPTIONS if (recipe, name) in _FUNCTIONS]
+    return [name for name in CORRUPTIONS if f"{name} by {recipe}" in _MADE]
 
 
 def apply(images: Tensor, name: str, severity: int, *, recipe: str, draws: Draws) -> Tensor:
@@ -107,7 +114,7 @@ def apply(images: Tensor, name: str, severity: int, *, recipe: str, draws: Draws
     if name not in made_by(recipe):
         known = ", ".join(other for other in RECIPES if name in made_by(other))
         raise GfnetBenchError(f"{name}: expected a recipe that it has constants for ({known}), found {recipe}")
-    function, constants = _FUNCTIONS[recipe, name]
+    function, constants = _MADE[f"{name} by {recipe}"]
     return function(images, constants[severity - 1], draws)
 
 

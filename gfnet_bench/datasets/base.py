@@ -180,7 +180,7 @@ class DatasetSpec:
         return self.locate(data_dirs, corruption).items
 
 
-DATASETS: Registry[DatasetSpec] = Registry("dataset")
+DATASETS: Registry[DatasetSpec] = Registry("dataset", "datasets")
 
 
 def suite_of(dataset: str) -> Suite:

@@ -220,7 +220,7 @@ class _Drawn(dict[str, NDArray[Any]]):
         return self.setdefault(name, self._arrays[name][self._chosen])
 
 
-METRICS: Registry[Metric] = Registry("metric")
+METRICS: Registry[Metric] = Registry("metric", "metrics")
 
 
 AnyMetric = TypeVar("AnyMetric", bound=Metric)

@@ -62,4 +62,4 @@ class Mixer:
     one_residual: bool = False
 
 
-MIXERS: Registry[Mixer] = Registry("mixer")
+MIXERS: Registry[Mixer] = Registry("mixer", "mixers")

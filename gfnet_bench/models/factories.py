@@ -1,28 +1,17 @@
-"""Networks that code of one's own builds: the code is run, its factory called, and what goes wrong is its line."""
+"""Networks that code of one's own builds: it is run, and its factory called."""
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import importlib
-import importlib.util
 import inspect
-import sys
-import traceback
-from collections.abc import Iterator
-from pathlib import Path
-from types import ModuleType
-from typing import Any, NoReturn
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from gfnet_bench.errors import GfnetBenchError, UsageError, out_of_memory
-from gfnet_bench.interrupts import never_swallowed
-from gfnet_bench.sourcecode import Factory, importable
-
-_neighbours: dict[str, Path] = {}
-"""Modules that a file brought from its folder, and that folder: the `utils` of another file is another one."""
+from gfnet_bench.errors import UsageError
+from gfnet_bench.owncode import module_of, running
+from gfnet_bench.sourcecode import Factory
 
 
 def build(factory: Factory, img_size: tuple[int, int] | None = None, num_classes: int | None = None) -> nn.Module:
@@ -40,8 +29,8 @@ def build(factory: Factory, img_size: tuple[int, int] | None = None, num_classes
         GfnetBenchError: if memory runs out.
     """
     file = factory.file
-    with _code_of(factory):
-        found: Any = _module(factory, file)
+    with running(factory):
+        found: Any = module_of(factory)
         for part in factory.attribute.split("."):
             if not hasattr(found, part):
                 here = getattr(found, "__name__", None)
@@ -87,60 +76,3 @@ def _arguments(factory: Any, offered: dict[str, Any]) -> dict[str, Any]:
     except (TypeError, ValueError):  # of compiled code
         return {}
     return {name: value for name, value in offered.items() if value is not None and name in parameters}
-
-
-@contextlib.contextmanager
-def _code_of(factory: Factory) -> Iterator[None]:
-    """A block that runs it: its folder is importable, its prints go to stderr, its exceptions become a sentence."""
-    root = factory.root.resolve() if factory.is_file else Path.cwd()
-    for name, folder in list(_neighbours.items()):
-        if factory.is_file and folder != root:
-            sys.modules.pop(name, None)
-            del _neighbours[name]
-    before = set(sys.modules)
-    try:
-        with importable(root), never_swallowed(), contextlib.redirect_stdout(sys.stderr):
-            yield
-    except UsageError:
-        raise
-    except (Exception, SystemExit) as error:  # anybody's code may raise anything, and may call sys.exit
-        if out_of_memory(error):
-            raise GfnetBenchError(f"{factory}: memory ran out while it was built; free some.") from error
-        _blame(factory, error)
-    finally:
-        for name in set(sys.modules) - before if factory.is_file else ():
-            place = getattr(sys.modules[name], "__file__", None)
-            if place and root in Path(place).resolve().parents:
-                _neighbours[name] = root
-
-
-def _module(factory: Factory, file: Path) -> ModuleType:
-    if not factory.is_file:
-        return importlib.import_module(factory.place)
-    # Under a name that is no other's: a file called numpy.py takes no place.
-    name = f"gfnet_bench_own_{hashlib.sha256(f'{file.resolve()} {factory.sha256()}'.encode()).hexdigest()[:12]}"
-    if name in sys.modules:
-        return sys.modules[name]
-    spec = importlib.util.spec_from_file_location(name, file)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses and pickle look classes up there
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[name]
-        raise
-    return module
-
-
-def _blame(factory: Factory, error: BaseException) -> NoReturn:
-    """Say what code of one's own raised, and where: the last line of it that was being run."""
-    code = {file.resolve() for file in factory.sources()}
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [(f.filename, f.lineno) for f in frames if Path(f.filename).resolve() in code]
-    if isinstance(error, SyntaxError) and error.filename:
-        own.append((error.filename, error.lineno))
-    file, line = own[-1] if own else (str(factory.file), None)
-    where = f"{Path(file).name}, line {line}" if line else Path(file).name
-    reason = " ".join(str(error).split())[:300]
-    raise UsageError(f"{factory}: raised {type(error).__name__}{f': {reason}' if reason else ''} ({where})") from error

@@ -88,4 +88,4 @@ class _Reports(Registry[Callable[..., Report]]):
         return super().add(name, of_records)
 
 
-REPORTS = _Reports("report")
+REPORTS = _Reports("report", "reports")

@@ -25,6 +25,7 @@ from gfnet_bench.schemas.kinds import (
     maybe,
     none_or,
     number,
+    object_of,
     whole,
     word,
 )
@@ -55,6 +56,7 @@ _PROVENANCE = maybe(
         **dict.fromkeys(("gfnet_bench", "torch", "timm", "python", "machine", "commit", "device"), none_or(TEXT)),
         **dict.fromkeys(("weights_sha256", "weights_source", "weights_key", "label", "classes_by"), none_or(TEXT)),
         **dict.fromkeys(("data_sha256", "data_fingerprint", "ids_sha256"), none_or(TEXT)),
+        "plugins": object_of(TEXT),
         "dirty": FLAG,
         "started": TEXT,
         "seconds": number(0),

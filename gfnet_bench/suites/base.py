@@ -75,4 +75,4 @@ class Suite:
     filters: Filters = Filters()
 
 
-SUITES: Registry[Suite] = Registry("suite")
+SUITES: Registry[Suite] = Registry("suite", "suites")

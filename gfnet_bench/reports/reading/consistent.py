@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from gfnet_bench.datasets import files_of
-from gfnet_bench.inputs import IMAGES, NOTED, WEIGHTS, differing
+from gfnet_bench.inputs import IMAGES, NOTED, PLUGINS, WEIGHTS, differing
 from gfnet_bench.perturbations import published_files
 from gfnet_bench.records import Record
 from gfnet_bench.suites.own import is_own
@@ -65,7 +65,7 @@ def _places(record: Record) -> dict[tuple[Hashable, ...], Sequence[str]]:
     found: dict[tuple[Hashable, ...], Sequence[str]] = {("weights",): WEIGHTS}
     if "dataset" in s:
         found[files_of(s["dataset"]), published_files(record.cell), s["limit"], s["seed"]] = IMAGES
-    return found
+    return {**found, **{("plug-in", name): PLUGINS for name in record.provenance.get("plugins") or ()}}
 
 
 def _odd(records: Iterable[Record], places: Places) -> dict[str, list[Record]]:
