@@ -9,7 +9,7 @@ from gfnet_bench.errors import UsageError
 from gfnet_bench.metrics import METRICS, Difference, Interval, OfPass, Pass, Recorded
 from gfnet_bench.perturbations import from_settings
 from gfnet_bench.records import Cell
-from gfnet_bench.reports.tables import Column, Table
+from gfnet_bench.reports.drawing.tables import Column, Table
 from gfnet_bench.runner import Outcome
 
 
