@@ -12,12 +12,13 @@ if TYPE_CHECKING:
     from gfnet_bench.datasets.doctor import Finding
 
 NAME = "doctor"
-HELP = "look for wrong class orders, missing or truncated images and wrong counts before any model runs"
+HELP = "look for wrong class orders, missing or truncated images and wrong counts, and what of a GPU works"
 EXAMPLES = """\
 examples:
   gfnet-bench doctor --data-dir DATA
   gfnet-bench doctor imagenet imagenet_a --deep      decode every image
   gfnet-bench doctor --images pets                   your own: classes, counts, files that cannot be read
+  gfnet-bench doctor --device cpu                    (or cuda) precision, repeatability, bandwidth, kernels
 """
 
 
@@ -26,6 +27,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("names", nargs="*", metavar="NAME", help="data sets (default: all that are found)")
     options.add_images_option(parser)
     options.add_data_options(parser)
+    parser.add_argument("--device", help="try out cuda, cuda:1, mps or cpu in place of data sets")
     parser.add_argument("--deep", action="store_true", help="decode every image (minutes for 50,000)")
     parser.add_argument("-j", "--workers", type=options.processes, metavar="N", help="processes that decode")
     parser.add_argument("--format", default="text", choices=options.FORMATS)
@@ -37,14 +39,19 @@ def run(arguments: argparse.Namespace) -> int:
     from gfnet_bench.reports.drawing.tables import Column, render
 
     how = {"deep": arguments.deep, "workers": options.workers(arguments)}
-    if arguments.images and not arguments.names:
-        options.refuse(arguments, {"data_dir": "expected names of data sets with it, found --images alone"})
-        findings: list[Finding] = []
-        whole = True
+    findings: list[Finding] = []
+    whole = True
+    if (arguments.images or arguments.device) and not arguments.names:
+        alone = "--images" if arguments.images else "--device"
+        options.refuse(arguments, {"data_dir": f"expected names of data sets with it, found {alone} alone"})
     else:
         findings, whole = _of_sets(arguments, how)
     if arguments.images:
         findings += examine_own(arguments.images, **how)
+    if arguments.device:
+        from gfnet_bench.studies.device_check import examine_device
+
+        findings += examine_device(options.device(arguments))
     if arguments.format == "text":
         for finding in findings:
             print(options.paragraph(f"{finding.severity:8}", f"{finding.dataset}: {finding.text}"))

@@ -192,7 +192,7 @@ def _filter(x: Tensor, weight: Tensor, way: str) -> Tensor:
         weight = weight.clone()
     with torch.autocast(x.device.type, enabled=False):
         if way.startswith("triton"):
-            return _kernels().global_filter(x, weight, way)
+            return kernels().global_filter(x, weight, way)
         return (by_torch.dense if way == "dense" else by_torch.fft)(x, weight)
 
 
@@ -200,7 +200,7 @@ def _filter(x: Tensor, weight: Tensor, way: str) -> Tensor:
 def _weight_gradient(x: Tensor, grad: Tensor, way: str) -> Tensor:
     x, grad, way = x.contiguous(), grad.contiguous(), _resolved(way, x)
     if way.startswith("triton"):
-        return _kernels().weight_gradient(x, grad, way)
+        return kernels().weight_gradient(x, grad, way)
     return by_torch.weight_gradient(x, grad)
 
 
@@ -212,13 +212,18 @@ def _resolved(way: str, x: Tensor) -> str:
     if not x.is_cuda:
         return "dense" if max(h, w) <= DENSE_SIDES else "fft"
     try:
-        trusted = x.dtype == torch.float32 and _kernels().works(h, w, c, x.device)
+        trusted = x.dtype == torch.float32 and kernels().works(h, w, c, x.device)
     except MissingError:
         trusted = False
     return "triton" if trusted else "fft"
 
 
-def _kernels() -> ModuleType:
+def kernels() -> ModuleType:
+    """`by_triton`, the module of our kernels.
+
+    Raises:
+        MissingError: if Triton is not here, or too old.
+    """
     kernels, error = _import()
     if kernels is None:
         raise MissingError(f"way triton: {error}; install Triton 3.6 or later, or take way auto.")
