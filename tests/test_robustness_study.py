@@ -21,7 +21,8 @@ from gfnet_bench.studies import robustness as study
 class Oracle(torch.nn.Module):
     """The nearest of the thousand colours that tests/fake_imagenet.py paints its classes with."""
 
-    num_classes, params, weights_sha256, weights_source, weights_key = 1000, 0, None, None, None
+    name, num_classes, params = "oracle", 1000, 0
+    weights_sha256, weights_source, weights_key = None, None, None
     transform = paper_transform(32, 32)
 
     def forward(self, images):
