@@ -224,3 +224,11 @@ def test_names_of_classes_are_found_where_people_keep_them(place):
 def test_what_does_not_go_together_is_refused(words, message, place, capsys):
     assert run(place, "robustness", "--images", place / "shapes", *words, "--dry-run") == 2
     assert message in capsys.readouterr().err
+
+
+def test_what_is_said_of_a_network_is_what_its_cells_hold(place, tmp_path, capsys):
+    shutil.copy(place / "net.py", tmp_path / "said.py")
+    model = ["-m", f"{tmp_path / 'said.py'}:make", "--mean", "0.4", "--std", "0.3"]
+    assert main(["robustness", *model, "--images", str(place / "shapes"), "--device", "cpu", "--dry-run"]) == 0
+    said = capsys.readouterr().err
+    assert "mean 0.4 (as given), std 0.3 (as given)" in said and said.count("mean 0") == 1

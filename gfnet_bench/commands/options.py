@@ -142,7 +142,8 @@ def matched(arguments: argparse.Namespace, models: Sequence[str], suite: str) ->
     note(f"{suite}: {images} ({images.found.layout})")
     for remark in images.remarks:
         note(f"{suite}: {remark}")
-    how = {name: getattr(arguments, name) for name in ("img_size", "checkpoint", "weights_key", "num_classes")}
+    asked = ("img_size", "checkpoint", "weights_key", "mean", "std", "num_classes")
+    how = {name: getattr(arguments, name) for name in asked}
     found = among(images, models, class_names=class_names(arguments), **how)
     for model, of in found.items():
         note(f"classes of {model}: {of.how}")

@@ -44,6 +44,8 @@ def head_of(
     img_size: tuple[int, int] | None = None,
     checkpoint: Path | None = None,
     weights_key: str | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
     num_classes: int | None = None,
 ) -> Head:
     """The head of a model by name; no weights are fetched for it.
@@ -53,6 +55,8 @@ def head_of(
         img_size: see `load_model`, as all others.
         checkpoint: the same.
         weights_key: the same.
+        mean: the same; of a network of one's own it is told what all of these come to.
+        std: the same.
         num_classes: the same.
 
     Raises:
@@ -61,7 +65,7 @@ def head_of(
     spec = find_spec(name)
     stored = (None, "") if checkpoint is None else names_in(read_tensors(checkpoint), "its checkpoint's")
     if spec.factory is not None or source_of(spec.timm_name)[0] == "hf":
-        own = own_network(spec, img_size, checkpoint, weights_key, num_classes=num_classes)
+        own = own_network(spec, img_size, checkpoint, weights_key, mean, std, num_classes)
         names, source = stored if stored[0] else names_of(own.net)
         return Head(own.facts.size, own.facts.classes, names, source)
     cfg = origin_of(spec).cfg
