@@ -11,11 +11,13 @@ import pytest
 import torch
 from PIL import Image
 
+from gfnet_bench import plugins
 from gfnet_bench.cli import COMMANDS, main, parser
 from gfnet_bench.cli import EXAMPLES as TOP
 from gfnet_bench.studies.paper import ITEMS
 
 ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 DOCUMENTS = [
     ROOT / "README.md",
     ROOT / "CONTRIBUTING.md",
@@ -36,7 +38,7 @@ def commands(text):
 
 def option_table():
     """README's table of options, each as an addition to the command it is about."""
-    table = re.search(r"\| option \| for \|\n.*?\n\n", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)[0]
+    table = re.search(r"\| option \| for \|\n.*?\n\n", README, re.DOTALL)[0]
     for row in table.strip().splitlines()[2:]:
         for words in re.findall(r"`(-[^`]*)`", row.split("|")[1]):
             model = "" if words.startswith("--model") else "--model gfnet_s "
@@ -68,6 +70,8 @@ def place(tmp_path_factory):
         "from torch import nn\n"
         "def make(): return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 1000))\n"
     )
+    (folder / "doubt.py").write_text(re.search(r"```python\n(# doubt\.py\n.*?)```", README, re.DOTALL)[1])
+    shutil.copy(ROOT / "tests" / "plugins" / "toy_attack.py", folder / "slide.py")
     for name in ("robustness/gfnet_mini", "complexity/depthwise_conv"):
         shutil.copytree(ROOT / "results" / "records" / name, folder / "results" / "records" / name)
     shutil.copytree(folder / "results", folder / "other" / "results")
@@ -95,7 +99,8 @@ def test_an_example_does_what_it_says(line, place, monkeypatch, capsys):
         "gfnet_bench.attacks.checks.check", lambda *a, **k: [SimpleNamespace(name="", passed=True, detail="")]
     )
     monkeypatch.setattr("gfnet_bench.corrupted_folder.contact_sheet.draw", lambda *a, **k: None)
-    status = main(words)
+    with plugins.apart():
+        status = main(words)
     out, err = capsys.readouterr()
     assert status in (0, 1)
     if status == 1:
