@@ -1,5 +1,6 @@
 """Every experiment says how to run it and what came out, and can at least be imported."""
 
+import ast
 import importlib.util
 import os
 import re
@@ -80,6 +81,23 @@ def test_each_part_ends_within_nine_minutes_and_a_step_within_its_limit(monkeypa
     end = module.together(["-c 'print(1)'", "-c 'import time; time.sleep(60)'"], log, 0.5)
     assert end == "status 0, ended after its 0 s" or end.endswith("ended after its 0 s")
     assert "time.sleep(60)" in log.read_text()
+
+
+BARE = set("torch torchvision timm triton numpy pandas matplotlib PIL safetensors huggingface_hub tqdm pytest".split())
+"""What a bare GPU machine has."""
+
+
+def test_experiments_and_tests_load_on_a_bare_gpu_machine():
+    """What is optional, or a wheel that is missing there, is imported where it is needed, or by importorskip."""
+    files = [file for folder in ("tests", "experiments", "gfnet_bench") for file in (ROOT / folder).rglob("*.py")]
+    known = BARE | {file.stem for file in files} | {"gfnet_bench"} | set(sys.stdlib_module_names)
+    strange = {}
+    for file in files:
+        for node in ast.parse(file.read_text()).body:
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module] if isinstance(node, ast.ImportFrom) and node.module else []
+            strange |= {name: file.name for name in names if name.split(".")[0] not in known}
+    assert strange == {}
 
 
 def test_the_readme_names_every_folder_of_the_package():

@@ -45,9 +45,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--dtype", choices=("float32", "tf32", "bfloat16", "float16"), default="float32")
     what.add_argument("--tokens", metavar="T", help=f"sizes of Figure 2 (default: paper; on a CPU {CPU_TOKENS})")
     what.add_argument("--count-only", action="store_true", help="time nothing: Figure 2 without latency and memory")
-    what.add_argument(
-        "--time-budget", type=options.seconds, default=3.0, metavar="S", help="seconds a latency, at most (3)"
-    )
+    what.add_argument("--time-budget", type=options.seconds, default=3.0, metavar="S", help="seconds a latency (3)")
 
     how = parser.add_argument_group("how")
     options.add_data_options(how)
