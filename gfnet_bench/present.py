@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
-from gfnet_bench.datasets import DATASETS
+from gfnet_bench.datasets import DATASETS, chosen_files
+from gfnet_bench.datasets.base import Chosen
 from gfnet_bench.errors import GfnetBenchError, MissingError
 from gfnet_bench.inputs import Inputs
+from gfnet_bench.models import local_weights_sha256
+from gfnet_bench.models.weights import to_fetch
 from gfnet_bench.perturbations import published_files
 from gfnet_bench.records import Cell, Record
-
-if TYPE_CHECKING:
-    from gfnet_bench.datasets.base import Chosen
 
 T = TypeVar("T")
 
@@ -66,8 +67,6 @@ class Present:
         return {"data_sha256": found}
 
     def _files(self, cell: Cell) -> Chosen:
-        from gfnet_bench.datasets import chosen_files
-
         s, corruption = cell.settings, published_files(cell)
         how: dict[str, Any] = {"limit": s["limit"], "seed": s["seed"], "corruption": corruption}
         try:
@@ -78,8 +77,6 @@ class Present:
             raise MissingError(f"{s['dataset']} is not on this machine") from None
 
     def _weights(self, record: Record) -> dict[str, str]:
-        from gfnet_bench.models import local_weights_sha256
-
         name = record.cell.model
         if record.cell.settings.get("checkpoint", "") is not None or "weights" in record.cell.settings:
             return {}  # fresh ones, or such whose hash is a setting: other weights are another cell
@@ -98,3 +95,31 @@ class Present:
         if isinstance(self._seen[key], GfnetBenchError):
             raise self._seen[key]
         return self._seen[key]
+
+
+def absent_sets(cells: Sequence[Cell], data_dirs: Sequence[Path]) -> dict[str, str]:
+    """The data sets of these cells that are not on this machine, each with the sentence that says how to get it."""
+    found = {}
+    for name in dict.fromkeys(cell.settings["dataset"] for cell in cells if "dataset" in cell.settings):
+        try:
+            DATASETS[name].locate(data_dirs)
+        except GfnetBenchError as error:
+            found[name] = str(error)
+    return found
+
+
+def absent(cells: Sequence[Cell], data_dirs: Sequence[Path]) -> list[str]:
+    """What of data and weights these cells lack here, a sentence each; nothing is loaded, and nothing is fetched."""
+    sentences = list(absent_sets(cells, data_dirs).values())
+    hosts: dict[str, list[str]] = {}
+    for model in dict.fromkeys(cell.model for cell in cells if cell.settings.get("checkpoint", "") is None):
+        try:
+            if address := to_fetch(model):
+                hosts.setdefault(urlsplit(address).netloc, []).append(model)
+        except MissingError as error:
+            sentences.append(str(error))
+    sentences += [
+        f"weights of {', '.join(models)}: not here yet; a run fetches them from {host}"
+        for host, models in hosts.items()
+    ]
+    return list(dict.fromkeys(sentences))

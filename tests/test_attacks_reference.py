@@ -18,6 +18,7 @@ from gfnet_bench.attacks.fgsm import FGSM
 from gfnet_bench.attacks.make import make_attack, restored, stored
 from gfnet_bench.attacks.pgd import PGD
 from gfnet_bench.attacks.reference import BATCHED, TorchAttack
+from gfnet_bench.benches.robustness import Bench
 from gfnet_bench.cli import main
 from gfnet_bench.datasets import load_images
 from gfnet_bench.errors import GfnetBenchError, MissingError, UsageError
@@ -26,7 +27,6 @@ from gfnet_bench.models import Model, load_model
 from gfnet_bench.perturbations import attacked
 from gfnet_bench.randomness import image_seeds, uniform
 from gfnet_bench.records import Store
-from gfnet_bench.studies.robustness import Bench
 
 torchattacks = pytest.importorskip("torchattacks", reason='needs pip install "gfnet-bench[reference]"')
 

@@ -7,9 +7,9 @@ import time
 
 import pytest
 
+from gfnet_bench.benches import robustness as bench_of
 from gfnet_bench.cli import COMMANDS, main
 from gfnet_bench.records import Store
-from gfnet_bench.studies import robustness as study
 
 # Four images of each class and four corrupted cells: the whole path in seconds.
 QUICK = ["robustness", "--suite", "mini", "--model", "gfnet_mini", "resnet_mini", "--limit", "40", "--no-progress"]
@@ -40,7 +40,7 @@ def test_json_is_one_list_of_rows_and_nothing_else(measured):
 
 
 def test_the_same_command_again_measures_nothing_and_prints_the_same(measured, monkeypatch, capsys):
-    monkeypatch.setattr(study.Bench, "measure", lambda self, cell: pytest.fail(f"measured {cell} again"))
+    monkeypatch.setattr(bench_of.Bench, "measure", lambda self, cell: pytest.fail(f"measured {cell} again"))
     assert main([*QUICK, "--format", "json", "--output-dir", str(measured[0])]) == 0
     assert capsys.readouterr().out == measured[1]
 

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from gfnet_bench import cli, runner
+from gfnet_bench.benches import complexity as bench_of
 from gfnet_bench.errors import GfnetBenchError, UsageError
 from gfnet_bench.mixers import MIXERS
 from gfnet_bench.models import load_model
@@ -92,7 +93,7 @@ def test_cells_hold_what_decides_a_number():
 
 def test_the_whole_sweep_of_the_paper_is_counted():
     cells = study.count_cells(["global_filter", "spatial_mlp", "self_attention"], parse_tokens("paper"), 384, [])
-    bench = study.Bench()
+    bench = bench_of.Bench()
     found = {
         (c.model, c.settings["tokens"]): bench.measure(c).values for c in cells if c.settings["measure"] == "count"
     }
@@ -108,7 +109,7 @@ def test_the_whole_sweep_of_the_paper_is_counted():
 )
 def test_a_table_names_the_unit_of_its_convention(convention, head, shown):
     (cell, *_) = study.count_cells(["global_filter"], [196], 384, [], convention)
-    report = complexity([Record(cell, study.Bench().measure(cell).values)])
+    report = complexity([Record(cell, bench_of.Bench().measure(cell).values)])
     text = report.render("text")
     assert head in text and shown in text and f"{head[:5].strip()}: of one image" in text
     assert report.data.rows[0]["macs"] < 0.24e9  # in data a multiply-add counts once
@@ -116,8 +117,8 @@ def test_a_table_names_the_unit_of_its_convention(convention, head, shown):
 
 def test_a_network_with_a_form_for_inference_is_counted_and_timed_in_it():
     """1.088 GMACs and 5.29 M parameters are trained; 0.275 and 2.08 are what its paper publishes."""
-    name, bench = "timm/mobileone_s0", study.Bench()
-    (merged,), (trained,) = study.sizes([name], [None]), study.sizes([name], [None], as_trained=True)
+    name, bench = "timm/mobileone_s0", bench_of.Bench()
+    (merged,), (trained,) = bench_of.sizes([name], [None]), bench_of.sizes([name], [None], as_trained=True)
     cells = [study.count_cells([], [], 384, [size])[0] for size in (merged, trained)]
     assert cells[0].settings == {**cells[1].settings, "form": "fused"}
     costs_of = [bench.measure(cell).values for cell in cells]
@@ -127,7 +128,7 @@ def test_a_network_with_a_form_for_inference_is_counted_and_timed_in_it():
     assert {point.name for point in costs.points(records)} == {"mobileone_s0", "mobileone_s0 (fused)"}
     sides = [size._replace(img_size=(32, 32)) for size in (merged, trained)]
     cells = [study.timed_cells([], [], 384, [size], study.Options(CPU, batch=1))[0] for size in sides]
-    works = [study.build(cell, torch.device("cpu")) for cell in cells]
+    works = [bench_of.build(cell, torch.device("cpu")) for cell in cells]
     assert works[0].weights_bytes < works[1].weights_bytes / 2
     assert works[0].step()().shape == (1, 1000)
 
@@ -153,7 +154,7 @@ def test_out_of_memory_is_a_result(monkeypatch, what, error):
     monkeypatch.setattr(latency, "measure", fail)
     cells = study.timed_cells(["spatial_mlp"], [16], 24, [], study.Options(CPU, batch=2))
     (cell,) = [c for c in cells if c.settings["measure"] == what]
-    assert study.Bench().measure(cell).values == {"out_of_memory": True, "reason": str(error) or "MemoryError"}
+    assert bench_of.Bench().measure(cell).values == {"out_of_memory": True, "reason": str(error) or "MemoryError"}
 
 
 def test_other_errors_are_failures(monkeypatch):
@@ -163,12 +164,12 @@ def test_other_errors_are_failures(monkeypatch):
     monkeypatch.setattr(latency, "measure", fail)
     cell = study.timed_cells(["spatial_mlp"], [16], 24, [], study.Options(CPU, batch=2))[1]
     with pytest.raises(RuntimeError, match="no such kernel"):
-        study.Bench().measure(cell)
+        bench_of.Bench().measure(cell)
 
 
 def test_materialised_attention_over_33124_tokens_is_not_tried():
     cell = study.timed_cells(["self_attention"], [182**2], 384, [], study.Options(CPU, batch=32))[0]
-    values = study.Bench().measure(cell).values
+    values = bench_of.Bench().measure(cell).values
     assert values["out_of_memory"]
     # Scores and their softmax: 2 x 32 images x 6 heads x 33,124^2 x 4 bytes are 1,685 GB.
     needed = float(values["reason"].split("about ")[1].split(" GB")[0])
@@ -179,7 +180,7 @@ def test_materialised_attention_over_33124_tokens_is_not_tried():
 @pytest.mark.parametrize("mode", ["forward", "forward_backward"])
 def test_every_block_can_be_built_and_run(name, mode):
     cell = study.timed_cells([name], [16], 24, [], study.Options(CPU, batch=2, mode=mode))[1]
-    found = study.build(cell, torch.device("cpu")).step()()
+    found = bench_of.build(cell, torch.device("cpu")).step()()
     if mode == "forward":
         assert found.shape == (2, 16, 24)
     else:
@@ -189,7 +190,7 @@ def test_every_block_can_be_built_and_run(name, mode):
 
 def test_latency_keeps_raw_repeats():
     cell = study.timed_cells(["depthwise_conv"], [16], 24, [], study.Options(CPU, batch=2))[1]
-    outcome = study.Bench(budget_s=0.05).measure(cell)
+    outcome = bench_of.Bench(budget_s=0.05).measure(cell)
     assert len(outcome.arrays["seconds"]) == outcome.values["repeats"]
     assert outcome.values["latency_s"] == pytest.approx(float(torch.tensor(outcome.arrays["seconds"]).quantile(0.5)))
     assert outcome.provenance["before"]["platform"]
@@ -199,7 +200,7 @@ def test_latency_keeps_raw_repeats():
 def test_a_single_repeat_is_kept_and_said_to_have_no_spread(tmp_path):
     cell = study.timed_cells(["depthwise_conv"], [16], 24, [], study.Options(CPU, batch=2))[1]
     store = Store(tmp_path)
-    runner.run([cell], study.Bench(budget_s=1e-9).measure, store, progress=False)
+    runner.run([cell], bench_of.Bench(budget_s=1e-9).measure, store, progress=False)
     record = store.find(cell)
     assert record.values["repeats"] == 1 and record.values["spread"] is record.values["latency_q1_s"] is None
     broken = {**record.values, "repeats": 3}
@@ -216,7 +217,7 @@ def test_what_small_points_leave_pays_for_large_ones(monkeypatch):
 
     monkeypatch.setattr(latency, "measure", measured)
     cell = study.timed_cells(["depthwise_conv"], [16], 24, [], study.Options(CPU, batch=2))[1]
-    bench = study.Bench(budget_s=3.0)
+    bench = bench_of.Bench(budget_s=3.0)
     for _ in range(3):
         bench.measure(cell)
     assert spare == [0.0, 2.0, 0.0]
@@ -251,14 +252,14 @@ def test_records_tell_how_filters_were_computed(name, way, found, monkeypatch):
     with filter_way(way):
         cells = study.timed_cells([name], [16], 24, [], study.Options(CPU, batch=2))
     for cell in cells:  # a cell is measured as it says, whatever is set by now
-        assert study.Bench(budget_s=0.01).measure(cell).values.get("filter_ways") == found
+        assert bench_of.Bench(budget_s=0.01).measure(cell).values.get("filter_ways") == found
     assert seen == [way] and current_way() == "auto"
 
 
 def test_a_pyramid_has_a_way_for_each_grid():
     size = study.Size("gfnet_h_ti", (1024, 1024))  # grids of 256, 128, 64 and 32 tokens a side
     cell = study.timed_cells([], [], 24, [size], study.Options(CPU, batch=1))[0]
-    module = study.build(cell, torch.device("meta")).module
+    module = bench_of.build(cell, torch.device("meta")).module
     assert ways_taken(module, torch.device("cpu")) == ["fft", "dense"]
 
 
@@ -268,16 +269,16 @@ def test_the_driver_is_asked_once_a_latency(monkeypatch):
     monkeypatch.setattr(devices, "device_state", lambda device, clocks=True: asked.append(clocks) or {})
     cells = study.timed_cells(["spatial_mlp"], [16], 24, [], study.Options(CPU, batch=2))
     for cell in cells:
-        study.Bench(budget_s=0.01).measure(cell)
+        bench_of.Bench(budget_s=0.01).measure(cell)
     assert asked == [False, False, False, True]  # memory before and after, latency before and after
 
 
 def test_models_are_tried_at_every_size_first():
-    assert study.sizes(["gfnet_mini"], [None, (64, 64)]) == [
+    assert bench_of.sizes(["gfnet_mini"], [None, (64, 64)]) == [
         study.Size("gfnet_mini", (32, 32)), study.Size("gfnet_mini", (64, 64)),
     ]  # fmt: skip
     with pytest.raises(UsageError, match="cannot be built for images of 225 x 225"):
-        study.sizes(["deit_tiny"], [(225, 225)])
+        bench_of.sizes(["deit_tiny"], [(225, 225)])
 
 
 def test_command_end_to_end_and_again(tmp_path, quick, capsys, monkeypatch):
@@ -293,14 +294,14 @@ def test_command_end_to_end_and_again(tmp_path, quick, capsys, monkeypatch):
     def never(*_):
         raise AssertionError("measured twice")
 
-    monkeypatch.setattr(study.Bench, "measure", never)
+    monkeypatch.setattr(bench_of.Bench, "measure", never)
     assert cli.main(words) == 0
     assert json.loads(capsys.readouterr().out) == rows
 
 
 def test_an_interrupted_sweep_goes_on_where_it_stopped(tmp_path):
     cells = study.count_cells(["spatial_mlp"], [16, 36, 64], 24, [])
-    bench, seen = study.Bench(), []
+    bench, seen = bench_of.Bench(), []
 
     def measure(cell):
         if len(seen) == 2:
@@ -317,7 +318,7 @@ def test_an_interrupted_sweep_goes_on_where_it_stopped(tmp_path):
 
 
 def test_count_only_times_nothing_and_draws_nothing(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(study.Bench, "_on_device", None)
+    monkeypatch.setattr(bench_of.Bench, "_on_device", None)
     words = ["complexity", "--tokens", "16..64", "--width", "24", "--count-only", "--output-dir", str(tmp_path)]
     assert cli.main([*words, "--no-progress", "--format", "json"]) == 0
     out, err = capsys.readouterr()
@@ -392,4 +393,4 @@ def test_help_needs_no_torch():
 def test_an_unknown_dtype_is_refused():
     cell = study.timed_cells(["spatial_mlp"], [16], 24, [], study.Options(CPU, batch=2, dtype="float8"))[1]
     with pytest.raises(GfnetBenchError, match="dtype must be one of"):
-        study.Bench().measure(cell)
+        bench_of.Bench().measure(cell)

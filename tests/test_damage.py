@@ -482,30 +482,35 @@ def test_the_page_and_the_comparison_too(damaged, tmp_path, capsys):
 
 
 def robustness_run(store: Store) -> list[Record]:
+    from gfnet_bench.benches.robustness import Bench
     from gfnet_bench.studies import robustness as study
 
-    bench = study.Bench(progress=False)
+    bench = Bench(progress=False)
     cells = study.cells(["resnet_mini"], datasets=[("mini", [CLEAN])], corruptions=[], options=study.Options(limit=10))
     return run_together(cells, bench.measure, study.together, store, progress=False)
 
 
 def complexity_run(store: Store) -> list[Record]:
+    from gfnet_bench.benches.complexity import Bench
     from gfnet_bench.studies import complexity as study
 
     options = study.Options({"kind": "cpu", "name": "Xeon", "threads": 1}, batch=1)
     cells = study.count_cells(["global_filter"], [16], 96, []) + study.timed_cells(
         ["global_filter"], [16], 96, [], options
     )
-    return run(cells[-1:] + cells[:1], study.Bench(budget_s=0.001).measure, store, progress=False)
+    return run(cells[-1:] + cells[:1], Bench(budget_s=0.001).measure, store, progress=False)
 
 
 def filters_run(store: Store) -> list[Record]:
+    from gfnet_bench.benches import robustness
+    from gfnet_bench.benches.filters import Bench
     from gfnet_bench.studies import filters as study
+    from gfnet_bench.studies.robustness import Options
 
-    options = study.Options(limit=10)
+    options = Options(limit=10)
     cells = study.spectra_cells(["gfnet_mini"])
     cells += study.heatmap_cells(["gfnet_mini"], dataset="mini", norm=4.0, frequencies=3, options=options)
-    return run_together(cells, study.Bench(progress=False).measure, study.together, store, progress=False)
+    return run_together(cells, Bench(robustness.Bench(progress=False)).measure, study.together, store, progress=False)
 
 
 @pytest.mark.parametrize("measure", [robustness_run, complexity_run, filters_run])

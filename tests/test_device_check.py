@@ -5,10 +5,10 @@ import types
 import pytest
 import torch
 
+from gfnet_bench.benches import device_check
+from gfnet_bench.benches.device_check import KERNELS, examine_device
 from gfnet_bench.cli import main
 from gfnet_bench.errors import MissingError
-from gfnet_bench.studies import device_check
-from gfnet_bench.studies.device_check import KERNELS, examine_device
 
 
 def test_a_cpu_is_well(capsys):

@@ -7,6 +7,8 @@ import pytest
 import torch
 from room import Hungry, Room
 
+from gfnet_bench.benches import robustness
+from gfnet_bench.benches.filters import Bench
 from gfnet_bench.catalog import Transform, find_spec
 from gfnet_bench.cli import main
 from gfnet_bench.commands.filters import numbers
@@ -14,7 +16,7 @@ from gfnet_bench.datasets.images import Images
 from gfnet_bench.errors import MissingError, UsageError
 from gfnet_bench.models.gfnet import GFNet, GFNetPyramid
 from gfnet_bench.models.model import Model
-from gfnet_bench.models.surgery import global_filters, kept, operate
+from gfnet_bench.models.surgery import depth, global_filters, kept, operate
 from gfnet_bench.perturbations import CLEAN, Corrupted
 from gfnet_bench.records import Store
 from gfnet_bench.runner import run_together
@@ -137,7 +139,7 @@ def test_a_network_without_global_filters_is_refused():
 
 @pytest.mark.parametrize(("name", "layers"), [("gfnet_xs", 12), ("gfnet_h_b", 36), ("gfnet_mini", 4), ("vit_mini", 0)])
 def test_depths(name, layers):
-    assert study.depth(name) == layers
+    assert depth(name) == layers
 
 
 def test_surgery_cells():
@@ -167,13 +169,13 @@ def test_surgery_is_the_robustness_study_on_the_operated_network(tmp_path):
         cutoffs=[0.1, 0.7072],
         options=Options(limit=30),
     )
-    bench, store = study.Bench(progress=False), Store(tmp_path)
+    bench, store = Bench(robustness.Bench(progress=False)), Store(tmp_path)
     records = run_together(cells, bench.measure, study.together, store, progress=False)
     assert [record.error for record in records] == [None] * 6
     learned, cut, whole = (store.arrays(record) for record in records[:3])
     assert np.array_equal(learned["top5"], whole["top5"]) and records[0].values["top1"] > 0.7
     assert not np.array_equal(learned["top5"], cut["top5"])
-    images = bench.images(cells[1], load_model("gfnet_mini"))
+    images = bench.scoring.images(cells[1], load_model("gfnet_mini"))
     by_hand = operate(load_model("gfnet_mini"), "low_pass", 0.1)
     direct = evaluate(by_hand, images.pixels, images.labels, images.ids, classes=images.classes).predictions
     assert np.array_equal(direct.top5, cut["top5"])
@@ -209,12 +211,12 @@ GREY = Images(
 
 
 def heat_map(monkeypatch, tmp_path, model, *, frequencies=None, parts=1, batch_size=64, seed=0):
-    monkeypatch.setattr(study.Bench, "fitting_model", lambda self, cell: model)
-    monkeypatch.setattr(study.Bench, "images", lambda self, cell, model: GREY)
+    monkeypatch.setattr(robustness.Bench, "fitting_model", lambda self, cell: model)
+    monkeypatch.setattr(robustness.Bench, "images", lambda self, cell, model: GREY)
     cells = study.heatmap_cells(
         ["sensitive"], dataset="mini", norm=4.0, frequencies=frequencies, parts=parts, options=Options(seed=seed)
     )
-    store, bench = Store(tmp_path), study.Bench(progress=False, batch_size=batch_size)
+    store, bench = Store(tmp_path), Bench(robustness.Bench(progress=False, batch_size=batch_size))
     records = run_together(cells, bench.measure, study.together, store, overwrite="always", progress=False)
     assert [record.error for record in records] == [None] * parts
     arrays = [store.arrays(record) for record in records]
@@ -275,7 +277,7 @@ def test_the_command_draws_figure_5_and_measures_once(tmp_path, capsys, monkeypa
     assert main([*words, str(tmp_path), "--no-progress"]) == 0
     assert "16 x 16" in capsys.readouterr().out
     assert (tmp_path / "figures" / "figure5_gfnet_mini.pdf").read_bytes().startswith(b"%PDF")
-    monkeypatch.setattr(study.Bench, "measure", lambda self, cells: pytest.fail("measured again"))
+    monkeypatch.setattr(Bench, "measure", lambda self, cells: pytest.fail("measured again"))
     monkeypatch.setattr("gfnet_bench.reports.base.Report.write", lambda self, folder: [])
     assert main([*words, str(tmp_path), "--no-progress", "--format", "json"]) == 0
 

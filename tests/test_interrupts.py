@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from gfnet_bench import cli, interrupts
-from gfnet_bench.studies import robustness as study
+from gfnet_bench.benches import robustness as bench_of
 
 LONG = 300  # seconds; what is not ended by the signal ends the test by its time-out
 
@@ -100,7 +100,7 @@ def test_an_interrupt_inside_python_is_told_in_the_same_words(tmp_path, monkeypa
     def stopped(self, cells):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(study.Bench, "measure", stopped)
+    monkeypatch.setattr(bench_of.Bench, "measure", stopped)
     words = ["robustness", "--suite", "mini", "--attack", "clean", "--no-progress", "--output-dir", str(tmp_path)]
     assert cli.main(words) == interrupts.STATUS
     assert capsys.readouterr().err.startswith("gfnet-bench: interrupted while measuring gfnet_mini mini.clean")

@@ -29,15 +29,16 @@ MAY_IMPORT = {
     "runner": BOTTOM,
     "present": BOTTOM | {"datasets", "models", "perturbations"},
     "corrupted_folder": BOTTOM | {"corruptions", "datasets", "perturbations"},
-    "studies": BOTTOM | NOUNS | {"perturbations", "evaluation", "present", "runner"},
+    "studies": BOTTOM | {"datasets", "mixers", "models", "perturbations"},
+    "benches": BOTTOM | NOUNS | {"perturbations", "evaluation", "present", "runner", "studies"},
     "perturbations": BOTTOM | {"attacks", "corruptions"},
     "reports": BOTTOM | {"attacks", "datasets", "mixers", "perturbations"},  # declarations, which need no torch
     "commands": BOTTOM
     | NOUNS
-    | {"perturbations", "evaluation", "runner", "present", "corrupted_folder", "studies", "reports"},
+    | {"perturbations", "evaluation", "runner", "present", "corrupted_folder", "studies", "benches", "reports"},
     "cli": BOTTOM | {"commands"},
     "__main__": {"cli", "interrupts"},
-    "api": BOTTOM | NOUNS | {"perturbations", "evaluation", "runner", "studies", "reports", "commands"},
+    "api": BOTTOM | NOUNS | {"perturbations", "evaluation", "runner", "studies", "benches", "reports", "commands"},
     "__init__": BOTTOM | NOUNS | {"perturbations", "api"},
 }
 
@@ -90,10 +91,10 @@ def test_reports_need_no_torch(file):
 
 def test_names_help_and_reports_come_without_torch(tmp_path):
     commands = [["--help"], ["robustness", "--help"], ["list"], ["report", "all", "--output-dir", str(tmp_path)]]
-    reports = [name for name in MODULES if name.startswith("gfnet_bench.reports")]
+    light = [name for name in MODULES if name.startswith(("gfnet_bench.reports", "gfnet_bench.studies"))]
     program = f"""import sys
 sys.modules.update(dict.fromkeys({sorted(HEAVY)}))  # whoever imports one of these fails
-for name in {reports}:
+for name in {light}:
     __import__(name)
 from gfnet_bench.cli import main
 for words in {commands}:

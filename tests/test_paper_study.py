@@ -10,6 +10,7 @@ import torch
 from gfnet_bench.catalog import MCE_NAMES, MODELS
 from gfnet_bench.mixers import MIXERS
 from gfnet_bench.perturbations import CLEAN
+from gfnet_bench.present import absent_sets
 from gfnet_bench.published import rows as published_rows
 from gfnet_bench.reports import REPORTS
 from gfnet_bench.studies import complexity, paper, robustness
@@ -153,10 +154,10 @@ def test_models_are_named_once_and_only_if_we_have_them():
 
 def test_absent_data_is_told_in_one_sentence_each_with_a_way_to_get_it(tmp_path):
     everything = [cell for name in ITEMS for cell in ITEMS[name].plan(Wish())]
-    lacking = paper.absent(everything, [tmp_path])
+    lacking = absent_sets(everything, [tmp_path])
     assert {"imagenet", "imagenet_c", "imagenet_a", "imagenet_v2", "imagenet_real"} <= set(lacking)
     for name, sentence in lacking.items():
         assert "expected" in sentence and str(tmp_path) in sentence, name
         assert "\n" not in sentence and len(sentence) < 600, name
-    assert paper.absent(ITEMS["figure2"].plan(Wish()), [tmp_path]) == {}
-    assert paper.absent(ITEMS["table3"].plan(Wish("mini")), [tmp_path]) == {}  # it ships with the package
+    assert absent_sets(ITEMS["figure2"].plan(Wish()), [tmp_path]) == {}
+    assert absent_sets(ITEMS["table3"].plan(Wish("mini")), [tmp_path]) == {}  # it ships with the package

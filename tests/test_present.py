@@ -12,6 +12,7 @@ from fake_imagenet import file_numbers, photo, truncated, val_name, write_classe
 from whole_records import scored
 
 from gfnet_bench import present
+from gfnet_bench.benches import robustness as bench_of
 from gfnet_bench.catalog import paper_transform
 from gfnet_bench.datasets import DATASETS, classes, contents, imagenet_real, load_images
 from gfnet_bench.datasets.classes import wnids
@@ -200,12 +201,12 @@ def many_labels(data: Path) -> None:
 @pytest.mark.parametrize(("change", "wrong"), [(many_labels, 200), (same_size, 1), (same_size_and_time, 1)])
 def test_data_that_changed_between_two_commands_is_measured_anew(data, tmp_path, monkeypatch, change, wrong, capsys):
     """`--attack clean`, a change of the photographs, `--attack clean fgsm`: no row shows both."""
-    monkeypatch.setattr(study.Bench, "model", lambda self, cell: Eye())
+    monkeypatch.setattr(bench_of.Bench, "model", lambda self, cell: Eye())
     store = Store(tmp_path / "results")
     fgsm = parse("fgsm:epsilon=0")
 
     def command(*attacks, **how):
-        bench = study.Bench(data_dirs=[data], progress=False)
+        bench = bench_of.Bench(data_dirs=[data], progress=False)
         cells = study.cells(["eye"], datasets=[("imagenet", attacks)], corruptions=[])
         how = {"inputs": bench.inputs, "progress": False, **how}
         return [r.values["top1"] for r in run_together(cells, bench.measure, study.together, store, **how)]

@@ -8,6 +8,7 @@ import torch
 from fake_imagenet import photo, truncated, write_c, write_classes, write_val
 
 from gfnet_bench import evaluation
+from gfnet_bench.benches import robustness as bench_of
 from gfnet_bench.catalog import paper_transform
 from gfnet_bench.datasets.classes import class_index, wnids
 from gfnet_bench.errors import MissingError
@@ -58,8 +59,8 @@ def run(cells, bench, results):
 
 
 def measure(data, results, datasets, model, monkeypatch, **options):
-    monkeypatch.setattr(study.Bench, "model", lambda self, cell: model)
-    bench = study.Bench(data_dirs=[data], progress=False)
+    monkeypatch.setattr(bench_of.Bench, "model", lambda self, cell: model)
+    bench = bench_of.Bench(data_dirs=[data], progress=False)
     cells = study.cells(
         ["oracle"],
         datasets=[(name, [CLEAN]) for name in datasets],
@@ -140,9 +141,9 @@ def test_failures_are_remembered_within_a_run(tmp_path, monkeypatch):
         calls.append(args)
         raise MissingError("no weights")
 
-    monkeypatch.setattr("gfnet_bench.models.load_model", load)
+    monkeypatch.setattr("gfnet_bench.benches.robustness.load_model", load)
     cells = study.cells(["gfnet_s"], datasets=[("imagenet_c", [])], corruptions=["fog", "snow"])
-    records = run(cells, study.Bench(progress=False), tmp_path)
+    records = run(cells, bench_of.Bench(progress=False), tmp_path)
     assert len(records) == 10 and len(calls) == 1
     assert {record.error for record in records} == {"MissingError: no weights"}
 
@@ -159,9 +160,9 @@ GENERATED = dict(datasets=[("imagenet_c_generated", [])], corruptions=["contrast
 
 def generated(monkeypatch, models, data, results, **options):
     """Records by (model, corruption) of models measured together on generated ImageNet-C."""
-    monkeypatch.setattr(study.Bench, "model", lambda self, cell: models[cell.model])
+    monkeypatch.setattr(bench_of.Bench, "model", lambda self, cell: models[cell.model])
     cells = study.cells(list(models), **{**GENERATED, **options}, options=study.Options(limit=12))
-    records = run(cells, study.Bench(data_dirs=[data], batch_size=5, progress=False), results)
+    records = run(cells, bench_of.Bench(data_dirs=[data], batch_size=5, progress=False), results)
     return {(r.cell.model, r.cell.settings["perturbation"]["name"]): r for r in records}
 
 
@@ -226,7 +227,7 @@ def mini_run(folder, monkeypatch, room=None):
 
     monkeypatch.setattr(evaluation, "evaluate_all", watched)
     if room is not None:
-        monkeypatch.setattr(study.Bench, "_room", lambda self: room)
+        monkeypatch.setattr(bench_of.Bench, "_room", lambda self: room)
     cells = study.cells(
         ["gfnet_mini", "vit_mini", "resmlp_mini"],
         datasets=[("mini", [CLEAN]), ("mini_v2", [CLEAN]), ("mini_c", [])],
@@ -234,8 +235,8 @@ def mini_run(folder, monkeypatch, room=None):
         severities=[1],
         options=study.Options(limit=8),
     )
-    bench = study.Bench(progress=False)
-    assert study.missing(cells, bench) == [] and not bench._models
+    bench = bench_of.Bench(progress=False)
+    assert bench_of.missing(cells, bench) == [] and not bench._models
     records = run(cells, bench, folder)
     monkeypatch.undo()
     return {record.cell: record.values for record in records}, resident
@@ -256,7 +257,7 @@ def test_a_model_for_other_classes_is_refused_before_anything_is_fetched(monkeyp
 
     monkeypatch.setattr(base, "hosted_weights", fetched)
     cells = study.cells(["vit_base_patch16_224.augreg_in21k"], datasets=[("mini", [CLEAN])], corruptions=())
-    (sentence,) = study.missing(cells, study.Bench(progress=False))
+    (sentence,) = bench_of.missing(cells, bench_of.Bench(progress=False))
     assert sentence == "vit_base_patch16_224.augreg_in21k: expected logits for the 10 classes of mini, found 21843"
 
 

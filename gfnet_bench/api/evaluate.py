@@ -11,6 +11,7 @@ from gfnet_bench.api.given import checked_model, kind, whole
 from gfnet_bench.api.image_set import ImageSet, load_images
 from gfnet_bench.api.result import Result
 from gfnet_bench.attacks import Attack
+from gfnet_bench.benches.robustness import Bench
 from gfnet_bench.commands import options
 from gfnet_bench.datasets import DATASETS, generated_of, suite_of
 from gfnet_bench.errors import UsageError
@@ -62,7 +63,7 @@ def evaluate(
     name = hold(model)
     how = study.Options(transform=model.transform.name, limit=images.limit, seed=images.seed, dtype=dtype)
     cell = Cell(study.STUDY, PROTOCOLS[study.STUDY], name, how.settings(dataset, done))
-    bench = study.Bench(
+    bench = Bench(
         data_dirs=images.data_dirs,
         device=where,
         batch_size=options.batch_size(Namespace(batch_size=given), where),

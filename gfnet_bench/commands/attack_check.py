@@ -49,6 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     from gfnet_bench.attacks import make_attack
     from gfnet_bench.attacks.checks import CHECKS, check
+    from gfnet_bench.benches.robustness import check_classes
     from gfnet_bench.catalog import find_spec
     from gfnet_bench.datasets import DATASETS, load_images
     from gfnet_bench.datasets.own_images import use
@@ -56,7 +57,6 @@ def run(arguments: argparse.Namespace) -> int:
     from gfnet_bench.models import load_model
     from gfnet_bench.perturbations import Attacked, attacked
     from gfnet_bench.reports.drawing.tables import Column, render
-    from gfnet_bench.studies.robustness import check_classes
     from gfnet_bench.suites import DEFAULT, SUITES
 
     if arguments.images:

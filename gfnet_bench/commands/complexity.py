@@ -128,6 +128,7 @@ def _models(arguments: argparse.Namespace, tokens: Sequence[int]) -> list[Size]:
         return []
     import math
 
+    from gfnet_bench.benches import complexity as bench
     from gfnet_bench.catalog import expand
     from gfnet_bench.studies import complexity as study
 
@@ -139,7 +140,7 @@ def _models(arguments: argparse.Namespace, tokens: Sequence[int]) -> list[Size]:
         raise UsageError(f"--img-size: expected at most {options.MOST_PIXELS} pixels a side, found {largest}.")
     models = expand(arguments.model)
     options.check_one_model(arguments, models)
-    return study.sizes(models, sizes, arguments.as_trained)
+    return bench.sizes(models, sizes, arguments.as_trained)
 
 
 def _cells(
@@ -168,7 +169,7 @@ def _cells(
 
 def _measure(cells: Sequence[Cell], store: Store, arguments: argparse.Namespace) -> int:
     from gfnet_bench import runner
-    from gfnet_bench.studies.complexity import Bench
+    from gfnet_bench.benches.complexity import Bench
 
     store.prepare((), () if arguments.count_only else ("figures",))
     bench = Bench("cpu" if arguments.count_only else options.device(arguments), arguments.time_budget)

@@ -49,7 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.images:
         findings += examine_own(arguments.images, **how)
     if arguments.device:
-        from gfnet_bench.studies.device_check import examine_device
+        from gfnet_bench.benches.device_check import examine_device
 
         findings += examine_device(options.device(arguments))
     if arguments.format == "text":

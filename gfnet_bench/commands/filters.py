@@ -113,11 +113,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Measure what is missing, draw the figures and print the tables."""
     from gfnet_bench import runner
-    from gfnet_bench.present import Present
+    from gfnet_bench.benches import robustness
+    from gfnet_bench.benches.filters import Bench
+    from gfnet_bench.present import Present, absent
     from gfnet_bench.records import Store
     from gfnet_bench.reports.filters import CHANNELS, filters
     from gfnet_bench.studies import filters as study
-    from gfnet_bench.studies.robustness import absent
 
     layers = numbers(arguments.layers, "--layers") if arguments.layers else None
     channels = numbers(arguments.channels, "--channels") if arguments.channels else CHANNELS
@@ -136,7 +137,7 @@ def run(arguments: argparse.Namespace) -> int:
     store.prepare((), ("tables", "figures"))
     device = options.device(arguments)
     options.check_dtype(arguments.dtype, device)
-    bench = study.Bench(
+    scoring = robustness.Bench(
         data_dirs=options.data_dirs(arguments),
         device=device,
         batch_size=options.batch_size(arguments, device),
@@ -146,7 +147,8 @@ def run(arguments: argparse.Namespace) -> int:
         num_classes=arguments.num_classes,
         progress=not arguments.no_progress,
     )
-    how: dict[str, Any] = {"overwrite": arguments.overwrite, "inputs": bench.inputs, "progress": bench.progress}
+    bench = Bench(scoring)
+    how: dict[str, Any] = {"overwrite": arguments.overwrite, "inputs": bench.inputs, "progress": scoring.progress}
     records = runner.run_together(cells, bench.measure, study.together, store, label=arguments.name, **how)
     report = filters(records, store=store, layers=layers, channels=channels)
     print(report.render(arguments.format, details=arguments.details), end="")
@@ -161,6 +163,7 @@ def _cells(arguments: argparse.Namespace) -> list[Cell]:
     Raises:
         UsageError: if it asks for filters of a model that has none, or for things that do not go together.
     """
+    from gfnet_bench.models.surgery import depth
     from gfnet_bench.studies import filters as study
     from gfnet_bench.studies.own_images import of_models
     from gfnet_bench.studies.robustness import Options
@@ -177,7 +180,7 @@ def _cells(arguments: argparse.Namespace) -> list[Cell]:
     suite, usual = SUITES[of_suite], SUITES[of_suite].filters  # settled by the models' size, of anyone's images
     models = options.or_usual(named, usual.models or suite.models, suite)
     of_model = of_models(found, options.own_settings(arguments, models))
-    depths = {model: depth for model in models if (depth := study.depth(model, arguments.img_size))}
+    depths = {model: layers for model in models if (layers := depth(model, arguments.img_size))}
     idle = [] if measured["heatmap"] else [model for model in models if model not in depths]
     if idle:
         raise UsageError(f"{', '.join(idle)}: no global filters to draw; --heatmap works for any model")

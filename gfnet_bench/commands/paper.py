@@ -62,9 +62,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Measure what is missing, then write and summarise the report."""
     from gfnet_bench import runner
-    from gfnet_bench.present import Present
+    from gfnet_bench.present import Present, absent, absent_sets
     from gfnet_bench.records import Store
-    from gfnet_bench.studies import paper, robustness
+    from gfnet_bench.studies import paper
 
     if not SUITES[arguments.suite].models:
         having = ", ".join(name for name in SUITES if SUITES[name].models)
@@ -76,10 +76,10 @@ def run(arguments: argparse.Namespace) -> int:
     options.refuse(arguments, _unheeded(plans))
     store = Store(arguments.output_dir)
     cells = [cell for plan in plans.values() for cell in plan]
-    lacking = paper.absent(cells, options.data_dirs(arguments))
+    lacking = absent_sets(cells, options.data_dirs(arguments))
     present = Present(options.data_dirs(arguments), not arguments.no_progress)
     to_do = runner.plan(cells, store, arguments.overwrite, present.inputs).to_do
-    missing = robustness.absent(to_do, options.data_dirs(arguments))
+    missing = absent(to_do, options.data_dirs(arguments))
     for sentence in missing if arguments.dry_run else dict.fromkeys(lacking.values()):
         options.note(f"not ready: {sentence}")
     if not arguments.dry_run:
@@ -138,7 +138,10 @@ def _measure(
 ) -> None:
     """Run every cell that has no record and whose data set is here, study by study."""
     from gfnet_bench import runner
-    from gfnet_bench.studies import complexity, filters, robustness
+    from gfnet_bench.benches import complexity, filters, robustness
+    from gfnet_bench.studies import complexity as costing
+    from gfnet_bench.studies import filters as filtering
+    from gfnet_bench.studies import robustness as scores
 
     cells = dict.fromkeys(cell for plan in plans.values() for cell in plan)
     ready = [cell for cell in cells if cell.settings.get("dataset") not in lacking]
@@ -151,11 +154,12 @@ def _measure(
         "progress": not arguments.no_progress,
     }
     how = {"overwrite": arguments.overwrite, "progress": not arguments.no_progress}
-    for study, bench in ((robustness, robustness.Bench(**here)), (filters, filters.Bench(**here))):
+    scoring, looking = robustness.Bench(**here), filters.Bench(robustness.Bench(**here))
+    for bench, study in ((scoring, scores), (looking, filtering)):
         of_study = [cell for cell in ready if cell.study == study.STUDY]
         runner.run_together(of_study, bench.measure, study.together, store, inputs=bench.inputs, **how)
     # Costs come last, when no worker process is left that could disturb them.
-    costs = [cell for cell in ready if cell.study == complexity.STUDY]
+    costs = [cell for cell in ready if cell.study == costing.STUDY]
     runner.run(costs, complexity.Bench(device, arguments.time_budget).measure, store, **how)
 
 

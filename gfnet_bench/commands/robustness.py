@@ -11,9 +11,9 @@ from gfnet_bench.commands import options, plan
 from gfnet_bench.suites import SUITES
 
 if TYPE_CHECKING:
+    from gfnet_bench.benches.robustness import Bench
     from gfnet_bench.perturbations import Perturbation
     from gfnet_bench.records import Cell, Store
-    from gfnet_bench.studies.robustness import Bench
 
 NAME = "robustness"
 HELP = "accuracy, attacks, ImageNet-A, -C, -V2, -ReaL ...: Table 3 of the GFNet paper, for any model"
@@ -109,8 +109,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure what is missing and print the table."""
+    from gfnet_bench.benches.robustness import Bench
     from gfnet_bench.datasets.base import DATASETS
-    from gfnet_bench.present import Present
+    from gfnet_bench.present import Present, absent
     from gfnet_bench.records import Store
     from gfnet_bench.studies import robustness as study
     from gfnet_bench.studies.own_images import of_models
@@ -150,13 +151,13 @@ def run(arguments: argparse.Namespace) -> int:
             arguments,
             kind=_kind,
             describe=_describe,
-            lacking=partial(study.absent, data_dirs=options.data_dirs(arguments)),
+            lacking=partial(absent, data_dirs=options.data_dirs(arguments)),
             inputs=Present(options.data_dirs(arguments), not arguments.no_progress).inputs,
         )
 
     device = options.device(arguments)
     options.check_dtype(arguments.dtype, device)
-    bench = study.Bench(
+    bench = Bench(
         data_dirs=options.data_dirs(arguments),
         device=device,
         batch_size=options.batch_size(arguments, device),
@@ -197,8 +198,9 @@ def _measure(
     cells: Sequence[Cell], models: Sequence[str], bench: Bench, store: Store, arguments: argparse.Namespace
 ) -> int:
     from gfnet_bench import runner
+    from gfnet_bench.benches.robustness import missing
     from gfnet_bench.reports.robustness import robustness as table3
-    from gfnet_bench.studies.robustness import missing, together
+    from gfnet_bench.studies.robustness import together
 
     to_do = runner.plan(cells, store, arguments.overwrite, bench.inputs, progress=bench.progress).to_do
     store.prepare(to_do)  # before weights are loaded

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import copy
 import math
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from gfnet_bench.errors import UsageError
+from gfnet_bench.models.base import load_model
 from gfnet_bench.models.gfnet import GlobalFilter
-
-if TYPE_CHECKING:
-    from gfnet_bench.models.model import Model
+from gfnet_bench.models.model import Model
 
 KINDS = ("low_pass", "high_pass", "band_stop")
 
@@ -26,6 +24,16 @@ Cutoff = float | tuple[float, float]
 def global_filters(net: nn.Module) -> dict[str, GlobalFilter]:
     """The global filter layers of a network by name, in order of depth; none for a network of another design."""
     return {name: module for name, module in net.named_modules() if isinstance(module, GlobalFilter)}
+
+
+def depth(model: str, img_size: tuple[int, int] | None = None) -> int:
+    """The number of global filter layers; 0 for a network of another design.
+
+    Raises:
+        UsageError: if there is no such network.
+    """
+    with torch.device("meta"):  # shapes alone
+        return len(global_filters(load_model(model, img_size=img_size, pretrained=False, device="meta")))
 
 
 def kept(grid: tuple[int, int], kind: str, cutoff: Cutoff) -> Tensor:

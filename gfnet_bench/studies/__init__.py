@@ -1,1 +1,1 @@
-"""Studies combine the nouns: what to measure (`cells`) and how to measure one of them (`measure`)."""
+"""What a study measures: its cells, planned without data, weights or torch. How one is measured is in `benches`."""

@@ -9,25 +9,12 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gfnet_bench.datasets import DATASETS, generated_of
-from gfnet_bench.errors import GfnetBenchError, UsageError
-from gfnet_bench.perturbations import CLEAN, FourierNoise, Perturbation, corrupted, of_cell
+from gfnet_bench.perturbations import CLEAN, FourierNoise, Perturbation, corrupted
 from gfnet_bench.records import PROTOCOLS, Cell, canonical_json
-from gfnet_bench.runner import Outcome
-from gfnet_bench.studies import robustness
-from gfnet_bench.studies.robustness import OF_ONE_MODEL, Options, device_name
-
-if TYPE_CHECKING:
-    import numpy as np
-    import torch
-    from numpy.typing import NDArray
-
-    from gfnet_bench.datasets.images import Images
-    from gfnet_bench.halving import Fitting
-    from gfnet_bench.models import Model
+from gfnet_bench.studies.robustness import OF_ONE_MODEL, Options
 
 STUDY = "filters"
 AS_USUAL = Options()
@@ -147,21 +134,6 @@ def heatmap_cells(
     ]
 
 
-def depth(model: str, img_size: tuple[int, int] | None = None) -> int:
-    """The number of global filter layers; 0 for a network of another design.
-
-    Raises:
-        UsageError: if there is no such network.
-    """
-    import torch
-
-    from gfnet_bench.models import load_model
-    from gfnet_bench.models.surgery import global_filters
-
-    with torch.device("meta"):  # shapes alone
-        return len(global_filters(load_model(model, img_size=img_size, pretrained=False, device="meta")))
-
-
 def together(cell: Cell) -> Hashable:
     """What cells have in common that are measured in one pass: images are corrupted once for all operations."""
     s = cell.settings
@@ -170,171 +142,3 @@ def together(cell: Cell) -> Hashable:
     return canonical_json(
         {key: value for key, value in s.items() if key not in ("kind", "cutoff", "layer", *OF_ONE_MODEL)}
     )
-
-
-@dataclass
-class Bench(robustness.Bench):
-    """The robustness study's bench, where the model of a cell may have been operated on."""
-
-    def model(self, cell: Cell) -> Model:
-        """The model of a cell: as learned, or its copy with filters that lack some frequencies."""
-        from gfnet_bench.models.surgery import operate
-
-        s = cell.settings
-        learned = super().model(replace(cell, settings={"transform": "paper", **s}))
-        if s.get("kind") is None:
-            return learned
-        cutoff = s["cutoff"]
-        return operate(learned, s["kind"], tuple(cutoff) if isinstance(cutoff, list) else cutoff, s["layer"])
-
-    def measure(self, cells: Sequence[Cell]) -> list[Outcome | Exception]:
-        """Measure cells; those of one call share their images."""
-        measures = {"spectra": self._spectra, "heatmap": self._heatmap}
-        if cells[0].settings["measure"] == "surgery":
-            return super().measure(cells)
-        self.keep(cells)
-        return [measures[cell.settings["measure"]](cell) for cell in cells]
-
-    def _spectra(self, cell: Cell) -> Outcome:
-        from gfnet_bench.models.surgery import global_filters
-
-        model = self.model(cell)
-        filters = global_filters(model)
-        if not filters:
-            raise GfnetBenchError(f"{cell.model}: has no global filters to draw; expected a GFNet")
-        arrays = {
-            f"layer_{i:02d}": layer.complex_weight.detach().float().cpu().numpy()
-            for i, layer in enumerate(filters.values())
-        }
-        image = [model.transform.height, model.transform.width]
-        values = {"layers": len(filters), "grids": [list(layer.grid) for layer in filters.values()], "image": image}
-        return Outcome(values, arrays, self._about(model))
-
-    def _heatmap(self, cell: Cell) -> Outcome:
-        import numpy as np
-
-        from gfnet_bench.spectra import noise_frequencies
-
-        s = cell.settings
-        if DATASETS[s["dataset"]].is_corrupted:
-            raise UsageError(f"{s['dataset']}: is corrupted already; a heat map adds its noise to clean images")
-        model = self.fitting_model(cell)
-        height, width = model.transform.height, model.transform.width
-        everything = noise_frequencies(height, width, _noise(cell).frequencies)
-        part, parts = s["part"]
-        chosen = np.array_split(np.arange(len(everything)), parts)[part]
-        images = self.images(cell, model)
-        clean, wrong = self._errors(cell, model, images, everything, chosen)
-        values = {
-            "images": len(images),
-            "frequencies": len(chosen),
-            "image": [height, width],
-            "clean_error": clean / len(images),
-            "mean_error": float(wrong.mean() / len(images)),
-            "excluded": len(images.excluded),
-            "expected": images.expected,
-        }
-        provenance = {
-            **self._about(model),
-            "batch_size": self.batch_size,
-            **robustness.about_images(images),
-        }
-        arrays = {"frequencies": everything[chosen].astype(np.int16), "wrong": wrong.astype(np.int32)}
-        return Outcome(values, arrays, provenance)
-
-    def _errors(
-        self, cell: Cell, model: Model, images: Images, everything: NDArray[np.int64], chosen: NDArray[np.int64]
-    ) -> tuple[int, NDArray[np.int64]]:
-        """How many images are wrong, without noise and under each of the chosen frequencies."""
-        import numpy as np
-        import torch
-        from tqdm import tqdm
-
-        from gfnet_bench.evaluation import precision, to_pixels
-        from gfnet_bench.halving import Fitting
-        from gfnet_bench.randomness import image_seeds, uniform
-        from gfnet_bench.spectra import noise
-
-        s, perturbation, device = cell.settings, _noise(cell), torch.device(self.device)
-        seeds = image_seeds(images.ids, s["seed"], perturbation.salt).to(device)
-        norm, clean, wrong = perturbation.norm, 0, np.zeros(len(chosen), dtype=np.int64)
-        size = min(self.batch_size, len(images))
-        at_once = max(1, self.batch_size // size)  # few images: several frequencies fill a batch
-        fitting, work = Fitting(size * at_once, device), len(images) * len(chosen)
-        with (
-            precision(s["dtype"], device) as scoring,
-            torch.no_grad(),
-            tqdm(total=work, desc=str(cell), unit="img", disable=not self.progress, leave=False, position=1) as bar,
-        ):
-            for start in range(0, len(images), size):  # a batch is read once and shown under every frequency
-                rows = slice(start, min(start + size, len(images)))
-                pixels = to_pixels(images.pixels[rows], device)
-                right = _right_classes(images, rows, model.num_classes).to(device)
-                with scoring():
-                    clean += int((~_is_right(model, pixels, right, images.classes, fitting)).sum())
-                for first in range(0, len(chosen), at_once):
-                    few = chosen[first : first + at_once]
-                    basis = np.stack([noise(everything[k], *pixels.shape[2:]) for k in few])
-                    signs = torch.stack([uniform(seeds[rows], (3,), stream=int(k)) for k in few]) < 0.5
-                    added = norm * torch.from_numpy(basis).to(device, torch.float32)[:, None, None]
-                    noisy = torch.where(signs[..., None, None], pixels - added, pixels + added)
-                    with scoring():
-                        answers = right.repeat(len(few), 1)
-                        found = _is_right(model, noisy.flatten(0, 1), answers, images.classes, fitting)
-                    wrong[first : first + len(few)] += (~found).reshape(len(few), -1).sum(1).cpu().numpy()
-                    bar.update(found.numel())
-        return clean, wrong
-
-    def _about(self, model: Model) -> dict[str, Any]:
-        return {
-            "device": device_name(self.device),
-            "params": model.params,
-            "weights_sha256": model.weights_sha256,
-            "weights_source": model.weights_source,
-            "weights_key": model.weights_key,
-        }
-
-
-def _noise(cell: Cell) -> FourierNoise:
-    noise = of_cell(cell)
-    assert isinstance(noise, FourierNoise)
-    return noise
-
-
-def _right_classes(images: Images, rows: slice, classes: int) -> torch.Tensor:
-    """(b, k) bool: the classes that count as right for each image."""
-    import torch
-
-    if images.answers is None:
-        return torch.nn.functional.one_hot(torch.from_numpy(images.labels[rows]), classes).bool()
-    right = torch.zeros(rows.stop - rows.start, classes, dtype=torch.bool)
-    for row, answers in zip(right, images.answers[rows], strict=True):
-        row[list(answers)] = True
-    return right
-
-
-def _is_right(
-    model: Model, pixels: torch.Tensor, right: torch.Tensor, classes: Sequence[int] | None, fitting: Fitting
-) -> torch.Tensor:
-    """(b,) whether the surest of the classes that count is right, as many images at a time as fit."""
-    import torch
-
-    columns = None if classes is None else torch.tensor(sorted(classes), device=pixels.device)
-    found: list[torch.Tensor] = []
-    done = 0
-
-    def part(size: int) -> torch.Tensor:
-        chosen = slice(done, done + size)
-        logits, answers = model(pixels[chosen]), right[chosen]
-        if not logits.isfinite().all():
-            raise GfnetBenchError(
-                f"{model.name}: the logits are not finite under Fourier noise; does it run in float32?"
-            )
-        if columns is not None:
-            logits, answers = logits[:, columns], answers[:, columns]
-        return answers.gather(1, logits.argmax(1, keepdim=True))[:, 0]
-
-    while done < len(pixels):
-        found.append(fitting.run(part))
-        done += len(found[-1])
-    return torch.cat(found)

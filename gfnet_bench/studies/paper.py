@@ -108,12 +108,14 @@ def _accuracy(table: str, finer: Sequence[str] = ()) -> Callable[[Wish], list[Ce
 
 
 def _figure5(wish: Wish) -> list[Cell]:
+    from gfnet_bench.models.surgery import depth
+
     suite, usual = SUITES[wish.suite], SUITES[wish.suite].filters
     networks = list(usual.models or suite.models)
     if not usual.whole:
         return filters.spectra_cells(networks, wish.options)
     pgd = attacked("pgd", usual=suite.epsilon)
-    depths = {name: depth for name in networks if (depth := filters.depth(name))}
+    depths = {name: layers for name in networks if (layers := depth(name))}
     limited = replace(wish.options, limit=wish.options.limit or usual.surgery_limit)
     few = replace(wish.options, limit=wish.options.limit or usual.heatmap_limit)
     noise: dict[str, Any] = {"norm": usual.norm, "frequencies": usual.frequencies}
@@ -153,6 +155,3 @@ for _name, _item in {
     "transfer": Item("Transfer learning", "transfer", lambda wish: [], ""),
 }.items():
     ITEMS.add(_name, _item)
-
-
-absent = robustness.absent_sets

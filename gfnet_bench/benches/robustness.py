@@ -1,0 +1,354 @@
+"""Robustness measured: images through networks, as the cells of the study say."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from gfnet_bench import corruptions, evaluation, metrics
+from gfnet_bench.catalog import Transform
+from gfnet_bench.datasets import DATASETS, Images, load_images, suite_of
+from gfnet_bench.errors import GfnetBenchError, MissingError, UsageError
+from gfnet_bench.evaluation import Corrupt, Evaluation
+from gfnet_bench.inputs import Inputs
+from gfnet_bench.models import Model, check_unchanged, load_model
+from gfnet_bench.perturbations import Attacked, Corrupted, of_cell, published_files
+from gfnet_bench.present import Present, absent_sets
+from gfnet_bench.records import Cell, Record
+from gfnet_bench.runner import Outcome
+from gfnet_bench.suites.own import is_own
+
+T = TypeVar("T")
+
+# The published script corrupts crops of its own, whatever the model; a smaller model sees their centre.
+CROPS = {"imagenet_c": Transform("imagenet_c", 224, 224, 256, "bilinear")}
+
+
+@dataclass
+class Bench:
+    """A machine with data: where images are, where to compute. Keeps the images, and the models in use.
+
+    Attributes:
+        data_dirs: folders to look for data sets in.
+        device: where to compute.
+        batch_size: images at a time, at most.
+        workers: processes that decode.
+        checkpoint: file that replaces the published weights.
+        weights_key: which weights of that file; None leaves it to the file.
+        num_classes: how many classes the networks must tell apart; None for those of the images.
+        channels_last: memory layout of the images on the device.
+        compile: run the networks through torch.compile.
+        classes_by: of anyone's images, how their classes were found among those of each model, for the record.
+        progress: bars on stderr.
+        operate: what is done to a network that was loaded before a cell is measured on it.
+    """
+
+    data_dirs: Sequence[Path] = ()
+    device: str = "cpu"
+    batch_size: int = 64
+    workers: int = 0
+    checkpoint: Path | None = None
+    weights_key: str | None = None
+    num_classes: int | None = None
+    channels_last: bool = False
+    compile: bool = False
+    classes_by: Mapping[str, str] = field(default_factory=dict)
+    progress: bool = True
+    operate: Callable[[Model, Cell], Model] = lambda model, cell: model
+    _models: dict[Any, Model | GfnetBenchError] = field(default_factory=dict)
+    _images: dict[Any, Images | GfnetBenchError] = field(default_factory=dict)
+    _present: Present | None = None
+
+    def model(self, cell: Cell) -> Model:
+        """The model of a cell, loaded once until it is let go."""
+        s = cell.settings
+        size = _size(cell)
+
+        def load() -> Model:
+            model = load_model(
+                cell.model,
+                img_size=size,
+                transform=s.get("transform", "paper"),
+                checkpoint=self.checkpoint,
+                weights_key=self.weights_key,
+                device=self.device,
+                check=lambda classes: check_classes(cell.model, classes, s.get("dataset")),
+                mean=s.get("mean"),
+                std=s.get("std"),
+                num_classes=self.num_classes,
+                suite=DATASETS[s["dataset"]].suite if "dataset" in s else None,
+            )
+            check_unchanged(model, s)
+            if "classes" in s:
+                first = {name: s["classes"][name] for name in DATASETS[s["dataset"]].names}
+                model.choose(list((first | s["classes"]).values()))
+            if self.channels_last:
+                model = model.to(memory_format=torch.channels_last)
+            if self.compile:
+                model.net.compile()
+            return model
+
+        return self.operate(_once(self._models, _network(cell), load), cell)
+
+    def keep(self, cells: Sequence[Cell] = ()) -> None:
+        """Let go of every model that none of these cells needs, and remember those that could not be loaded."""
+        wanted = {_network(cell) for cell in cells}
+        kept = {k: m for k, m in self._models.items() if k in wanted or isinstance(m, GfnetBenchError)}
+        if len(kept) < len(self._models):
+            self._models = kept
+            if self.device.startswith("cuda"):
+                torch.cuda.empty_cache()
+
+    def images(self, cell: Cell, model: Model) -> Images:
+        """The images of a cell before any perturbation of ours: decoded once, memory-mapped ever after."""
+        s = cell.settings
+        transform = _transform(cell, model)
+        corruption = published_files(cell)
+        key = (s["dataset"], transform, s["limit"], s["seed"], corruption)
+        if corruption is not None and key not in self._images:  # 75 sets of 7.5 GB: keep the one in use
+            self._images = {k: v for k, v in self._images.items() if k[-1] is None}
+
+        def load() -> Images:
+            return load_images(
+                s["dataset"],
+                self.data_dirs,
+                transform,
+                limit=s["limit"],
+                seed=s["seed"],
+                corruption=corruption,
+                workers=self.workers,
+                progress=self.progress,
+            )
+
+        return _once(self._images, key, load)
+
+    def inputs(self, record: Record) -> Inputs:
+        """What a record's cell would be measured on now."""
+        if self._present is None:
+            self._present = Present(self.data_dirs, self.progress)
+        return self._present.inputs(record)
+
+    def measure(self, cells: Sequence[Cell]) -> list[Outcome | Exception]:
+        """Measure cells that differ in their models alone, in one pass over their images.
+
+        Returns:
+            One outcome a cell, or what kept that one from being measured.
+        """
+        found: dict[Cell, Outcome | Exception] = {}
+        waiting = list(cells)
+        while waiting:  # once, unless the models together are too large for the device
+            models: dict[Cell, Model] = {}
+            self.keep(waiting)
+            if not self._has_room(models):
+                self.keep(waiting[:1])
+            while waiting and (not models or self._has_room(models)):
+                cell = waiting.pop(0)
+                try:
+                    models[cell] = self.fitting_model(cell)
+                except Exception as problem:  # the other models are measured all the same
+                    found[cell] = problem
+            found.update(self._measure_loaded(models))
+        return [found[cell] for cell in cells]
+
+    def _measure_loaded(self, models: dict[Cell, Model]) -> dict[Cell, Outcome | Exception]:
+        """Measure cells, those whose models see the same pixels in one pass."""
+        found: dict[Cell, Outcome | Exception] = {}
+        shown: dict[tuple[Transform, int, int], list[Cell]] = {}
+        for cell, model in models.items():
+            try:
+                pixels = _transform(cell, model), model.transform.height, model.transform.width
+                shown.setdefault(pixels, []).append(cell)
+            except GfnetBenchError as problem:
+                found[cell] = problem
+        for alike in shown.values():
+            try:
+                found.update(zip(alike, self._measure(alike, [models[cell] for cell in alike]), strict=True))
+            except MissingError as problem:
+                found.update(dict.fromkeys(alike, problem))
+            except Exception as problem:  # perhaps of one model: each by itself, to see of which
+                if len(alike) == 1:
+                    found[alike[0]] = problem
+                else:
+                    for cell in alike:
+                        found |= self._measure_loaded({cell: models[cell]})
+        return found
+
+    def _has_room(self, models: dict[Cell, Model]) -> bool:
+        """Whether one more model may be loaded beside these and those that are kept."""
+        resident = {*models.values(), *(m for m in self._models.values() if not isinstance(m, GfnetBenchError))}
+        return sum(p.numel() * p.element_size() for model in resident for p in model.parameters()) < self._room()
+
+    def _room(self) -> float:
+        """Bytes that the weights of models in one pass may take: a quarter of the memory there is."""
+        if self.device.startswith("cuda"):
+            return torch.cuda.mem_get_info(self.device)[1] / 4
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 4 if hasattr(os, "sysconf") else 2**32
+
+    def fitting_model(self, cell: Cell) -> Model:
+        """The model of a cell, whose classes are those of its data set.
+
+        Raises:
+            GfnetBenchError: if they are not, before any weights are fetched where the catalogue tells.
+        """
+        model = self.model(cell)
+        check_classes(cell.model, model.num_classes, cell.settings["dataset"])
+        return model
+
+    def _measure(self, cells: Sequence[Cell], models: Sequence[Model]) -> list[Outcome | Exception]:
+        """Measure cells whose models see the same pixels."""
+        s, perturbation = cells[0].settings, of_cell(cells[0])
+        images = self.images(cells[0], models[0])
+        names = ", ".join(cell.model for cell in cells)
+        evaluations = evaluation.evaluate_all(
+            models,
+            images.pixels,
+            images.labels,
+            images.ids,
+            corrupt=_corrupt(perturbation, models[0].transform) if isinstance(perturbation, Corrupted) else None,
+            attack=perturbation.attack if isinstance(perturbation, Attacked) else None,
+            classes=images.classes,
+            batch_size=self.batch_size,
+            device=self.device,
+            dtype=s["dtype"],
+            seed=s["seed"],
+            salt=perturbation.salt,
+            progress=f"{names} {s['dataset']} {perturbation.spelling}" if self.progress else None,
+        )
+        return [
+            found if isinstance(found, Exception) else self._outcome(cell, model, images, found)
+            for cell, model, found in zip(cells, models, evaluations, strict=True)
+        ]
+
+    def _outcome(self, cell: Cell, model: Model, images: Images, found: Evaluation) -> Outcome:
+        predictions, batch_size = found
+        values = {
+            **metrics.scores(predictions, images.answers),
+            "excluded": len(images.excluded),
+            "expected": images.expected,
+        }
+        provenance = {
+            "device": device_name(self.device),
+            "batch_size": batch_size,
+            "params": model.params,
+            "weights_sha256": model.weights_sha256,
+            "weights_source": model.weights_source,
+            "weights_key": model.weights_key,
+            **about_images(images),
+            **({"classes_by": self.classes_by[cell.model]} if cell.model in self.classes_by else {}),
+        }
+        return Outcome(values, metrics.to_arrays(predictions, images.answers), provenance)
+
+
+def about_images(images: Images) -> dict[str, Any]:
+    """Provenance: which images were scored, and which are missing."""
+    return {
+        "data_sha256": images.data_sha256,
+        "data_fingerprint": images.fingerprint,
+        "ids_sha256": metrics.ids_sha256(images.ids),
+        "excluded": [list(pair) for pair in images.excluded],
+        **({"available": list(images.available)} if images.available else {}),
+    }
+
+
+def check_classes(model: str, num_classes: int, dataset: str | None) -> None:
+    """Raise GfnetBenchError if the logits of a model are not for the classes of a data set."""
+    expected = None if dataset is None else suite_of(dataset).classes
+    if expected not in (None, num_classes):
+        raise GfnetBenchError(f"{model}: expected logits for the {expected} classes of {dataset}, found {num_classes}")
+
+
+def _size(cell: Cell) -> tuple[int, int] | None:
+    size = cell.settings["img_size"]
+    return None if size is None else (size[0], size[1])
+
+
+def _network(cell: Cell) -> Hashable:
+    """Equal for cells that are measured with the same loaded model."""
+    return cell.model, cell.settings.get("transform", "paper"), _size(cell), str(cell.settings.get("classes"))
+
+
+def _transform(cell: Cell, model: Model) -> Transform:
+    """How the files of a cell become pixels: as the model wants them, or as the recipe that corrupts them does.
+
+    Raises:
+        GfnetBenchError: if the recipe's images are too small for the model, or whole ones of another size.
+    """
+    perturbation, own = of_cell(cell), model.transform
+    recipe = perturbation.recipe if isinstance(perturbation, Corrupted) else None
+    suite = suite_of(cell.settings["dataset"])
+    # Of anyone's images nothing is published: they are corrupted as the model is shown them.
+    crop = None if recipe is None or is_own(suite.name) else CROPS.get(recipe)
+    if recipe is not None and suite.whole and (own.height, own.width) != (suite.side, suite.side):
+        raise GfnetBenchError(
+            f"{cell.settings['dataset']}: its images of {suite.side} x {suite.side} pixels are corrupted as they are, "
+            f"but {cell.model} takes {own.width} x {own.height}; measure it with --img-size {suite.side}"
+        )
+    if crop is None:
+        return own
+    if own.height > crop.height or own.width > crop.width:
+        raise GfnetBenchError(
+            f"recipe {recipe} makes images of {crop.width} x {crop.height} pixels, but {cell.model} takes "
+            f"{own.width} x {own.height}; measure it with --img-size {crop.height} or --recipe imagecorruptions"
+        )
+    return crop
+
+
+def _corrupt(p: Corrupted, own: Transform) -> Corrupt | None:
+    """The corruption of a cell, and then the centre of each image, as large as the model takes it; None for files."""
+    if (recipe := p.recipe) is None:
+        return None
+
+    def corrupted_centre(images: Tensor, seeds: Tensor) -> Tensor:
+        made = corruptions.corrupt(images, p.name, p.severity, recipe=recipe, seeds=seeds)
+        top, left = (made.shape[2] - own.height) // 2, (made.shape[3] - own.width) // 2
+        return made[..., top : top + own.height, left : left + own.width]
+
+    return corrupted_centre
+
+
+def device_name(device: str) -> str:
+    """What computes, for the record."""
+    if device.startswith("cuda"):
+        return torch.cuda.get_device_name(device)
+    return device
+
+
+def missing(cells: Sequence[Cell], bench: Bench) -> list[str]:
+    """What keeps these cells from being measured here, a sentence each, found before any model runs.
+
+    Every model is loaded once to see that its weights are whole, and let go again.
+
+    Raises:
+        UsageError: if a model cannot be built as asked.
+    """
+    sentences = dict.fromkeys(absent_sets(cells, bench.data_dirs).values())
+    for cell in {cell.model: cell for cell in cells}.values():
+        try:
+            bench.fitting_model(cell)
+        except UsageError:
+            raise
+        except GfnetBenchError as error:
+            sentences[str(error)] = None
+        bench.keep()
+    return list(sentences)
+
+
+def _once(kept: dict[Any, T | GfnetBenchError], key: Any, make: Callable[[], T]) -> T:
+    """What `make` gave for this key the first time, a failure included: 75 cells need not wait for 75 time-outs."""
+    if key not in kept:
+        try:
+            kept[key] = make()
+        except UsageError:
+            raise
+        except GfnetBenchError as error:
+            kept[key] = error
+    found = kept[key]
+    if isinstance(found, GfnetBenchError):
+        raise found
+    return found
