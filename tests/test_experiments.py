@@ -4,6 +4,7 @@ import ast
 import importlib.util
 import os
 import re
+import shlex
 import subprocess
 import sys
 import tarfile
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from gfnet_bench.cli import parser
 from gfnet_bench.profiling import memory
 
 ROOT = Path(__file__).parent.parent
@@ -70,6 +72,20 @@ def test_a_dry_run_of_each_part_on_a_cpu(part, monkeypatch, tmp_path):
     assert {name.split("/")[0] for name in names} == {"tables", "figures", "records"}
     last = {"a": "filter_speed_cpu", "b": "complexity_long", "c": "filter_speed_large_cpu"}[part]
     assert f"tables/{last}.md" in names
+
+
+def test_every_command_of_the_parts_is_understood(monkeypatch):
+    """A GPU's hour is not the time to meet a misspelt option."""
+    module = imported("on_gpu", monkeypatch)
+    for command in (c for steps in module.PARTS.values() for step in steps for c in step.commands):
+        script, *rest = shlex.split(command.format(results="results"))
+        if rest[0] == "gfnet_bench":
+            parser().parse_args(rest[1:])
+        elif script != "-m":
+            text = (ROOT / script).read_text()
+            assert [option for option in rest if option.startswith("--") and f'"{option}"' not in text] == []
+        else:
+            assert rest[0] == "pytest" and all((ROOT / word).exists() for word in rest if word.startswith("tests"))
 
 
 def test_each_part_ends_within_nine_minutes_and_a_step_within_its_limit(monkeypatch, tmp_path):

@@ -398,28 +398,18 @@ def test_auto_asks_for_the_kernels_of_its_width(monkeypatch):
     assert module._resolved("auto", on_cuda) == "triton" and asked == [(14, 10, 384, "cuda")]
 
 
-def specialised(kernel, c):
-    """What Triton compiles a kernel for when it is launched with so many channels and any batch."""
-    from triton.backends.compiler import BaseBackend
-
-    options = {p.name: (p.do_not_specialize, p.is_constexpr) for p in kernel.params}
-    numbers = {"c": c, "b": 32, "part": 16}
-    return {
-        name: BaseBackend.get_int_specialization(numbers[name], align=True)
-        for name, (never, constant) in options.items()
-        if name in numbers and not never and not constant
-    }
-
-
-def test_one_machine_code_serves_every_batch_and_every_multiple_of_16_channels():
+def test_one_machine_code_serves_every_batch():
+    """Triton compiles a kernel for each of 1, multiples of 16 and others, of every number that is not left out."""
     pytest.importorskip("triton")
     from gfnet_bench.models.global_filter import fused, lines, unrolled
 
     kernels = (unrolled._filter_kernel, fused._filter_kernel, fused._weight_gradient_kernel)
     kernels += (lines._rows_kernel, lines._rows_back_kernel, lines._columns_kernel, lines._weight_gradient_kernel)
     for kernel in kernels:
-        assert specialised(kernel, 384) == specialised(kernel, 64) == {"c": "D"}
-        assert specialised(kernel, 40) == specialised(kernel, 70) == {"c": ""}
+        numbers = {
+            p.name: p.do_not_specialize for p in kernel.params if not p.is_constexpr and p.name in "b part c".split()
+        }
+        assert numbers == {name: name != "c" for name in numbers} and "c" in numbers
 
 
 @pytest.mark.gpu
