@@ -18,8 +18,9 @@ __version__ = "0.3.0"
 
 if TYPE_CHECKING:
     from gfnet_bench.api.evaluate import evaluate
-    from gfnet_bench.api.image_set import load_images
+    from gfnet_bench.api.image_set import images_of_arrays, load_images
     from gfnet_bench.api.models import load_model, wrap
+    from gfnet_bench.api.studies import complexity, robustness
     from gfnet_bench.attacks.fgsm import FGSM
     from gfnet_bench.attacks.pgd import PGD
     from gfnet_bench.errors import GfnetBenchError
@@ -32,9 +33,12 @@ _PLACES = {
     "Corruption": "perturbations:Corrupted",
     "GfnetBenchError": "errors",
     "Store": "records",
+    "complexity": "api.studies",
     "evaluate": "api.evaluate",
+    "images_of_arrays": "api.image_set",
     "load_images": "api.image_set",
     "load_model": "api.models",
+    "robustness": "api.studies",
     "wrap": "api.models",
 }
 """Where each name is, and what it is called there if that is something else."""
@@ -45,9 +49,12 @@ __all__ = [
     "Corruption",
     "GfnetBenchError",
     "Store",
+    "complexity",
     "evaluate",
+    "images_of_arrays",
     "load_images",
     "load_model",
+    "robustness",
     "wrap",
 ]
 

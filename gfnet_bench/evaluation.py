@@ -12,9 +12,9 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
-from tqdm import tqdm
 
 from gfnet_bench.ball import Ball, check_images, name_of
+from gfnet_bench.bars import tqdm
 from gfnet_bench.errors import GfnetBenchError
 from gfnet_bench.halving import Fitting
 from gfnet_bench.metrics import Predictions

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import torch
-from tqdm import tqdm
 
+from gfnet_bench.bars import tqdm
 from gfnet_bench.errors import GfnetBenchError, out_of_memory
 
 T = TypeVar("T")

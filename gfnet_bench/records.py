@@ -25,6 +25,7 @@ from gfnet_bench.files import alone_in, check_writable, shown, write_together
 from gfnet_bench.schemas import SCHEMA, Unfit, check_record, pack, read_beside, read_json
 
 if TYPE_CHECKING:
+    import pandas as pd
     from numpy.typing import NDArray
 
 PROTOCOLS = {"robustness": 3, "complexity": 1, "filters": 1}
@@ -79,6 +80,9 @@ class Cell:
     def __str__(self) -> str:
         return f"{self.model} {self.path.stem}"
 
+    def __repr__(self) -> str:
+        return f"Cell {self}"
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Cell) and self.sha256 == other.sha256
 
@@ -111,6 +115,11 @@ class Record:
         for name, value in self.values.items():
             if isinstance(value, float) and not math.isfinite(value):
                 raise GfnetBenchError(f"{self.cell.model}: {name} is {value}, expected a finite number.")
+
+    def __repr__(self) -> str:
+        numbers = {name: value for name, value in self.values.items() if isinstance(value, (int, float))}
+        few = ", ".join(f"{name} {value:.4g}" for name, value in list(numbers.items())[:3])
+        return f"Record {self.cell}: {few or shown(self.error or 'no numbers')}"
 
     def to_json(self) -> dict[str, Any]:
         """The file's content."""
@@ -224,13 +233,17 @@ class Store:
             acquit(error)
             raise MissingError(f"{beside}: expected the arrays of a record, {_reason(error)}; run it again.") from error
 
-    def load(self) -> Loaded:
-        """Read every record."""
+    def load(self, *, arrays: bool = True) -> Loaded:
+        """Read every record.
+
+        Args:
+            arrays: also look at those beside it; without, a record counts whose arrays are damaged.
+        """
         records: list[Record] = []
         problems: list[str] = []
         old: dict[str, int] = {}
         for path in _record_files(self.folder / "records", problems):
-            record = self._read(path)
+            record = self._read(path, arrays)
             if isinstance(record, str):
                 problems.append(record)
             elif _is_current(record.cell):
@@ -245,7 +258,16 @@ class Store:
     def __iter__(self) -> Iterator[Record]:
         return iter(self.load().records)
 
-    def _read(self, path: Path) -> Record | str:
+    def to_pandas(self) -> pd.DataFrame:
+        """Every record as rows of a frame, one a value; see `frames.tidy`. Arrays are not read."""
+        from gfnet_bench.frames import tidy
+
+        return tidy(self.load(arrays=False).records)
+
+    def __repr__(self) -> str:
+        return f"Store {self.folder}"
+
+    def _read(self, path: Path, arrays: bool = True) -> Record | str:
         """The record in a file, or a sentence that says why there is none; unchanged files are read once."""
         stamp = [_stamp(path), _stamp(path.with_suffix(".npz"))]
         before = self._read_before.get(path)
@@ -253,12 +275,13 @@ class Store:
             return before[1]
         found: Record | str
         try:
-            found = _read(self.folder, path)
+            found = _read(self.folder, path, arrays)
         except (OSError, Unfit) as error:
             acquit(error)
             found = f"{shown(path)}: expected a record, {_reason(error)}; it counts as not measured."
             _log.warning("%s", found)
-        self._read_before[path] = stamp, found
+        if arrays:
+            self._read_before[path] = stamp, found
         return found
 
 
@@ -271,20 +294,20 @@ def canonical_json(content: Any) -> str:
     return json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
-def _read(folder: Path, path: Path) -> Record:
+def _read(folder: Path, path: Path, arrays: bool) -> Record:
     """The record in a file; looked at twice before it is given up, since another process may be replacing it."""
     try:
-        return _whole_record(folder, path)
+        return _whole_record(folder, path, arrays)
     except (OSError, Unfit):
         with alone_in(path.parent):
-            return _whole_record(folder, path)
+            return _whole_record(folder, path, arrays)
 
 
-def _whole_record(folder: Path, path: Path) -> Record:
+def _whole_record(folder: Path, path: Path, arrays: bool) -> Record:
     record = Record.from_json(read_json(path))
     if folder / record.cell.path != path:
         raise Unfit(f"found a copy of the one that belongs at {shown(record.cell.path)}")
-    if _is_current(record.cell):
+    if arrays and _is_current(record.cell):
         read_beside(path, record.to_json())
     return record
 

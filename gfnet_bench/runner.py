@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
-from tqdm import tqdm
 
+from gfnet_bench.bars import tqdm
 from gfnet_bench.errors import GfnetBenchError, sentence
 from gfnet_bench.inputs import NOTED, Inputs, differing, plugins_of, same
 from gfnet_bench.interrupts import doing

@@ -108,3 +108,12 @@ def test_an_example_does_what_it_says(line, place, monkeypatch, capsys):
         assert re.search(reasons, err + out), "an example fails without a reason"
     else:
         assert out or "wrote" in err
+
+
+def test_readme_in_python(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```python\n(import gfnet_bench as gb\n.*?)```", readme, re.DOTALL)
+    known = {}
+    exec(compile(block, "README.md", "exec"), known)
+    assert "my net" in capsys.readouterr().out and set(known["numbers"].model) == {"my net", "vit_mini"}

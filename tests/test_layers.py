@@ -13,9 +13,9 @@ import gfnet_bench
 PACKAGE = Path(gfnet_bench.__file__).parent
 
 BOTTOM = set(
-    "ball catalog clustering conventions downloads errors families files filetypes halving inputs interrupts metrics "
-    "mini owncode plugins processes published randomness records registry schemas sourcecode spectra spelling suites "
-    "terminal watch weightfile".split()
+    "ball bars catalog clustering conventions downloads errors families files filetypes frames halving inputs "
+    "interrupts metrics mini owncode plugins processes published randomness records registry schemas sourcecode "
+    "spectra spelling suites terminal watch weightfile".split()
 )
 NOUNS = {"models", "datasets", "attacks", "corruptions", "mixers", "profiling"}
 

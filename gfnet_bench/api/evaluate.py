@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,13 @@ from gfnet_bench.attacks import Attack
 from gfnet_bench.benches.robustness import Bench
 from gfnet_bench.commands import options
 from gfnet_bench.datasets import DATASETS, generated_of, suite_of
+from gfnet_bench.datasets.own_images import use
 from gfnet_bench.errors import UsageError
 from gfnet_bench.models import Model, hold
 from gfnet_bench.perturbations import CLEAN, Corrupted, Perturbation
 from gfnet_bench.records import PROTOCOLS, Cell
 from gfnet_bench.studies import robustness as study
+from gfnet_bench.studies.own_images import matched
 from gfnet_bench.suites.own import usual
 
 
@@ -31,6 +34,7 @@ def evaluate(
     batch_size: int | None = None,
     device: str | None = None,
     dtype: str = "float32",
+    class_names: Sequence[str] | None = None,
     progress: bool = True,
 ) -> Result:
     """One model on images as they are, attacked or corrupted. Nothing is stored; see `robustness` for that.
@@ -44,6 +48,8 @@ def evaluate(
         batch_size: images at a time, at most; None for 256 on a GPU and 64 elsewhere.
         device: where to compute, which moves the model there; None for where it is.
         dtype: precision of the forward pass that is scored: float32, tf32, bfloat16 or float16.
+        class_names: of images of one's own, what the model calls its classes, in the order of its logits; None for what
+            it says itself, else the sorted names of the folders.
         progress: bars.
 
     Returns:
@@ -57,12 +63,19 @@ def evaluate(
     checked_model(model)
     given = None if batch_size is None else whole("batch_size", batch_size, 1)
     images = images if isinstance(images, ImageSet) else load_images(images)
+    name, of_model = hold(model), {}
+    if images.own is not None:
+        found = matched(use(images.own), [name], class_names=class_names)
+        of_model = {name: {"classes": dict(of.logits)} for name, of in found.items()}
+    elif class_names is not None:
+        raise UsageError(f"class_names: expected images of one's own with them, found {images.dataset}")
     dataset, done = _perturbation(images, attack, corruption)
     where = options.device(Namespace(device=device)) if device else str(model.mean.device)
     options.check_dtype(dtype, where)
-    name = hold(model)
-    how = study.Options(transform=model.transform.name, limit=images.limit, seed=images.seed, dtype=dtype)
-    cell = Cell(study.STUDY, PROTOCOLS[study.STUDY], name, how.settings(dataset, done))
+    how = study.Options(
+        transform=model.transform.name, limit=images.limit, seed=images.seed, dtype=dtype, of_model=of_model
+    )
+    cell = Cell(study.STUDY, PROTOCOLS[study.STUDY], name, how.settings(dataset, done, name))
     bench = Bench(
         data_dirs=images.data_dirs,
         device=where,
@@ -75,6 +88,13 @@ def evaluate(
     if isinstance(outcome, Exception):
         raise outcome
     return Result(cell, model.name, bench.images(cell, bench.model(cell)).ids, outcome)
+
+
+def spelled(perturbation: Any) -> str:
+    """An attack or a corruption as it is written on a command line."""
+    if isinstance(perturbation, str):
+        return perturbation
+    return (perturbation if isinstance(perturbation, Corrupted) else _attacked(perturbation, 0)).spelling
 
 
 def _perturbation(

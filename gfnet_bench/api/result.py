@@ -105,7 +105,7 @@ class Result:
         )
 
     def _repr_html_(self) -> str:
-        return self._table().render("html")
+        return self._table()._repr_html_()
 
     def _table(self) -> Table:
         rows: list[dict[str, Any]] = []

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from tqdm import tqdm
 
+from gfnet_bench.bars import tqdm
 from gfnet_bench.benches import robustness
 from gfnet_bench.datasets import DATASETS, Images
 from gfnet_bench.errors import GfnetBenchError, UsageError

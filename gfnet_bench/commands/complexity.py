@@ -11,6 +11,7 @@ from gfnet_bench.errors import UsageError
 
 if TYPE_CHECKING:
     from gfnet_bench.records import Cell, Record, Store
+    from gfnet_bench.reports.base import Report
     from gfnet_bench.studies.complexity import Size
 
 NAME = "complexity"
@@ -88,16 +89,26 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Count, measure what has no record yet, print and draw all of it."""
+    cells, store = ask(arguments)
+    if arguments.dry_run:
+        return plan.show(cells, store, arguments, kind=_kind, describe=_describe)
+    records, report = measure(cells, store, arguments)
+    print(report.render(arguments.format), end="")
+    return 1 if any(record.error is not None for record in records) else 0
+
+
+def ask(arguments: argparse.Namespace) -> tuple[list[Cell], Store]:
+    """The cells that these options ask for, and where their records are.
+
+    Raises:
+        UsageError: if they do not go together, or one of them would do nothing.
+    """
     from gfnet_bench.records import Store
 
     blocks, tokens = _blocks(arguments)
     models = _models(arguments, tokens)
     options.refuse(arguments, _unheeded(arguments, blocks, models))
-    cells = _cells(arguments, blocks, tokens, models)
-    store = Store(arguments.output_dir)
-    if arguments.dry_run:
-        return plan.show(cells, store, arguments, kind=_kind, describe=_describe)
-    return _measure(cells, store, arguments)
+    return _cells(arguments, blocks, tokens, models), Store(arguments.output_dir)
 
 
 def _blocks(arguments: argparse.Namespace) -> tuple[list[str], list[int]]:
@@ -167,31 +178,23 @@ def _cells(
     return cells
 
 
-def _measure(cells: Sequence[Cell], store: Store, arguments: argparse.Namespace) -> int:
+def measure(cells: Sequence[Cell], store: Store, arguments: argparse.Namespace) -> tuple[list[Record], Report]:
+    """Measure what is missing: a record a cell, and the report; its figures, where anything was timed, are drawn."""
     from gfnet_bench import runner
     from gfnet_bench.benches.complexity import Bench
+    from gfnet_bench.reports.complexity import complexity as draw
 
     store.prepare((), () if arguments.count_only else ("figures",))
     bench = Bench("cpu" if arguments.count_only else options.device(arguments), arguments.time_budget)
     how: dict[str, Any] = {"overwrite": arguments.overwrite, "progress": not arguments.no_progress}
     records = runner.run(cells, bench.measure, store, label=arguments.name, **how)
-    _report(records, arguments)
-    return 1 if any(record.error is not None for record in records) else 0
-
-
-def _report(records: Sequence[Record], arguments: argparse.Namespace) -> None:
-    """The tables on stdout; the figures, where anything was timed, in their folder."""
-    from gfnet_bench.reports.complexity import complexity as draw
-
     report = draw(records, published=arguments.published)
-    print(report.render(arguments.format), end="")
-    if arguments.count_only:
-        return
-    folder = arguments.output_dir / "figures"
-    folder.mkdir(parents=True, exist_ok=True)
-    for figure in report.figures:
+    folder = store.folder / "figures"
+    for figure in () if arguments.count_only else report.figures:
+        folder.mkdir(parents=True, exist_ok=True)
         for path in figure.write(folder):
             options.note(f"wrote {path}")
+    return records, report
 
 
 def _unheeded(arguments: argparse.Namespace, blocks: Sequence[str], models: Sequence[Size]) -> dict[str, str]:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gfnet_bench.commands import options, plan
 from gfnet_bench.suites import SUITES
 
 if TYPE_CHECKING:
-    from gfnet_bench.benches.robustness import Bench
     from gfnet_bench.perturbations import Perturbation
-    from gfnet_bench.records import Cell, Store
+    from gfnet_bench.records import Cell, Record, Store
+    from gfnet_bench.reports.base import Report
 
 NAME = "robustness"
 HELP = "accuracy, attacks, ImageNet-A, -C, -V2, -ReaL ...: Table 3 of the GFNet paper, for any model"
@@ -109,9 +109,37 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure what is missing and print the table."""
-    from gfnet_bench.benches.robustness import Bench
+    asked = ask(arguments)
+    if arguments.dry_run:
+        return _plan(asked, arguments)
+    records, report = measure(asked, arguments)
+    print(report.render(arguments.format), end="")
+    return 1 if any(record.error is not None for record in records) else 0
+
+
+class Asked(NamedTuple):
+    """What the options ask for.
+
+    Attributes:
+        models: names.
+        cells: what is to be measured.
+        store: where records are.
+        classes_by: see `benches.robustness.Bench`.
+    """
+
+    models: Sequence[str]
+    cells: Sequence[Cell]
+    store: Store
+    classes_by: Mapping[str, str]
+
+
+def ask(arguments: argparse.Namespace) -> Asked:
+    """What these options ask for.
+
+    Raises:
+        UsageError: if they do not go together, or one of them would do nothing.
+    """
     from gfnet_bench.datasets.base import DATASETS
-    from gfnet_bench.present import Present, absent
     from gfnet_bench.records import Store
     from gfnet_bench.studies import robustness as study
     from gfnet_bench.studies.own_images import of_models
@@ -143,34 +171,21 @@ def run(arguments: argparse.Namespace) -> int:
         options=settings,
     )
     options.refuse(arguments, _unheeded(cells))
-    store = Store(arguments.output_dir)
-    if arguments.dry_run:
-        return plan.show(
-            cells,
-            store,
-            arguments,
-            kind=_kind,
-            describe=_describe,
-            lacking=partial(absent, data_dirs=options.data_dirs(arguments)),
-            inputs=Present(options.data_dirs(arguments), not arguments.no_progress).inputs,
-        )
+    return Asked(models, cells, Store(arguments.output_dir), {model: of.how for model, of in found.items()})
 
-    device = options.device(arguments)
-    options.check_dtype(arguments.dtype, device)
-    bench = Bench(
-        data_dirs=options.data_dirs(arguments),
-        device=device,
-        batch_size=options.batch_size(arguments, device),
-        workers=options.workers(arguments),
-        checkpoint=arguments.checkpoint,
-        weights_key=arguments.weights_key,
-        num_classes=arguments.num_classes,
-        channels_last=arguments.channels_last,
-        compile=arguments.torchcompile,
-        classes_by={model: of.how for model, of in found.items()},
-        progress=not arguments.no_progress,
+
+def _plan(asked: Asked, arguments: argparse.Namespace) -> int:
+    from gfnet_bench.present import Present, absent
+
+    return plan.show(
+        asked.cells,
+        asked.store,
+        arguments,
+        kind=_kind,
+        describe=_describe,
+        lacking=partial(absent, data_dirs=options.data_dirs(arguments)),
+        inputs=Present(options.data_dirs(arguments), not arguments.no_progress).inputs,
     )
-    return _measure(cells, models, bench, store, arguments)
 
 
 def _with_reference(arguments: argparse.Namespace, suite: str, models: list[str]) -> list[str]:
@@ -194,14 +209,29 @@ def _with_reference(arguments: argparse.Namespace, suite: str, models: list[str]
     return models if of_one or name in models else [*models, name]
 
 
-def _measure(
-    cells: Sequence[Cell], models: Sequence[str], bench: Bench, store: Store, arguments: argparse.Namespace
-) -> int:
+def measure(asked: Asked, arguments: argparse.Namespace) -> tuple[list[Record], Report]:
+    """Measure what is missing: a record a cell, and the report on them."""
     from gfnet_bench import runner
-    from gfnet_bench.benches.robustness import missing
+    from gfnet_bench.benches.robustness import Bench, missing
     from gfnet_bench.reports.robustness import robustness as table3
     from gfnet_bench.studies.robustness import together
 
+    device = options.device(arguments)
+    options.check_dtype(arguments.dtype, device)
+    bench = Bench(
+        data_dirs=options.data_dirs(arguments),
+        device=device,
+        batch_size=options.batch_size(arguments, device),
+        workers=options.workers(arguments),
+        checkpoint=arguments.checkpoint,
+        weights_key=arguments.weights_key,
+        num_classes=arguments.num_classes,
+        channels_last=arguments.channels_last,
+        compile=arguments.torchcompile,
+        classes_by=asked.classes_by,
+        progress=not arguments.no_progress,
+    )
+    cells, store = asked.cells, asked.store
     to_do = runner.plan(cells, store, arguments.overwrite, bench.inputs, progress=bench.progress).to_do
     store.prepare(to_do)  # before weights are loaded
     lacking = missing(to_do, bench)
@@ -211,8 +241,7 @@ def _measure(
         options.note("The rest is measured. A result that needs none of these: gfnet-bench robustness --suite mini")
     how: dict[str, Any] = {"overwrite": arguments.overwrite, "inputs": bench.inputs, "progress": bench.progress}
     records = runner.run_together(cells, bench.measure, together, store, told=lacking, label=arguments.name, **how)
-    print(table3(records, store=store, models=models).render(arguments.format), end="")
-    return 1 if any(record.error is not None for record in records) else 0
+    return records, table3(records, store=store, models=asked.models)
 
 
 def _datasets(arguments: argparse.Namespace, suite: Any, named: Sequence[str]) -> list[tuple[str, list[Perturbation]]]:

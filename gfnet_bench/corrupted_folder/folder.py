@@ -28,9 +28,9 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
-from tqdm import tqdm
 
 from gfnet_bench import __version__
+from gfnet_bench.bars import tqdm
 from gfnet_bench.catalog import MCE_NAMES
 from gfnet_bench.corrupted_folder import manifest
 from gfnet_bench.corruptions.base import RECIPES, picture

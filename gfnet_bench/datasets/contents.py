@@ -12,8 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tqdm import tqdm
-
+from gfnet_bench.bars import tqdm
 from gfnet_bench.datasets.image_files import BadFile, file_status, read_file
 from gfnet_bench.downloads import fetching
 from gfnet_bench.downloads.checksum import TICK

@@ -10,8 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from tqdm import tqdm
-
+from gfnet_bench.bars import tqdm
 from gfnet_bench.catalog import Transform
 from gfnet_bench.datasets.decode import check, decode, read_image
 from gfnet_bench.datasets.image_files import BadFile, read_file

@@ -100,6 +100,10 @@ class Images:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def __repr__(self) -> str:
+        height, width = self.pixels.shape[1:3]
+        return f"Images: {len(self)} of {height} x {width} pixels, {len(self.excluded)} left out"
+
 
 def fingerprint(rows: Iterable[tuple[str, int, int]]) -> str:
     """sha256 of ids, labels and file sizes."""

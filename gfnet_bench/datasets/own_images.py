@@ -41,12 +41,14 @@ class OwnImages(NamedTuple):
         found: the files.
         classes: their names, sorted; the position is the label.
         remarks: sentences about what a reader might not expect.
+        logits: of images in arrays the logit of each class, where labels say no more; None where names tell.
     """
 
     name: str
     found: Found
     classes: tuple[str, ...]
-    remarks: tuple[str, ...]
+    remarks: tuple[str, ...] = ()
+    logits: tuple[int, ...] | None = None
 
     @property
     def counts(self) -> dict[str, int]:
@@ -55,20 +57,21 @@ class OwnImages(NamedTuple):
         return {name: of_label[label] for label, name in enumerate(self.classes)}
 
     def __str__(self) -> str:
-        return f"{len(self.found.items.ids)} images of {described(self.counts)} in {self.found.folder}"
+        of = f" of {described(self.counts)}" if self.classes else ""
+        return f"{len(self.found.items.ids)} images{of} in {self.found.folder}"
 
 
-def use(folder: Path) -> OwnImages:
+def use(folder: Path | OwnImages) -> OwnImages:
     """List a folder of images, and let its data sets be known in this process under their names.
 
     Args:
-        folder: has a folder for each class, or a CSV; or that CSV.
+        folder: has a folder for each class, or a CSV; or that CSV; or what was listed before.
 
     Raises:
         UsageError: if it is none of these; the text says what was found.
         GfnetBenchError: if it cannot be read, or has an image twice.
     """
-    images = read(folder)
+    images = folder if isinstance(folder, OwnImages) else read(folder)
     _known[images.name] = images
     return images
 

@@ -9,8 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from tqdm import tqdm
-
+from gfnet_bench.bars import tqdm
 from gfnet_bench.datasets.classes import AGREES, agreement, file_number, wnids
 from gfnet_bench.datasets.image_files import BadFile, printable, read_file, reason
 from gfnet_bench.datasets.layouts import IMAGE_SUFFIXES

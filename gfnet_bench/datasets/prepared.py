@@ -24,8 +24,8 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
+from gfnet_bench.bars import tqdm
 from gfnet_bench.catalog import Transform
 from gfnet_bench.datasets.decode import BadImage, resize_and_crop
 from gfnet_bench.datasets.decoding import Job, Reasons, decode_all

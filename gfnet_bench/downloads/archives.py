@@ -12,8 +12,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import IO, NamedTuple, TypeVar
 
-from tqdm import tqdm
-
+from gfnet_bench.bars import tqdm
 from gfnet_bench.downloads.fetching import alone, make_room, readable
 from gfnet_bench.errors import GfnetBenchError, out_of_memory, remedy, sentence
 from gfnet_bench.files import open_regular

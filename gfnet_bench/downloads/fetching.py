@@ -12,8 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from tqdm import tqdm
-
+from gfnet_bench.bars import tqdm
 from gfnet_bench.downloads.checksum import Checksum, pin, pinned
 from gfnet_bench.downloads.remote import BrokenError, RefusedError, RemoteFile
 from gfnet_bench.downloads.webpage import looks_like_page, read_page

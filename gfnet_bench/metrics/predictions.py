@@ -36,6 +36,9 @@ class Predictions(NamedTuple):
     ids: tuple[str, ...]
     brier: NDArray[np.floating] | None = None
 
+    def __repr__(self) -> str:
+        return f"Predictions of {len(self.labels)} images"
+
 
 def scores(predictions: Predictions, answers: Sequence[Sequence[int]] | None = None) -> dict[str, float]:
     """The values of a record.

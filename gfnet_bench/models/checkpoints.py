@@ -14,8 +14,8 @@ import timm
 import torch
 from timm.models import PretrainedCfg
 from torch import Tensor, nn
-from tqdm import tqdm
 
+from gfnet_bench.bars import tqdm
 from gfnet_bench.errors import GfnetBenchError, UsageError, out_of_memory
 from gfnet_bench.models.tensorfiles import StandIn, few, read_tensors
 

@@ -5,6 +5,7 @@ A model is known as long as somebody holds it. Its cells say the hash of its wei
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import inspect
 import re
@@ -29,9 +30,10 @@ _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 
 @dataclass(frozen=True)
 class InHand:
-    """See `catalog.Held`."""
+    """See `catalog.Held`; a copy is what may be moved and changed."""
 
     model: Model
+    copied: bool = False
 
     def __str__(self) -> str:
         return self.model.name
@@ -48,11 +50,16 @@ class InHand:
         """What it is now: somebody may have trained it since it was last seen."""
         model = self.model
         cfg: PretrainedCfg = cutting(model.net) if model.cfg is None else model.cfg
-        return Network(model.net, model.facts, cfg, sha256_of_state(model.net), "in memory", None)
+        net = copy.deepcopy(model.net) if self.copied else model.net
+        return Network(net, model.facts, cfg, sha256_of_state(model.net), "in memory", None)
 
 
-def hold(model: Model) -> str:
+def hold(model: Model, copied: bool = False) -> str:
     """Let a model be known by its name in this process, as long as somebody holds it.
+
+    Args:
+        model: what `load_model` gives under that name from now on, its very network.
+        copied: or a copy of it each time.
 
     Returns:
         The name; with "in hand" behind it where it is that of a model that is not in memory.
@@ -71,17 +78,19 @@ def hold(model: Model) -> str:
     except UsageError:
         pass
     _held[name] = model
+    (_copied.add if copied else _copied.discard)(name)
     return name
 
 
 _held: WeakValueDictionary[str, Model] = WeakValueDictionary()
+_copied: set[str] = set()
 
 
 def _spec(name: str) -> ModelSpec | None:
     model = _held.get(name)
     if model is None:
         return None
-    return replace(model.spec, name=name, title=name, weights=None, factory=InHand(model))
+    return replace(model.spec, name=name, title=name, weights=None, factory=InHand(model, name in _copied))
 
 
 MODELS.derive(_spec)

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 from timm.models import PretrainedCfg
 from torch import nn
-from tqdm import tqdm
 
+from gfnet_bench.bars import tqdm
 from gfnet_bench.catalog import ModelSpec, find_spec, paper_transform, source_of
 from gfnet_bench.errors import GfnetBenchError
 from gfnet_bench.models import huggingface

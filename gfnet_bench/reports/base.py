@@ -42,6 +42,13 @@ class Report:
     figures: Sequence[Figure] = ()
     details: Sequence[Table] = ()
 
+    def __repr__(self) -> str:
+        drawn = f" and {len(self.figures)} figures" if self.figures else ""
+        return f"Report: {len(self.tables)} tables{drawn} ({', '.join(t.name for t in self.tables[:3])} ...)"
+
+    def _repr_html_(self) -> str:
+        return self.render("html")
+
     def render(self, format: str, *, details: bool = False) -> str:
         """What the command prints: one list of rows, `data`, in CSV and JSON; in formats to read, the other tables."""
         if format not in FORMATS:

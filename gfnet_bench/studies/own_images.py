@@ -7,6 +7,7 @@ from typing import Any
 
 from gfnet_bench.datasets.label_names import Matched, match
 from gfnet_bench.datasets.own_images import OwnImages
+from gfnet_bench.errors import UsageError
 from gfnet_bench.suites import own
 
 
@@ -31,6 +32,16 @@ def matched(
         own.settle(images.name, side=max(head.size))
     found = {}
     for model, head in heads.items():
+        if images.logits is not None:
+            if max(images.found.items.labels.max(), *images.logits, 0) >= head.classes:
+                raise UsageError(
+                    f"{model}: expected labels that are indices of its {head.classes} logits, found higher ones; give "
+                    "the names of the classes, or another model"
+                )
+            if images.classes:
+                logits = dict(zip(images.classes, images.logits, strict=True))
+                found[model] = Matched(logits, "the labels are indices of its logits")
+            continue
         names, source = (class_names, "--class-names") if class_names else (head.names, head.source)
         found[model] = match(model, images.classes, head.classes, names, source)
     return found

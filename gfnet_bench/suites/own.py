@@ -47,13 +47,14 @@ class _Settled(NamedTuple):
 
     side: int = 224
     reference: str | None = None
+    whole: bool = False
 
 
 _settled: dict[str, _Settled] = {}
 
 
 def settle(name: str, **chosen: Any) -> None:
-    """Choose for a suite, in this process: `side`, pixels of the images its models are shown, or `reference`."""
+    """Choose for a suite, in this process: `side`, pixels of the images its models are shown, `reference`, `whole`."""
     _settled[name] = _settled.get(name, _Settled())._replace(**chosen)
 
 
@@ -67,17 +68,18 @@ def own_suite(name: str) -> Suite | None:
     title = name.removeprefix(PREFIX)
     if title == name or not title or ":" in title:
         return None
-    side, reference = _settled.get(name, _Settled())
-    made = usual(side)
+    chosen = _settled.get(name, _Settled())
+    made = usual(chosen.side)
     return Suite(
         name=name,
         title=title,
         main=name,
         others=(name + CORRUPTED,),
-        side=side,
+        side=chosen.side,
+        whole=chosen.whole,
         epsilon=made.epsilon,
         attacks=(),
-        reference=reference,
+        reference=chosen.reference,
         filters=Filters(norm=made.norm, parts=1),
     )
 

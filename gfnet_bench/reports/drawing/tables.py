@@ -138,6 +138,12 @@ class Table:
     rows: Sequence[Row]
     notes: Sequence[str] = ()
 
+    def __repr__(self) -> str:
+        return f"Table {self.name}: {len(self.rows)} rows, {len(self.columns)} columns"
+
+    def _repr_html_(self) -> str:
+        return self.render("html")
+
     def render(self, format: str) -> str:
         """The whole table in one of `FORMATS`, ending in a newline; CSV has no place for title and notes."""
         body = render(self.rows, self.columns, format)

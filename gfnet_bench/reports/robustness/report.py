@@ -111,7 +111,8 @@ def _titled(suite: Suite, records: Sequence[Record]) -> Suite:
     measured = [r for r in records if r.error is None]
     images = max((int(r.values.get("expected") or r.values["images"]) for r in measured), default=0)
     classes = max((len(r.cell.settings.get("classes", ())) for r in records), default=0)
-    return replace(suite, title=f"{suite.title} ({images} images of {classes} classes)")
+    of = f" of {classes} classes" if classes else ""
+    return replace(suite, title=f"{suite.title} ({images} images{of})")
 
 
 def _classes(results: Results, setups: Iterable[Setup]) -> list[str]:
