@@ -147,7 +147,7 @@ def expect(files: Iterable[Path]) -> None:
 
 def files() -> list[Path]:
     """Those that were loaded, for a process that is to know them too."""
-    return list(_state.files)
+    return [file for file, plugin in _state.files.items() if plugin.error is None]
 
 
 def joins(group: str, registry: _Registry) -> None:

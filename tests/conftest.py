@@ -16,7 +16,8 @@ def _own_cache(tmp_path_factory):
     patch = pytest.MonkeyPatch()
     patch.setenv("GFNET_BENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
     patch.setenv("HF_HUB_OFFLINE", "1")
-    patch.delenv("GFNET_BENCH_DATA", raising=False)
+    for name in ("GFNET_BENCH_DATA", "GFNET_BENCH_PLUGINS"):
+        patch.delenv(name, raising=False)
     yield
     patch.undo()
 

@@ -56,10 +56,17 @@ def test_a_data_set_cites_its_own_source(dataset):
     assert cited(dataset=dataset, perturbation={"name": "clean"}) == expected
 
 
-@pytest.mark.parametrize("attack", [*ATTACKS, "torchattacks:PGD", "torchattacks:FGSM", "fourier"])
+ATTACKS_SOURCES = {
+    "fgsm": "goodfellow2015explaining",
+    "pgd": "madry2018towards",
+    "fourier": "yin2019fourier",
+    **dict.fromkeys(("torchattacks:PGD", "torchattacks:FGSM"), "kim2020torchattacks"),
+}
+
+
+@pytest.mark.parametrize("attack", ATTACKS_SOURCES)
 def test_an_attack_cites_its_own_source(attack):
-    key = {"fgsm": "goodfellow2015explaining", "pgd": "madry2018towards", "fourier": "yin2019fourier"}
-    assert cited(perturbation={"name": attack}) == {key.get(attack, "kim2020torchattacks")}
+    assert cited(perturbation={"name": attack}) == {ATTACKS_SOURCES[attack]}
 
 
 def test_every_model_of_the_catalogue_cites_its_family():

@@ -341,7 +341,7 @@ def test_figure_2_as_published(row):
 
 def test_table_1():
     found = {mixer: table1(mixer) for mixer in MIXERS if MIXERS[mixer].formula}
-    assert set(found) == {row["operation"] for row in rows("table1_complexity")}
+    assert set(found) >= {row["operation"] for row in rows("table1_complexity")}
     for row in found.values():
         assert (row.formula_macs, row.formula_params) == (row.counted_macs, row.counted_params)
     names = {"k": 7, "H": 14, "W": 14, "D": 384, "ceil": ceil, "log2": log2}

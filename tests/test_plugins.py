@@ -57,6 +57,16 @@ def test_an_entry_point_may_name_the_thing_itself(tmp_path, monkeypatch):
 
 
 WRONG = {
+    "takes constants": (
+        "from gfnet_bench.corruptions.base import corruption\n"
+        "corruption('fog', imagenet_c=(1, 2, 3, 4, 5))(lambda images, level, draws: images)",
+        "corruption 'fog by imagenet_c': expected a name of its own, found one that gfnet-bench itself has",
+    ),
+    "lacks a group": (
+        "from gfnet_bench.corruptions.base import corruption\n"
+        "corruption('rain', imagenet_c=(1, 2, 3, 4, 5))(lambda images, level, draws: images)",
+        "raised ValueError: rain: expected group=..., since ImageNet-C has no such corruption, found none (wrong.py,",
+    ),
     "raises": ("import nothing_of_this_name", "raised ModuleNotFoundError: No module named 'nothing_of_this_name'"),
     "does not parse": ("x = (", "raised SyntaxError: '(' was never closed"),
     "exits": ("raise SystemExit(0)", "raised SystemExit: 0"),

@@ -16,7 +16,7 @@ from gfnet_bench.records import Store
 from gfnet_bench.sourcecode import Code
 
 TOYS = Path(__file__).parent / "plugins"
-ROWS = re.findall(r"^\| (an? [a-z ]+?)(?:,[^|]*)? \|", Path("CONTRIBUTING.md").read_text(), re.MULTILINE)
+ROWS = re.findall(r"^\| (an? [a-z ]+?)(?:,[^|]*)? \|", (TOYS.parents[1] / "CONTRIBUTING.md").read_text(), re.MULTILINE)
 OTHERS = {"a figure", "a command", "a value that a record holds", "a question"}  # which no plug-in brings
 KINDS = {
     "an attack": ("attacks", ["slide"]),

@@ -1,11 +1,14 @@
 """Metrics: numbers about how a model did on images, how sure they are, and functions on arrays behind them.
 
 A metric is an object in `METRICS`, and nothing but it knows what it is called, what it is computed from, how sure it is
-and how two models are compared by it.
+and how two models are compared by it. A new file in this folder is found by being here.
 
 Accuracies, errors and calibration are fractions. Corruption errors are percentages of a reference's error, the unit
 the literature prints. Every interval is a 95 % one.
 """
+
+import importlib
+import pkgutil
 
 from gfnet_bench.metrics.accuracy import TOP1, headline, is_correct, real_correct
 from gfnet_bench.metrics.base import METRICS, Average, Metric, OfPass, Pass, Recorded, Share, Statistic, register
@@ -78,3 +81,6 @@ __all__ = [
     "values",
     "wilson_interval",
 ]
+
+for _file in pkgutil.iter_modules(__path__):
+    importlib.import_module(f"{__name__}.{_file.name}")
