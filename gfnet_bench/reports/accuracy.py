@@ -12,13 +12,13 @@ from gfnet_bench.published import rows
 from gfnet_bench.records import Record
 from gfnet_bench.reports.base import REPORTS, Report
 from gfnet_bench.reports.drawing import intervals
-from gfnet_bench.reports.drawing.beside import FROM_MEMORY, beside, entries
+from gfnet_bench.reports.drawing.beside import FROM_MEMORY, MARKS, beside, entries
 from gfnet_bench.reports.drawing.figures import COLUMN, Drawing, explain, log_ticks, look, new_figure
 from gfnet_bench.reports.drawing.tables import GAP, RECORDS, Column, Row, Table, decimals
 from gfnet_bench.reports.reading.consistent import consistent
 from gfnet_bench.reports.reading.scores import MAIN, Score, setup_of
 from gfnet_bench.reports.reading.selection import Selection
-from gfnet_bench.reports.robustness.results import MARKS, PARTIAL, Outcome, Results
+from gfnet_bench.reports.robustness.results import PARTIAL, Outcome, Results
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

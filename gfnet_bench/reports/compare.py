@@ -15,7 +15,7 @@ from gfnet_bench.inputs import IMAGES, differing
 from gfnet_bench.records import Record, Store
 from gfnet_bench.reports.base import Report
 from gfnet_bench.reports.drawing.tables import GAP, RECORDS, Column, Row, Table, decimals
-from gfnet_bench.reports.page.provenance import describe
+from gfnet_bench.reports.reading.describe import describe
 
 _SHARES = {
     "real": "real_percent",

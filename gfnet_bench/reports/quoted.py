@@ -7,10 +7,9 @@ from typing import Any
 
 from gfnet_bench.published import rows
 from gfnet_bench.reports.base import REPORTS, Report
-from gfnet_bench.reports.drawing.beside import FROM_MEMORY, entries, quoted
+from gfnet_bench.reports.drawing.beside import FROM_MEMORY, MARKS, entries, quoted
 from gfnet_bench.reports.drawing.tables import Column, Table
 from gfnet_bench.reports.reading.selection import Selection
-from gfnet_bench.reports.robustness.results import MARKS
 
 _COSTS = {
     "params_m": ("params", 1e6, quoted("params", "Params", "M", scale=1e-6)),

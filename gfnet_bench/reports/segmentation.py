@@ -8,10 +8,9 @@ from gfnet_bench.catalog import MODELS
 from gfnet_bench.published import rows
 from gfnet_bench.records import Record
 from gfnet_bench.reports.base import REPORTS, Report
-from gfnet_bench.reports.drawing.beside import FROM_MEMORY, beside, entries, quoted
+from gfnet_bench.reports.drawing.beside import FROM_MEMORY, MARKS, beside, entries, quoted
 from gfnet_bench.reports.drawing.tables import RECORDS, Column, Table
 from gfnet_bench.reports.reading.selection import Selection
-from gfnet_bench.reports.robustness.results import MARKS
 
 SUBJECT = "semantic_fpn"
 SIDE = 1024  # pixels, of the paper's operation counts

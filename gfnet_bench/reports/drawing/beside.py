@@ -10,6 +10,9 @@ from gfnet_bench.reports.drawing.tables import GAP, Column, Row, decimals
 FROM_MEMORY = "†"
 """The mark of a published figure that was not seen at a public source."""
 
+MARKS = {FROM_MEMORY: "published, but quoted from memory", "‡": "published, quoted from memory and uncertain even so"}
+"""What the marks of published figures mean."""
+
 
 def entries(published: dict[str, str], column: str, key: str, scale: float = 1.0) -> dict[str, Any]:
     """A published figure as entries of a row: the number, and its mark beside it.

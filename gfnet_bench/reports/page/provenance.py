@@ -8,10 +8,11 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from gfnet_bench.perturbations import Corrupted, Perturbation, of_cell
+from gfnet_bench.perturbations import Corrupted
 from gfnet_bench.records import Record, canonical_json
 from gfnet_bench.reports.page.html import anchor, definitions, esc, tag
 from gfnet_bench.reports.reading.coverage import parts_of_sets
+from gfnet_bench.reports.reading.describe import describe, done_of
 from gfnet_bench.reports.reading.differences import departures
 
 _OF_A_RUN = (
@@ -98,7 +99,7 @@ class Provenance:
         lines: dict[tuple[str, str], list[str]] = {}
         for key in keys:
             record = self._records[key]
-            done = _perturbation(record)
+            done = done_of(record)
             of, text = describe(record), "record"
             if isinstance(done, Corrupted):
                 of, text = describe(record, severity=False), str(done.severity)
@@ -109,35 +110,12 @@ class Provenance:
         return f"<div class=entry id={name} tabindex=-1>{title}<ul>{items}</ul></div>\n"
 
 
-def describe(record: Record, *, severity: bool = True) -> str:
-    """What was measured, in a few words: measure, data set, perturbation, size."""
-    s = record.cell.settings
-    done = _perturbation(record)
-    words = done and done.spelling
-    if isinstance(done, Corrupted) and not severity:
-        words = f"{done.name} {done.recipe or ''}".strip()
-    parts = [s.get("measure"), s.get("dataset"), words, s.get("kind"), s.get("cutoff"), s.get("img_size")]
-    parts += [f"layer {s['layer']}" if s.get("layer") is not None else None]
-    parts += [f"{s['tokens']} tokens" if s.get("tokens") else None]
-    return " ".join(_word(part) for part in parts if part is not None)
-
-
-def _perturbation(record: Record) -> Perturbation | None:
-    return of_cell(record.cell) if isinstance(record.cell.settings.get("perturbation"), dict) else None
-
-
 def headline(record: Record) -> str:
     """The first value a reader asks for; of a failure that it is one."""
     if record.error:
         return "failed"
     name = next((name for name in _HEADLINES if name in record.values), None)
     return f"{name} {record.values[name]:.4g}" if name else ""
-
-
-def _word(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:g}"
-    return "x".join(map(_word, value)) if isinstance(value, list) else str(value)
 
 
 def _of(key: str) -> str:

@@ -26,8 +26,6 @@ from gfnet_bench.reports.reading.scores import Score, Setup, setup_of
 from gfnet_bench.suites import ALEXNET
 from gfnet_bench.suites.own import is_own
 
-MARKS = {"†": "published, but quoted from memory", "‡": "published, quoted from memory and uncertain even so"}
-
 PARTIAL = "§"
 """Set after a number that is about a part of its data set."""
 
