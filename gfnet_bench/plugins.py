@@ -14,12 +14,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from gfnet_bench.errors import GfnetBenchError, UsageError
-from gfnet_bench.owncode import module_of, running
-from gfnet_bench.sourcecode import Code
 from gfnet_bench.terminal import one_line
+
+if TYPE_CHECKING:
+    from gfnet_bench.sourcecode import Code
 
 GROUPS = ("models", "datasets", "suites", "attacks", "corruptions", "metrics", "mixers", "reports")
 """What a plug-in can bring; the groups of entry points are called `gfnet_bench.models` and so on."""
@@ -80,6 +81,8 @@ class Plugin:
         Raises:
             UsageError: if that fails; nothing of what it brings is known then. The text names its line.
         """
+        from gfnet_bench.owncode import module_of, running  # not before there is a plug-in: every command starts by us
+
         _state.running.append(self)
         try:
             self.sha256 = self.code.sha256()
@@ -126,6 +129,8 @@ def load(*files: Path | str) -> None:
     Raises:
         UsageError: if one cannot be; the text names its line.
     """
+    from gfnet_bench.sourcecode import Code
+
     for file in files:
         code, place = Code(os.path.normpath(file)), Path(file).resolve()
         if not code.is_file:
@@ -249,6 +254,8 @@ def _entry_points() -> dict[str, list[Plugin]]:
     if not _is_any_declared():
         return {}
     from importlib import metadata
+
+    from gfnet_bench.sourcecode import Code
 
     found: dict[str, list[Plugin]] = {}
     for group in GROUPS:
