@@ -67,7 +67,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     how.add_argument(
         "-b", "--batch-size", type=options.positive, metavar="N", help="images at a time (default: 32, on a CPU 8)"
     )
-    how.add_argument("--dtype", choices=("float32", "tf32", "bfloat16", "float16"), default="float32")
+    options.add_dtype_option(how)
     how.add_argument(
         "--cuda-graphs", action="store_true", help="time replayed CUDA graphs, which launches cannot hold up"
     )
@@ -82,9 +82,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     out = parser.add_argument_group("results")
     options.add_result_options(out)
     out.add_argument("--published", action="store_true", help="draw the paper's curves too, thin and grey")
-    out.add_argument("--overwrite", choices=("never", "failed", "always"), default="failed", help="default: failed")
+    options.add_overwrite_option(out)
     out.add_argument("--dry-run", action="store_true", help="print what would be measured")
-    out.add_argument("--no-progress", action="store_true", help="no bars")
+    options.add_progress_option(out, "no bars")
 
 
 def run(arguments: argparse.Namespace) -> int:

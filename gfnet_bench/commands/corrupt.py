@@ -47,7 +47,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="keep the size of images; without it imagenet_c cuts 224 x 224, tiny_imagenet_c 64, cifar_c 32",
     )
-    parser.add_argument("--seed", type=options.seed, default=0)
+    options.add_seed_option(parser)
     options.add_device_options(parser)
     parser.add_argument("--dry-run", action="store_true", help="print what would be written, and stop")
     parser.add_argument("--no-progress", action="store_true", help="no bar on stderr")

@@ -29,7 +29,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     options.add_data_options(parser)
     parser.add_argument("--corruption", nargs="+", default=(), metavar="NAME", help="of ImageNet-C, or groups of them")
     parser.add_argument("--dry-run", action="store_true", help="say what would be fetched, and how much")
-    parser.add_argument("--no-progress", action="store_true", help="no bars on stderr")
+    options.add_progress_option(parser)
     parser.add_argument("--format", default="text", choices=options.FORMATS)
 
 

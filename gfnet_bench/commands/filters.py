@@ -95,9 +95,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     options.add_checkpoint_options(how)
     options.add_own_options(how)
     how.add_argument("--transform", choices=("paper", "model"), help="default: paper")
-    how.add_argument("--img-size", type=options.image_size, metavar="N", help="224, or 224x320 (height first)")
-    how.add_argument("--seed", type=options.seed, default=0)
-    how.add_argument("--dtype", choices=("float32", "tf32", "bfloat16", "float16"), default="float32")
+    options.add_size_option(how)
+    options.add_seed_option(how)
+    options.add_dtype_option(how)
     options.add_data_options(how)
     options.add_device_options(how)
 
@@ -106,8 +106,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     out.add_argument("--details", action="store_true", help="also the long tables: every operation, layer by layer")
     options.add_config_option(out)
     out.add_argument("--dry-run", action="store_true", help="print what would be measured and what is missing for it")
-    out.add_argument("--overwrite", choices=("never", "failed", "always"), default="failed", help="default: failed")
-    out.add_argument("--no-progress", action="store_true", help="no bars on stderr")
+    options.add_overwrite_option(out)
+    options.add_progress_option(out)
 
 
 def run(arguments: argparse.Namespace) -> int:

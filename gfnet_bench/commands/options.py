@@ -170,6 +170,36 @@ def add_result_options(parser: argparse._ActionsContainer) -> None:
     parser.add_argument("--format", default="text", choices=FORMATS, help="of the table on stdout")
 
 
+def add_limit_option(parser: argparse._ActionsContainer) -> None:
+    """How many images."""
+    parser.add_argument("--limit", type=positive, metavar="N", help="a seeded, stratified sample of N images")
+
+
+def add_seed_option(parser: argparse._ActionsContainer) -> None:
+    """What is drawn."""
+    parser.add_argument("--seed", type=seed, default=0)
+
+
+def add_dtype_option(parser: argparse._ActionsContainer) -> None:
+    """The precision that is scored or timed."""
+    parser.add_argument("--dtype", choices=("float32", "tf32", "bfloat16", "float16"), default="float32")
+
+
+def add_size_option(parser: argparse._ActionsContainer) -> None:
+    """The size that networks are shown images at."""
+    parser.add_argument("--img-size", type=image_size, metavar="N", help="224, or 224x320 (height first)")
+
+
+def add_overwrite_option(parser: argparse._ActionsContainer, text: str = "default: failed") -> None:
+    """Which cells are measured again."""
+    parser.add_argument("--overwrite", choices=("never", "failed", "always"), default="failed", help=text)
+
+
+def add_progress_option(parser: argparse._ActionsContainer, text: str = "no bars on stderr") -> None:
+    """Whether there are bars."""
+    parser.add_argument("--no-progress", action="store_true", help=text)
+
+
 def add_device_options(parser: argparse._ActionsContainer) -> None:
     """Where and how to compute."""
     parser.add_argument("--device", help="cpu, cuda, cuda:1 or mps (default: the fastest there is)")

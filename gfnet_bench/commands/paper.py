@@ -40,9 +40,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     what = parser.add_argument_group("what to measure")
     options.add_suite_option(what, f"one that has models of its own (default: {DEFAULT})", DEFAULT)
-    what.add_argument("--limit", type=options.positive, metavar="N", help="a seeded, stratified sample of N images")
-    what.add_argument("--seed", type=options.seed, default=0)
-    what.add_argument("--dtype", choices=("float32", "tf32", "bfloat16", "float16"), default="float32")
+    options.add_limit_option(what)
+    options.add_seed_option(what)
+    options.add_dtype_option(what)
     what.add_argument("--tokens", metavar="T", help=f"sizes of Figure 2 (default: paper; on a CPU {CPU_TOKENS})")
     what.add_argument("--count-only", action="store_true", help="time nothing: Figure 2 without latency and memory")
     what.add_argument("--time-budget", type=options.seconds, default=3.0, metavar="S", help="seconds a latency (3)")
@@ -54,9 +54,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     out = parser.add_argument_group("results")
     options.add_result_options(out)
     out.add_argument("--html", type=options.path, metavar="FILE", help="the report (default: <output-dir>/report.html)")
-    out.add_argument("--overwrite", choices=("never", "failed", "always"), default="failed", help="default: failed")
+    options.add_overwrite_option(out)
     out.add_argument("--dry-run", action="store_true", help="print what is behind each item, and stop")
-    out.add_argument("--no-progress", action="store_true", help="no bars on stderr")
+    options.add_progress_option(out)
 
 
 def run(arguments: argparse.Namespace) -> int:

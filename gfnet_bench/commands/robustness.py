@@ -83,11 +83,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     how.add_argument(
         "--transform", choices=("paper", "model"), default="paper", help="default: paper, the same for all"
     )
-    how.add_argument("--img-size", type=options.image_size, metavar="N", help="224, or 224x320 (height first)")
-    how.add_argument("--limit", type=options.positive, metavar="N", help="a seeded, stratified sample of N images")
-    how.add_argument("--seed", type=options.seed, default=0)
+    options.add_size_option(how)
+    options.add_limit_option(how)
+    options.add_seed_option(how)
     dtype = how.add_mutually_exclusive_group()
-    dtype.add_argument("--dtype", choices=("float32", "tf32", "bfloat16", "float16"), default="float32")
+    options.add_dtype_option(dtype)
     dtype.add_argument("--amp", dest="dtype", action="store_const", const="float16", help="same as --dtype float16")
     how.add_argument("--channels-last", action="store_true", help="memory layout; the cell is the same")
     how.add_argument("--torchcompile", action="store_true", help="compile the networks; the cell is the same")
@@ -98,13 +98,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     options.add_result_options(out)
     options.add_config_option(out)
     out.add_argument("--dry-run", action="store_true", help="print what would be measured and what is missing for it")
-    out.add_argument(
-        "--overwrite",
-        choices=("never", "failed", "always"),
-        default="failed",
-        help="measure again what is on disk (default: only what failed)",
-    )
-    out.add_argument("--no-progress", action="store_true", help="no bars on stderr")
+    options.add_overwrite_option(out, "measure again what is on disk (default: only what failed)")
+    options.add_progress_option(out)
 
 
 def run(arguments: argparse.Namespace) -> int:
