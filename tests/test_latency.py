@@ -57,11 +57,11 @@ def test_stops_once_the_spread_is_small():
 
 def test_stops_when_time_is_up_and_says_so():
     swinging = [0.1, 0.1, *[0.1, 0.2] * 2000]
-    found, clock = timed(swinging, budget_s=2.5)
+    found, clock = timed(swinging, budget_s=2.0)
     assert found.stopped == "budget"
     assert LEAST < len(found.seconds) < MANY
     assert found.spread > latency.SPREAD
-    assert 2.6 <= clock.time < 2.8 and found.spent_s == pytest.approx(clock.time - 0.1)
+    assert 2.1 <= clock.time < 2.4 and found.spent_s == pytest.approx(clock.time - 0.1)
 
 
 def test_a_spread_that_does_not_settle_is_given_up_for_the_machines():
@@ -78,9 +78,9 @@ def test_a_call_too_long_for_three_repeats_is_timed_once_and_has_no_spread(devic
 
 
 def test_what_others_left_pays_for_three_repeats():
-    found, _ = timed([2.0], budget_s=3, spare_s=3)
-    assert found.seconds == (2.0,) * 3 and found.spread == 0 and found.stopped == "budget"
-    assert timed([2.0], budget_s=3)[0].seconds == (2.0,)
+    found, _ = timed([3.0], budget_s=3, spare_s=3)
+    assert found.seconds == (3.0,) * 3 and found.spread == 0 and found.stopped == "budget"
+    assert timed([3.0], budget_s=3)[0].seconds == (3.0,) and timed([2.0], budget_s=3)[0].seconds == (2.0,) * 3
 
 
 def test_compiling_takes_nothing_from_the_time():

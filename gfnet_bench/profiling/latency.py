@@ -19,11 +19,14 @@ SPREAD = 0.03
 LEAST = 10
 """Repeats before the spread is looked at."""
 
-MANY = 30
+MANY = 15
 """Repeats after which a spread that has not settled is the machine's: more of them, at `PATIENCE`, change it little."""
 
 PATIENCE = 1 / 3
 """The share of the budget that the most unsettled call gets at least."""
+
+OVERDRAFT = 2
+"""Times the budget that the fewest repeats may take, even if no other call left any."""
 
 REPEAT_S = 0.005
 """Shorter calls are made several times a repeat, to last about this long."""
@@ -157,7 +160,7 @@ def measure(
     Args:
         call: what is timed.
         device: where it computes.
-        budget_s: seconds to spend, warm-up included; the repeat that has begun is finished.
+        budget_s: seconds to spend, warm-up included; the repeat that has begun is finished, as are the fewest.
         spare_s: seconds to spend beyond that, for the fewest repeats alone.
         spread: interquartile range over median at which to stop, after `LEAST` repeats.
         clock: by default the device's own.
@@ -168,7 +171,7 @@ def measure(
     first = clock(call, 1)
     start = now()
     warm = clock(call, 1) if asynchronous else first
-    if FEWEST * warm.seconds > budget_s + spare_s:
+    if FEWEST * warm.seconds > OVERDRAFT * budget_s + spare_s:
         return Latency((warm.seconds,), (warm.host_seconds,), 1, "budget", asynchronous, now() - start)
     warm = clock(call, 1)
     calls = max(1, min(MOST_CALLS, round(REPEAT_S / max(warm.seconds, 1e-9))))
