@@ -10,11 +10,21 @@ import torch
 from torch import Tensor
 
 from gfnet_bench.errors import GfnetBenchError
+from gfnet_bench.randomness import normal, uniform
 
 ORDERS = {"linf": math.inf, "l2": 2.0, "l1": 1.0, "l0": 0.0}
 """Norms by name; L0 counts pixels, not values."""
 
 ROUNDING = 2.0**-23  # of image + perturbation, both below 2, in float32
+
+
+TINY = 1e-12
+"""What a length is held above where something is divided by it."""
+
+
+def length(x: Tensor) -> Tensor:
+    """(b, 1, 1, 1), the L2 norms of (b, 3, h, w)."""
+    return torch.linalg.vector_norm(x, dim=(1, 2, 3), keepdim=True)
 
 
 class Ball(NamedTuple):
@@ -62,6 +72,31 @@ class Ball(NamedTuple):
         low, high = images.amin((1, 2, 3)), images.amax((1, 2, 3))
         inside = (distance <= self._limit(moved[0].numel())) & (low >= 0) & (high <= 1)
         return torch.stack([(~inside).float(), distance, low, high], 1)
+
+    def start(self, seeds: Tensor, shape: Sequence[int], stream: int = 0) -> Tensor:
+        """(b, *shape), uniformly random points of the ball around 0, L-infinity or L2; see `randomness.uniform`."""
+        if self.norm == "linf":
+            return self._radius * (2 * uniform(seeds, shape, stream) - 1)
+        inside = uniform(seeds, (), stream).pow(1 / math.prod(shape)).reshape(-1, *[1] * len(shape))
+        return self._radius * inside * self.ascent(normal(seeds, shape, stream))
+
+    def ascent(self, gradient: Tensor) -> Tensor:
+        """(b, 3, h, w), the step of length 1 along which something of this gradient rises most, L-infinity or L2."""
+        return gradient.sign() if self.norm == "linf" else gradient / length(gradient).clamp_min(TINY)
+
+    def project(self, images: Tensor, originals: Tensor) -> Tensor:
+        """The nearest images in the ball, L-infinity or L2, and then in the box."""
+        moved = images - originals
+        if self.norm == "linf":
+            moved = moved.clamp(-self._radius, self._radius)
+        else:
+            moved = moved * (self._radius / length(moved).clamp_min(TINY)).clamp(max=1)
+        return (originals + moved).clamp(0, 1)
+
+    @property
+    def _radius(self) -> float:
+        assert self.radius is not None
+        return self.radius
 
     def fault(self, extent: Tensor, who: str, ids: Sequence[str] = ()) -> GfnetBenchError | None:
         """What `extent` says of n images; the first that is outside by name where `ids` are given."""

@@ -24,14 +24,24 @@ from gfnet_bench.watch import Predict, Watch, are_probabilities, check_logits, f
 Attack = Callable[[Predict, Tensor, Tensor, Tensor], Tensor]
 Corrupt = Callable[[Tensor, Tensor], Tensor]
 
+_NOTED = "noted: "
+"""What a column begins with that is of the attack."""
+
 DTYPES = ("float32", "tf32", "bfloat16", "float16")
 
 
 class Evaluation(NamedTuple):
-    """What one pass gives: the predictions, and the batch size it ended with (memory may have forced it down)."""
+    """What one pass gives.
+
+    Attributes:
+        predictions: image by image.
+        batch_size: the one it ended with (memory may have forced it down).
+        noted: of an attack, image by image (n,): its `forward_passes` and `backward_passes`, and what else it notes.
+    """
 
     predictions: Predictions
     batch_size: int
+    noted: Mapping[str, NDArray[Any]] = {}
 
 
 @contextlib.contextmanager
@@ -266,6 +276,9 @@ class _Pass:
             "broken_logits": watch.logits,
             "broken_gradient": watch.gradient,
             "values": watch.values,
+            f"{_NOTED}forward_passes": watch.forward,
+            f"{_NOTED}backward_passes": watch.backward,
+            **{_NOTED + name: column for name, column in watch.notes.items()},
         }
 
     def evaluation(self, known: _Known, batch_size: int) -> Evaluation | GfnetBenchError:
@@ -285,7 +298,8 @@ class _Pass:
             ids=known.ids,
             brier=seen["brier"].numpy(),
         )
-        return Evaluation(predictions, batch_size)
+        noted = {name.removeprefix(_NOTED): seen[name].numpy() for name in seen if name.startswith(_NOTED)}
+        return Evaluation(predictions, batch_size, noted)
 
     def _fault(self, seen: Mapping[str, Tensor], ids: Sequence[str]) -> GfnetBenchError | None:
         """What makes the numbers void, if anything does."""

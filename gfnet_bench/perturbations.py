@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from gfnet_bench import spelling
 from gfnet_bench.attacks import ATTACKS
 from gfnet_bench.attacks.base import Attack, check_epsilon
-from gfnet_bench.attacks.make import defaults_of, fields_of, make_attack, norm_of, read_attack, restored, stored
+from gfnet_bench.attacks.make import defaults_of, fields_of, make_attack, norm_of, read_attack, restored, split, stored
 from gfnet_bench.attacks.reference import PREFIX, TorchAttack
 from gfnet_bench.catalog import CORRUPTIONS, MCE_NAMES, SEVERITIES
 from gfnet_bench.errors import UsageError
@@ -155,7 +155,7 @@ class Attacked(Perturbation):
     @property
     def title(self) -> str:
         """`PGD` for the attack's own threat model, else `PGD 4/255 x20` and what else differs from it."""
-        shown = self.name if ":" in self.name else self.name.upper()
+        shown = self.name if ":" in self.name else self._titled
         if self.is_usual:
             return shown
         usual, steps = {"norm": "linf", "random_start": True, **defaults_of(self.name)}, self.settings.get("steps")
@@ -177,6 +177,10 @@ class Attacked(Perturbation):
             self._radius or 0.0,
             self.settings.get("steps") or 0,
         )
+
+    @property
+    def _titled(self) -> str:
+        return getattr(ATTACKS[self.name], "title", self.name.upper()) if self.name in ATTACKS else self.name.upper()
 
     @property
     def _radius(self) -> Any:
@@ -343,7 +347,7 @@ def parse(text: str) -> Perturbation:
         UsageError: for an unknown name or field, or a value that makes no sense.
         MissingError: if torchattacks is asked for and not installed.
     """
-    name, fields = spelling.split(text, PREFIX)
+    name, fields = split(text)
     if name in CORRUPTIONS:
         if "severity" not in fields:
             raise UsageError(f"{text}: expected a severity from 1 to 5, found none; write {name}:severity=3")
@@ -376,7 +380,7 @@ def attacked(
         UsageError: if a radius makes no sense in the attack's norm, or the text and an option both state a field; see
             also `make_attack`.
     """
-    name, fields = spelling.split(text, PREFIX)
+    name, fields = split(text)
     if _folded(name) == CLEAN.name:
         spelling.read(name, fields, {})
         return [CLEAN]

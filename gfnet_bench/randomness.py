@@ -69,3 +69,9 @@ def uniform(seeds: Tensor, shape: Sequence[int], stream: int = 0) -> Tensor:
     count = math.prod(shape)
     upper = (bits(seeds, count, stream * count) >> 40) & ((1 << 24) - 1)
     return (upper.to(torch.float32) * 2.0**-24).reshape(-1, *shape)
+
+
+def normal(seeds: Tensor, shape: Sequence[int], stream: int = 0) -> Tensor:
+    """Normal numbers of mean 0 and deviation 1, float32; see `uniform`, but last bits may differ between devices."""
+    middles = uniform(seeds, shape, stream) + 2.0**-25  # never 0, where the inverse of the error function is infinite
+    return (2 * middles - 1).clamp_(2.0**-23 - 1, 1 - 2.0**-23).erfinv_() * math.sqrt(2)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import NoneType
 from typing import Any, get_args
 
@@ -15,12 +15,15 @@ _WORDS = {"true": True, "false": False, "none": None}
 _PLAIN = {bool: "true or false", int: "a whole number", float: "a number such as 0.5 or 4/255", str: "a word"}
 
 
-def split(text: str, prefix: str = "") -> tuple[str, dict[str, str]]:
+def split(
+    text: str, prefix: str = "", bare: Callable[[str], str | None] = lambda _: None
+) -> tuple[str, dict[str, str]]:
     """The name, and the fields that stand behind its colon, still as text.
 
     Args:
         text: as it was written.
         prefix: where a name begins with it, in any capitals, it ends at the colon after that.
+        bare: the field of a name that may be given first without being named, if it has one.
 
     Raises:
         UsageError: if what follows the name is no list of fields, each once.
@@ -32,6 +35,9 @@ def split(text: str, prefix: str = "") -> tuple[str, dict[str, str]]:
         wanted = f"{text[: start + odd.start()]}:FIELD=VALUE,FIELD=VALUE"
         raise UsageError(f"{shortened(text)}: expected fields behind a colon, {wanted}, found {odd[0]!r} before it")
     for part in rest.split(",") if colon else ():
+        if not fields and part and "=" not in part and (first := bare(name)):
+            fields[first] = part.strip()
+            continue
         key, equals, value = (side.strip() for side in part.partition("="))
         if not (key and equals) or key in fields:
             raise UsageError(

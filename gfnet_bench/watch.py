@@ -76,7 +76,10 @@ class Watch:
     Attributes:
         logits: (n,) bool, whether an image ever had logits that were not finite.
         gradient: (n,) float32, values of an image's gradients that were not finite though its logits had been.
+        forward: (n,) float32, how often the model was shown an image.
+        backward: (n,) float32, how often a gradient came back to it.
         passes: how many gradients were wanted (`forward`) and came (`backward`), and the `values` of those.
+        notes: what else an attack wants to be known of each image, (n,) by name.
     """
 
     def __init__(self, predict: Predict, images: Tensor, classes: int = 1) -> None:
@@ -84,15 +87,21 @@ class Watch:
         self.predict = predict
         self.classes = classes
         self.logits = torch.zeros(len(images), dtype=torch.bool, device=images.device)
-        self.gradient = torch.zeros(len(images), device=images.device)
+        self.gradient, self.forward, self.backward = torch.zeros(3, len(images), device=images.device)
         self.passes = Counter[str]()
-        self._whole = self.logits, self.gradient  # not self, which would keep the model in memory by itself
+        self.notes = dict[str, Tensor]()
+        self._rows = torch.arange(len(images), device=images.device)
 
-    def of(self, rows: slice) -> Watch:
-        """The same model while only some of the images are attacked; what it counts is counted here."""
+    def of(self, rows: slice | Tensor) -> Watch:
+        """The same model while only some of the images are attacked, by position; what it counts is counted here."""
         part = copy.copy(self)
-        part.logits, part.gradient = self.logits[rows], self.gradient[rows]
+        part._rows = self._rows[rows]
         return part
+
+    def note(self, name: str, values: Tensor) -> None:
+        """Let something be known of the images that are attacked, (b,)."""
+        whole = self.notes.setdefault(name, torch.zeros(len(self.logits), dtype=values.dtype, device=values.device))
+        whole[self._rows] = values
 
     def __call__(self, images: Tensor) -> Tensor:
         """The model's logits.
@@ -106,26 +115,34 @@ class Watch:
             self.passes["forward"] += 1
         logits = check_logits(self.predict(pixels), images, self.classes)
         with _plain(logits) as values:
-            self.logits |= self._by_image(_not_finite(values)) > 0
+            self.forward[self._rows] += len(values) / max(len(self._rows), 1)
+            self.logits[self._rows] |= self._by_image(_not_finite(values)) > 0
         if pixels.requires_grad and not logits.requires_grad:
             raise no_gradient()
         return logits
 
     @property
+    def taken(self) -> Tensor:
+        """(b,) passes of the images that are attacked, until now."""
+        return (self.forward + self.backward)[self._rows]
+
+    @property
     def values(self) -> Tensor:
         """(n,) values of an image's gradients in all, on the CPU."""
-        n = len(self._whole[0])
+        n = len(self.logits)
         return torch.full((n,), self.passes["values"] / max(n, 1), dtype=torch.float64)
 
     def fault(self) -> GfnetBenchError | None:
         """What was wrong until now with any of the images, if anything was; waits for the device."""
-        return fault(*self._whole, self.values)
+        return fault(self.logits, self.gradient, self.values)
 
     def _count(self, gradient: Tensor) -> None:
         self.passes["backward"] += 1
         with _plain(gradient) as values:
             self.passes["values"] += values.numel()
-            self.gradient += self._by_image(_not_finite(values)) * ~self.logits  # that of a NaN is no news
+            self.backward[self._rows] += len(values) / max(len(self._rows), 1)
+            broken = self._by_image(_not_finite(values)) * ~self.logits[self._rows]  # that of a NaN is no news
+            self.gradient[self._rows] += broken
 
     def _by_image(self, rows: Tensor) -> Tensor:
         """Counts of what the model was given, as counts of the images that are attacked.
@@ -133,7 +150,7 @@ class Watch:
         An attack may show the model copies of its images, or some of them only: which is which is not known then, and
         what happened to one is shared out to all.
         """
-        n = len(self.logits)
+        n = len(self._rows)
         return rows if len(rows) == n else rows.sum(0, keepdim=True) / n
 
 

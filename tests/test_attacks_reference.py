@@ -104,6 +104,26 @@ def test_pgd_from_the_same_random_start_is_theirs(case, same_start, epsilon):
     assert furthest(case.ours(PGD(epsilon, random_start=False)), theirs) > epsilon / 2, "the start should matter"
 
 
+def test_pgd_in_l2_is_theirs(case):
+    ours = case.ours(PGD(0.5, 0.3, 6, random_start=False, norm="l2"))
+    theirs = case.theirs("PGDL2", eps=0.5, alpha=0.15, steps=6, random_start=False)
+    assert furthest(ours, theirs) <= TOLERANCE
+    assert 0.499 < float((ours - case.images).flatten(1).norm(dim=1).min()) <= 0.5 + TOLERANCE
+
+
+def test_pgd_with_momentum_is_theirs(case):
+    ours = case.ours(PGD(8 / 255, 0.25, 6, random_start=False, momentum=1.0))
+    theirs = case.theirs("MIFGSM", eps=8 / 255, alpha=2 / 255, steps=6, decay=1.0)
+    assert ((ours - theirs).abs() > TOLERANCE).float().mean() < 1e-4  # sums in another order may turn a sign
+
+
+def test_targeted_pgd_is_theirs(case):
+    attack = torchattacks.PGD(case.net, eps=8 / 255, alpha=2 / 255, steps=6, random_start=False)
+    attack.set_mode_targeted_least_likely(quiet=True)
+    ours = case.ours(PGD(8 / 255, 0.25, 6, random_start=False, target="unlikeliest"))
+    assert furthest(ours, attack(case.images, case.labels)) <= TOLERANCE
+
+
 def test_pixels_without_gradient_stay_in_both():
     # Zero weights on every other column: the sign of zero must be zero, not one.
     net = nn.Sequential(nn.Flatten(), nn.Linear(192, 10))
@@ -457,7 +477,7 @@ def test_memory_that_runs_out_in_an_attack_of_the_library_changes_no_number(smal
             raise RuntimeError("CUDA out of memory")
         return small.net(shown)
 
-    expected, _ = evaluate(small.net, images, small.labels.numpy(), names, classes=None, attack=attack, batch_size=2)
-    found, used = evaluate(hungry, images, small.labels.numpy(), names, classes=None, attack=attack)
+    expected, *_ = evaluate(small.net, images, small.labels.numpy(), names, classes=None, attack=attack, batch_size=2)
+    found, used, _ = evaluate(hungry, images, small.labels.numpy(), names, classes=None, attack=attack)
     assert used == 1 or used == 2
     assert np.allclose(found.nll, expected.nll)

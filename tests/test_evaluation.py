@@ -40,7 +40,7 @@ IDS = [f"image/{i}" for i in range(N)]
 
 
 def test_predictions_are_the_models(images, network):
-    predictions, _ = evaluate(network, images, LABELS, IDS, batch_size=5)
+    predictions, *_ = evaluate(network, images, LABELS, IDS, batch_size=5)
     logits = network(torch.tensor(images).permute(0, 3, 1, 2) / 255).double().numpy()
     probabilities = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
     np.testing.assert_array_equal(predictions.top5, np.argsort(-logits, axis=1)[:, :5])
@@ -54,8 +54,8 @@ def test_predictions_are_the_models(images, network):
 @pytest.mark.parametrize("batch_size", [1, 2, 4, 100])
 @pytest.mark.parametrize("attack", [None, PGD(8 / 255)])
 def test_batch_size_does_not_matter(images, network, batch_size, attack):
-    whole, _ = evaluate(network, images, LABELS, IDS, attack=attack, batch_size=N)
-    split, used = evaluate(network, images, LABELS, IDS, attack=attack, batch_size=batch_size)
+    whole, *_ = evaluate(network, images, LABELS, IDS, attack=attack, batch_size=N)
+    split, used, _ = evaluate(network, images, LABELS, IDS, attack=attack, batch_size=batch_size)
     np.testing.assert_array_equal(split.top5, whole.top5)
     np.testing.assert_allclose(split.nll, whole.nll, rtol=1e-5)
     assert used == min(batch_size, N)
@@ -63,8 +63,8 @@ def test_batch_size_does_not_matter(images, network, batch_size, attack):
 
 def test_order_does_not_matter(images, network):
     attack = PGD(8 / 255)
-    there, _ = evaluate(network, images, LABELS, IDS, attack=attack, batch_size=4)
-    back, _ = evaluate(network, images[::-1], LABELS[::-1], IDS[::-1], attack=attack, batch_size=4)
+    there, *_ = evaluate(network, images, LABELS, IDS, attack=attack, batch_size=4)
+    back, *_ = evaluate(network, images[::-1], LABELS[::-1], IDS[::-1], attack=attack, batch_size=4)
     np.testing.assert_allclose(back.nll[::-1], there.nll, rtol=1e-5)
 
 
@@ -79,7 +79,7 @@ def test_seed_changes_the_attack_and_nothing_else(images, network):
 def test_only_the_classes_that_count_are_predicted(images, network):
     classes = (1, 2, 4, 5, 6)
     labels = np.array(classes)[np.arange(N) % 5]
-    predictions, _ = evaluate(network, images, labels, IDS, classes=classes)
+    predictions, *_ = evaluate(network, images, labels, IDS, classes=classes)
     logits = network(to_pixels(images, torch.device("cpu"))).numpy()
     logits[:, [0, 3]] = -np.inf
     np.testing.assert_array_equal(predictions.top5, np.argsort(-logits, axis=1)[:, :5])
@@ -89,10 +89,10 @@ def test_only_the_classes_that_count_are_predicted(images, network):
 
 @pytest.mark.parametrize("attack", [None, FGSM()])
 def test_out_of_memory_halves_the_batch_to_what_fits_and_loses_nothing(images, network, attack):
-    expected, _ = evaluate(network, images, LABELS, IDS, attack=attack)
+    expected, *_ = evaluate(network, images, LABELS, IDS, attack=attack)
     hungry = Hungry(network, 10**6)
     with Room(int(4.5e6)):  # for four images, once what failed with eight is given back
-        predictions, used = evaluate(hungry, images, LABELS, IDS, attack=attack, batch_size=12)
+        predictions, used, _ = evaluate(hungry, images, LABELS, IDS, attack=attack, batch_size=12)
     np.testing.assert_array_equal(predictions.top5, expected.top5)
     assert used == 3 and hungry.seen[:3] == [12, 6, 3] and set(hungry.seen[3:]) == {3}
 
@@ -228,8 +228,8 @@ def test_attacks_run_where_convolutions_repeat(images, network):
 
 
 def test_bfloat16_scores_differ_but_not_by_much(images, network):
-    exact, _ = evaluate(network, images, LABELS, IDS)
-    half, _ = evaluate(network, images, LABELS, IDS, dtype="bfloat16")
+    exact, *_ = evaluate(network, images, LABELS, IDS)
+    half, *_ = evaluate(network, images, LABELS, IDS, dtype="bfloat16")
     assert not np.array_equal(half.nll, exact.nll)
     np.testing.assert_allclose(half.nll, exact.nll, atol=0.05)
 
@@ -390,7 +390,7 @@ def test_a_model_that_normalises_in_place_poisons_nothing(images, network):
 
 def test_adversarial_images_that_still_hold_their_history_are_scored_without(images, network):
     attack = Patched(8 / 255, change=lambda a, x: a.requires_grad_())
-    found, _ = evaluate(network, images, LABELS, IDS, attack=attack)
+    found, *_ = evaluate(network, images, LABELS, IDS, attack=attack)
     np.testing.assert_array_equal(found.nll, evaluate(network, images, LABELS, IDS, attack=PGD(8 / 255))[0].nll)
 
 
@@ -404,8 +404,8 @@ def test_memory_that_runs_out_in_an_attack_changes_no_number(images, network):
                 raise torch.OutOfMemoryError("CUDA out of memory")
             return adversarial
 
-    expected, _ = evaluate(network, images, LABELS, IDS, attack=PGD(8 / 255), batch_size=3)
-    found, used = evaluate(network, images, LABELS, IDS, attack=Hungry(8 / 255), batch_size=12)
+    expected, *_ = evaluate(network, images, LABELS, IDS, attack=PGD(8 / 255), batch_size=3)
+    found, used, _ = evaluate(network, images, LABELS, IDS, attack=Hungry(8 / 255), batch_size=12)
     np.testing.assert_array_equal(found.nll, expected.nll)
     assert used == 3
 
@@ -503,7 +503,7 @@ def test_a_gradient_that_is_not_finite_is_an_error_that_names_the_share(images, 
     def steep(x):  # at 0 it is infinite
         return network(x) + 1e-4 * x.sqrt().mean((1, 2, 3))[:, None] * torch.arange(CLASSES)
 
-    clean, _ = evaluate(network, dark, LABELS, IDS)
+    clean, *_ = evaluate(network, dark, LABELS, IDS)
     for net in (rooted, steep):
         np.testing.assert_allclose(evaluate(net, dark, LABELS, IDS)[0].nll, clean.nll, rtol=1e-3)
         expected = rf"NaN or infinity at {share:.2%} of its values, for 7 of 13 attacked images \(the first: image/0\)"
@@ -573,8 +573,8 @@ def test_what_does_not_go_together_is_refused_in_one_sentence(images, network, w
 
 def test_classes_count_once_in_any_order(images, network):
     labels = np.array([1, 4, 5])[np.arange(N) % 3]
-    expected, _ = evaluate(network, images, labels, IDS, classes=(1, 4, 5))
-    found, _ = evaluate(network, images, labels, IDS, classes=[5, 1, 4, 1, 5])
+    expected, *_ = evaluate(network, images, labels, IDS, classes=(1, 4, 5))
+    found, *_ = evaluate(network, images, labels, IDS, classes=[5, 1, 4, 1, 5])
     np.testing.assert_array_equal(found.top5, expected.top5)
     np.testing.assert_array_equal(found.nll, expected.nll)
 
@@ -582,22 +582,22 @@ def test_classes_count_once_in_any_order(images, network):
 @pytest.mark.parametrize("k", [1, 2, 4])
 def test_fewer_classes_than_five(images, network, k):
     labels = np.arange(N) % k
-    found, _ = evaluate(lambda x: network(x)[:, :k], images, labels, IDS, attack=PGD(8 / 255))
+    found, *_ = evaluate(lambda x: network(x)[:, :k], images, labels, IDS, attack=PGD(8 / 255))
     assert found.top5.shape == (N, k)
     assert scores(found)["top5"] == 1
 
 
 def test_log_probabilities_are_logits_too(images, network):
-    expected, _ = evaluate(network, images, LABELS, IDS, attack=PGD(8 / 255))
-    found, _ = evaluate(lambda x: network(x).log_softmax(1), images, LABELS, IDS, attack=PGD(8 / 255))
+    expected, *_ = evaluate(network, images, LABELS, IDS, attack=PGD(8 / 255))
+    found, *_ = evaluate(lambda x: network(x).log_softmax(1), images, LABELS, IDS, attack=PGD(8 / 255))
     np.testing.assert_allclose(found.nll, expected.nll, rtol=1e-4)
 
 
 @pytest.mark.gpu
 def test_cuda_gives_the_cpus_predictions(images, network):
     attack = PGD(8 / 255)
-    on_cpu, _ = evaluate(network, images, LABELS, IDS, attack=attack)
-    on_gpu, _ = evaluate(network.cuda(), images, LABELS, IDS, attack=attack, device="cuda")
+    on_cpu, *_ = evaluate(network, images, LABELS, IDS, attack=attack)
+    on_gpu, *_ = evaluate(network.cuda(), images, LABELS, IDS, attack=attack, device="cuda")
     network.cpu()
     np.testing.assert_array_equal(on_gpu.top5, on_cpu.top5)
     np.testing.assert_allclose(on_gpu.nll, on_cpu.nll, rtol=1e-4)

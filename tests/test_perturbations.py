@@ -63,7 +63,7 @@ def test_a_radius_is_written_as_people_write_it_and_read_to_the_last_bit(epsilon
     ("text", "message"),
     [
         ("pgg", "unknown perturbation 'pgg'; did you mean pgd"),
-        ("pgd:step=3", "pgd: expected fields among epsilon, relative_step, steps, random_start, found 'step'"),
+        ("pgd:step=3", "pgd: expected fields among epsilon, relative_step, steps, random_start, norm"),
         ("pgd:steps", "expected pgd:FIELD=VALUE,FIELD=VALUE, each field once, found 'steps'"),
         ("pgd:", "found ''"),
         ("pgd:steps=1,steps=2", "each field once, found 'steps=2'"),

@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from dataclasses import field
 from numbers import Real
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from gfnet_bench.errors import UsageError
 from gfnet_bench.registry import Registry
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+UNSAID = "unsaid"
 
 Predict = Callable[["Tensor"], "Tensor"]
 
@@ -74,3 +77,29 @@ def check_epsilon(epsilon: float, norm: str | None = "linf", text: str | None = 
     hint = f"did you mean {written}/255?" if levels else "it is written 4/255 or 0.0157"
     hint = hint if is_number or text else "give a number, as in epsilon=4 / 255"
     raise UsageError(f"epsilon: expected a number {wanted}, found {written!r}; {hint}")
+
+
+def check_norm(name: str, norm: str) -> None:
+    """Refuse a norm that an attack of ours cannot keep small.
+
+    Raises:
+        UsageError: in that case.
+    """
+    if norm not in ("linf", "l2"):
+        raise UsageError(f"{name}: expected norm to be linf or l2, found {norm!r}")
+
+
+def check_counts(name: str, **counts: int | None) -> None:
+    """Refuse what is less than once; None is no limit.
+
+    Raises:
+        UsageError: in that case.
+    """
+    for what, count in counts.items():
+        if count is not None and count < 1:
+            raise UsageError(f"{name}: expected {what} to be 1 or more, found {what}={count}")
+
+
+def unsaid(default: Any) -> Any:
+    """A field that cells do not mention where it has this default: they are older than it."""
+    return field(default=default, metadata={UNSAID: True})

@@ -8,8 +8,20 @@ from typing import Any, get_type_hints
 
 from gfnet_bench import spelling
 from gfnet_bench.attacks import reference
-from gfnet_bench.attacks.base import ATTACKS, Attack, check_epsilon
+from gfnet_bench.attacks.base import ATTACKS, UNSAID, Attack, check_epsilon
 from gfnet_bench.errors import UsageError
+
+USUAL_L2 = 0.5
+"""Radius of an attack that is asked for in L2 without one: what is usual on CIFAR-10. Defaults are L-infinity radii."""
+
+
+def split(text: str) -> tuple[str, dict[str, str]]:
+    """Name and fields as they are written; the `bare` field of an attack may come first without its name."""
+
+    def bare(name: str) -> str | None:
+        return getattr(ATTACKS[name], "bare", None) if name in ATTACKS else None
+
+    return spelling.split(text, reference.PREFIX, bare)
 
 
 def read_attack(text: str) -> tuple[str, dict[str, Any]]:
@@ -19,7 +31,7 @@ def read_attack(text: str) -> tuple[str, dict[str, Any]]:
         UsageError: if there is no such attack, or it has no such field, or a value is not of the field's type.
         MissingError: if torchattacks is asked for and not installed.
     """
-    name, fields = spelling.split(text, reference.PREFIX)
+    name, fields = split(text)
     return name, spelling.read(name, fields, fields_of(name))
 
 
@@ -58,9 +70,14 @@ def stored(attack: Attack) -> dict[str, Any]:
     known = {"name": attack.name, **({} if unsaid or attack.norm is None else {"norm": attack.norm})}
     for field in dataclasses.fields(attack):  # type: ignore[arg-type]
         value = getattr(attack, field.name)
-        if value is not None or field.default is not None:
+        if value != _left_out(field):
             known[field.name] = value
     return known
+
+
+def _left_out(field: dataclasses.Field[Any]) -> Any:
+    """The value that is not stored, if there is one."""
+    return field.default if field.default is None or UNSAID in field.metadata else dataclasses.MISSING
 
 
 def restored(settings: Mapping[str, Any]) -> Attack:
@@ -81,8 +98,8 @@ def defaults_of(name: str) -> dict[str, Any]:
     if name not in ATTACKS:
         return {}
     norm = getattr(ATTACKS[name], "norm", None)
-    known = {f.name: f.default for f in dataclasses.fields(ATTACKS[name])}  # type: ignore[arg-type]
-    stated = {key: value for key, value in known.items() if value is not dataclasses.MISSING}
+    known = dataclasses.fields(ATTACKS[name])  # type: ignore[arg-type]
+    stated = {f.name: f.default for f in known if f.default not in (dataclasses.MISSING, _left_out(f))}
     return {**({"norm": norm} if isinstance(norm, str) else {}), **stated}
 
 
@@ -102,6 +119,8 @@ def _made(name: str, fields: Mapping[str, Any]) -> Attack:
     open_ = [f.name for f in known if f.name not in fields and f.default is f.default_factory is dataclasses.MISSING]
     if open_:
         raise UsageError(f"{name}: expected a value of {', '.join(open_)}, found none; write {name}:{open_[0]}=VALUE")
+    if fields.get("norm") == "l2" and "epsilon" not in fields:
+        fields = {**fields, "epsilon": USUAL_L2}
     attack = ATTACKS[name](**fields)
     if attack.epsilon is not None:
         check_epsilon(attack.epsilon, attack.norm)

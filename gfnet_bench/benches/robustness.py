@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from gfnet_bench import corruptions, evaluation, metrics
@@ -18,7 +19,7 @@ from gfnet_bench.errors import GfnetBenchError, MissingError, UsageError
 from gfnet_bench.evaluation import Corrupt, Evaluation
 from gfnet_bench.inputs import Inputs
 from gfnet_bench.models import Model, check_unchanged, load_model
-from gfnet_bench.perturbations import Attacked, Corrupted, of_cell, published_files
+from gfnet_bench.perturbations import Attacked, Corrupted, Perturbation, of_cell, published_files
 from gfnet_bench.present import Present, absent_sets
 from gfnet_bench.records import Cell, Record
 from gfnet_bench.runner import Outcome
@@ -226,7 +227,7 @@ class Bench:
         ]
 
     def _outcome(self, cell: Cell, model: Model, images: Images, found: Evaluation) -> Outcome:
-        predictions, batch_size = found
+        predictions, batch_size, noted = found
         values = {
             **metrics.scores(predictions, images.answers),
             "excluded": len(images.excluded),
@@ -240,6 +241,7 @@ class Bench:
             "weights_source": model.weights_source,
             "weights_key": model.weights_key,
             **about_images(images),
+            **about_attack(of_cell(cell), noted),
             **({"classes_by": self.classes_by[cell.model]} if cell.model in self.classes_by else {}),
         }
         return Outcome(values, metrics.to_arrays(predictions, images.answers), provenance)
@@ -254,6 +256,15 @@ def about_images(images: Images) -> dict[str, Any]:
         "excluded": [list(pair) for pair in images.excluded],
         **({"available": list(images.available)} if images.available else {}),
     }
+
+
+def about_attack(perturbation: Perturbation, noted: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
+    """Provenance: passes for an image, on average, and what the attack itself `says` of what it noted."""
+    if not isinstance(perturbation, Attacked):
+        return {}
+    passes = {name: round(float(noted[name].mean()), 3) for name in ("forward_passes", "backward_passes")}
+    says = getattr(perturbation.attack, "says", None)
+    return {"attack": {**passes, **(says(noted) if callable(says) else {})}}
 
 
 def check_classes(model: str, num_classes: int, dataset: str | None) -> None:

@@ -53,9 +53,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         what,
         "--attack",
         metavar="NAME",
-        help="clean, fgsm, pgd or torchattacks:NAME, each with fields of its own behind a colon: "
-        "pgd:epsilon=8/255,steps=20 or torchattacks:PGD:steps=20 (default: the first three, on the suite's main data "
-        "set alone)",
+        help="clean, fgsm, pgd, autoattack, worst:pgd+apgd_ce+square, torchattacks:NAME or another that `list attacks` "
+        "names, each with fields of its own behind a colon: pgd:norm=l2,epsilon=0.5,steps=20 (default: the first "
+        "three, on the suite's main data set alone)",
     )
     options.add_list(
         what,

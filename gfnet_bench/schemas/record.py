@@ -62,6 +62,7 @@ _PROVENANCE = maybe(
         "seconds": number(0),
         "params": COUNT,
         "batch_size": whole(1),
+        "attack": OBJECT,
         "excluded": list_of(list_of(TEXT, 2)),
         "available": none_or(list_of(COUNT, 2)),
     }
