@@ -119,7 +119,7 @@ def test_pgd_with_momentum_is_theirs(case):
 
 def test_targeted_pgd_is_theirs(case):
     attack = torchattacks.PGD(case.net, eps=8 / 255, alpha=2 / 255, steps=6, random_start=False)
-    attack.set_mode_targeted_least_likely(quiet=True)
+    attack.set_mode_targeted_least_likely()
     ours = case.ours(PGD(8 / 255, 0.25, 6, random_start=False, target="unlikeliest"))
     assert furthest(ours, attack(case.images, case.labels)) <= TOLERANCE
 
@@ -336,7 +336,7 @@ def measured(nearest_mean, tmp_path_factory):
     patch.setattr(Bench, "model", lambda bench, cell: nearest_mean)
     for norm, radii in RADII.items():
         names = [name for name in norms if (norms[name] == "l2") == (norm == "l2")]
-        options = ["--attack", *names, "--eps", *map(str, radii), "--limit", "3", "--output-dir", str(folder)]
+        options = ["--attack", *names, "--eps", *map(str, radii), "--limit", "2", "--output-dir", str(folder)]
         assert main(["robustness", "--model", "resmlp_mini", "--dataset", "mini", "--no-progress", *options]) == 0
     patch.undo()
     return list(Store(folder))
@@ -355,7 +355,7 @@ def test_every_attack_runs_through_robustness_once_for_each_radius(measured, nam
     assert sorted(records) == sorted(radii)
     for record in records.values():
         assert record.error is None
-        assert record.values["images"] == 3
+        assert record.values["images"] == 2
     if attack.epsilon is not None and name != "Square":  # which so few queries do not help
         assert records[radii[1]].values["nll"] > records[radii[0]].values["nll"], "more room should"
 
@@ -395,16 +395,15 @@ def test_a_gradient_that_is_not_finite_is_named(small, name):
 
 
 @pytest.mark.parametrize("name", sorted(set(NAMES) - GRADIENT_FREE))
-@pytest.mark.parametrize("trainable", [False, True])
-def test_logits_cut_off_from_the_pixels_are_named(small, name, trainable):
-    scale = torch.ones((), requires_grad=trainable)
+def test_logits_cut_off_from_the_pixels_are_named(small, name):
+    scale = torch.ones((), requires_grad=True)
     attack = make_attack(f"torchattacks:{name}")
     images, seeds = small.images[:2], small.seeds[:2]
     with pytest.raises(GfnetBenchError, match="depend on the pixels"):
         attack(lambda x: scale * small.net(x.detach()), images, small.net(images).argmax(1), seeds)
 
 
-@pytest.mark.parametrize("k", [2, 3, 4])
+@pytest.mark.parametrize("k", [2, 4])
 @pytest.mark.parametrize("name", ["APGD", "APGDT", "AutoAttack", "FAB", "PGDL2"])
 def test_few_classes_are_attacked_or_refused_in_one_sentence(small, name, k):
     labels = small.net(small.images)[:, :k].argmax(1)
@@ -431,8 +430,7 @@ def test_any_strides_will_do(small, name):
     assert attack(net, images, net(images).argmax(1), small.seeds[:2]).shape == images.shape
 
 
-@ITS_WARNINGS
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ["PGD", "AutoAttack", "CW", "SparseFool", "Square"])
 def test_a_model_is_let_go_when_the_attack_is_over(small, name):
     """torchattacks leaves cycles behind, which would keep it until the garbage collector comes round."""
 
