@@ -22,6 +22,15 @@ def _own_cache(tmp_path_factory):
     patch.undo()
 
 
+@pytest.fixture(scope="module")
+def one_thread():
+    """Networks as small as those of `mini` wait for a second thread longer than they work."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture(scope="session")
 def photographs():
     """The folder of real photographs and weights, for tests marked `data`."""

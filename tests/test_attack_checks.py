@@ -1,5 +1,6 @@
 """The checks against models and attacks whose quality is known: the sound pass, the broken fail where they should."""
 
+import json
 from dataclasses import dataclass
 from functools import partial
 
@@ -7,13 +8,17 @@ import pytest
 import torch
 from torch import Tensor
 
-import gfnet_bench.models
+import gfnet_bench.benches.robustness
 from gfnet_bench.attacks.base import Predict
-from gfnet_bench.attacks.checks import CHECKS, CheckResult, _Sample, check
+from gfnet_bench.attacks.checks import LEFT_OUT, CheckResult, Sample, check
+from gfnet_bench.attacks.checks.rivals import RANDOM as BEATS_RANDOM
 from gfnet_bench.attacks.make import make_attack
 from gfnet_bench.attacks.pgd import PGD
 from gfnet_bench.ball import Ball
 from gfnet_bench.cli import main
+from gfnet_bench.records import Store
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 ZERO = "epsilon 0 changes nothing"
 BALL = "stays in the ball and the box"
@@ -22,7 +27,12 @@ LARGE = "large epsilon leaves no accuracy"
 RANDOM = "beats a random direction"
 GRADIENT = "gradient reaches the pixels"
 IMAGES_TELL = "the images can tell"
-EVERYTHING = {IMAGES_TELL, ZERO, BALL, STEPS, LARGE, RANDOM, GRADIENT}
+SAME = "says the same twice"
+EPSILON = "more epsilon never helps the model"
+SLOPE = "gradient is the slope"
+SEARCH = "leaves little to a search without gradients"
+ALWAYS = {IMAGES_TELL, SAME, BALL, GRADIENT, SLOPE}
+EVERYTHING = {*ALWAYS, ZERO, STEPS, EPSILON, LARGE, RANDOM, SEARCH}
 
 generator = torch.Generator().manual_seed(0)
 PATTERNS = torch.randn(5, 3, 12, 12, generator=generator)
@@ -38,15 +48,16 @@ def matched_filter(images: Tensor) -> Tensor:
 
 def results(predict: Predict, make=PGD, epsilon: float | None = 2 / 255, which=slice(None)) -> dict[str, CheckResult]:
     found = check(predict, IMAGES[which], LABELS[which], IDS[which], make, epsilon=epsilon, batch_size=16)
-    assert all(result.detail for result in found)
-    return {result.name: result for result in found}
+    assert all(result.detail for result in found.results)
+    assert (found.outcome == "pass") == (not found.reasons)
+    return {result.name: result for result in found.results if result.outcome != LEFT_OUT}
 
 
 def failures(
     predict: Predict, make=PGD, epsilon: float | None = 2 / 255, which=slice(None), names=EVERYTHING
 ) -> set[str]:
     found = results(predict, make, epsilon, which)
-    assert set(found) == names
+    assert set(found) | {SEARCH} == names | {SEARCH}
     return {name for name, result in found.items() if not result.passed}
 
 
@@ -56,12 +67,12 @@ def test_sound_attack_on_an_honest_model_passes_everything(name):
 
 
 WITHOUT_RADIUS = {
-    "CW": {IMAGES_TELL, BALL, STEPS, RANDOM, GRADIENT},
-    "DeepFool": {IMAGES_TELL, BALL, STEPS, RANDOM, GRADIENT},
-    "GN": {IMAGES_TELL, BALL, GRADIENT},
-    "VANILA": {IMAGES_TELL, BALL, GRADIENT},
-    "OnePixel": {IMAGES_TELL, BALL, STEPS, GRADIENT},
-    "Pixle": {IMAGES_TELL, BALL, STEPS, GRADIENT},
+    "CW": {*ALWAYS, STEPS, RANDOM},
+    "DeepFool": {*ALWAYS, STEPS, RANDOM},
+    "GN": ALWAYS,
+    "VANILA": ALWAYS,
+    "OnePixel": {*ALWAYS, STEPS},
+    "Pixle": {*ALWAYS, STEPS},
 }
 
 
@@ -85,9 +96,8 @@ def test_an_attack_that_keeps_its_successes_alone_raises_no_alarm(name, monkeypa
         return perturb(square, *batch)
 
     monkeypatch.setattr(torchattacks.Square, "perturb", with_fewer_queries)
-    sample = _Sample(matched_filter, IMAGES[:8], LABELS[:8], IDS[:8], 8)
-    judge, _ = CHECKS[RANDOM]
-    passed, detail = judge(sample, partial(make_attack, f"torchattacks:{name}"), Ball("linf", 8 / 255))
+    sample = Sample(matched_filter, IMAGES[:8], LABELS[:8], IDS[:8], 8)
+    passed, detail = BEATS_RANDOM.judge(sample, partial(make_attack, f"torchattacks:{name}"), Ball("linf", 8 / 255))
     assert passed, detail
     assert "that came back as they were judged at a large epsilon" in detail
 
@@ -112,9 +122,9 @@ def test_model_whose_gradient_is_not_finite_fails_and_says_why():
     dark = IMAGES.clone()
     dark[:, :, ::2] = 0
     found = check(lambda x: matched_filter((x * x).sqrt()), dark, LABELS, IDS, PGD, epsilon=2 / 255)
-    failed = {result.name for result in found if not result.passed}
-    assert failed == EVERYTHING - {IMAGES_TELL}
-    assert all("expected a finite gradient of the loss" in r.detail for r in found if not r.passed)
+    failed = [result for result in found.results if result.outcome == "fail"]
+    assert {ZERO, BALL, STEPS, EPSILON, LARGE, RANDOM} <= {result.name for result in failed}
+    assert all("expected a finite gradient of the loss" in result.detail for result in failed)
 
 
 # Where no verdict is possible there is one sentence
@@ -143,7 +153,7 @@ def test_model_of_which_nothing_can_be_said(change, sentence):
 def test_a_few_images_say_nothing(count, enough):
     found = results(matched_filter, which=slice(count))
     assert found[IMAGES_TELL].passed == enough
-    assert (set(found) == EVERYTHING) == enough
+    assert (set(found) | {SEARCH} == EVERYTHING) == enough
     assert enough or found[IMAGES_TELL].detail == f"expected 16 images or more, found {count}; take more of them"
 
 
@@ -151,9 +161,9 @@ def test_a_weak_but_honest_model_can_be_checked():
     """18 of 40 right of five classes: clearly more than the 8 of chance."""
     labels = LABELS.clone()
     labels[18:] = (labels[18:] + 1) % 5
-    found = {r.name: r for r in check(matched_filter, IMAGES, labels, IDS, PGD, epsilon=2 / 255)}
-    assert found[IMAGES_TELL].passed
-    assert set(found) == EVERYTHING
+    found = check(matched_filter, IMAGES, labels, IDS, PGD, epsilon=2 / 255)
+    assert found.results[0].passed
+    assert len(found.results) > 1
 
 
 @dataclass(frozen=True)
@@ -262,6 +272,22 @@ def test_broken_attack_fails_its_check(make, expected):
 # The command
 
 
+def test_a_verdict_is_kept_and_told_under_the_table(tmp_path, capsys):
+    """It need not be on as many images."""
+    words = ["--model", "resnet_mini", "--workers", "0", "--output-dir", str(tmp_path)]
+    assert main(["attack-check", *words, "--limit", "24", "--format", "json"]) == 0
+    checks = json.loads(capsys.readouterr().out)
+    assert len(checks) == 15 and {check["outcome"] for check in checks} <= {"pass", "left out"}
+    assert checks[-1]["detail"] == "power 100.0 % (24 of 24 planted adversarial examples found)"
+    attack = ["--attack", "pgd", "clean", "--dataset", "mini", "--limit", "16", "--no-progress"]
+    assert main(["robustness", *words, *attack, "--format", "md"]) == 0
+    assert "PGD 4/255 x5, attack-check: resnet_mini, limit 16 pass, power 100.0 %." in capsys.readouterr().out
+    (record,) = Store(tmp_path).load().records[:1]
+    assert (record.cell.study, record.values["verdict"], record.values["power"]) == ("attack_check", "pass", 1.0)
+    assert main(["attack-check", *words, "--limit", "24"]) == 0, "and is not looked for twice"
+    assert "verdict: power 100.0 %" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("options", "status", "sentence"),
     [
@@ -276,13 +302,14 @@ def test_broken_attack_fails_its_check(make, expected):
         ("--eps 8", 2, "did you mean 8/255?"),
     ],
 )
-def test_command_refuses_what_no_verdict_can_rest_on(options, status, sentence, capsys):
+def test_command_refuses_what_no_verdict_can_rest_on(options, status, sentence, capsys, tmp_path):
     if "torchattacks" in options:
         pytest.importorskip("torchattacks", reason='needs pip install "gfnet-bench[reference]"')
-    assert main(["attack-check", "--workers", "0", *options.replace("--eps -1", "--eps=-1").split()]) == status
+    words = options.replace("--eps -1", "--eps=-1").split()
+    assert main(["attack-check", "--workers", "0", "--output-dir", str(tmp_path), *words]) == status
     out, err = capsys.readouterr()
     assert sentence in " ".join((out + err).split())
-    assert len(out.split("FAILS")) <= 2
+    assert not out or "verdict: does not hold: the images can tell" in " ".join(out.split())
 
 
 class Changed(torch.nn.Module):
@@ -299,7 +326,7 @@ class Changed(torch.nn.Module):
 @pytest.fixture
 def changed(monkeypatch):
     """Let a command load networks whose output is changed."""
-    load = gfnet_bench.models.load_model
+    load = gfnet_bench.benches.robustness.load_model
 
     def put(change) -> None:
         def load_changed(*arguments, **options):
@@ -307,7 +334,7 @@ def changed(monkeypatch):
             model.net = Changed(model.net, change)
             return model
 
-        monkeypatch.setattr(gfnet_bench.models, "load_model", load_changed)
+        monkeypatch.setattr(gfnet_bench.benches.robustness, "load_model", load_changed)
 
     return put
 
@@ -324,14 +351,13 @@ def changed(monkeypatch):
 def test_command_names_a_network_that_returns_no_logits(command, change, sentence, changed, capsys, tmp_path):
     changed(change)
     options = f"--model resmlp_mini --dataset mini --limit 64 --workers 0 --batch-size 64 --output-dir {tmp_path}"
-    options = options if "robustness" in command else options.partition(" --output-dir")[0]
     assert main([*command.split(), *options.split()]) == 1
     assert sentence in " ".join(" ".join(capsys.readouterr()).split())
 
 
-def test_command_gives_no_verdict_where_the_labels_are_wrong(changed, capsys):
+def test_command_gives_no_verdict_where_the_labels_are_wrong(changed, capsys, tmp_path):
     changed(lambda logits: logits.roll(1, 1))
-    assert main("attack-check --model resmlp_mini --workers 0".split()) == 1
+    assert main(f"attack-check --model resmlp_mini --workers 0 --output-dir {tmp_path}".split()) == 1
     out = " ".join(capsys.readouterr().out.split())
-    assert out.startswith("FAILS the images can tell:")
-    assert out.endswith("are these the weights and the labels that belong together?")
+    assert out.startswith("fail the images can tell:")
+    assert "are these the weights and the labels that belong together?" in out

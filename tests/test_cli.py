@@ -203,12 +203,6 @@ def test_list_shows_every_kind(capsys):
     assert expected | {("report", "robustness")} <= names
 
 
-def test_attack_check_of_a_mini_network(capsys):
-    assert main(["attack-check", "--model", "resnet_mini", "--limit", "48", "--format", "json", "--workers", "0"]) == 0
-    checks = json.loads(capsys.readouterr().out)
-    assert len(checks) == 7 and all(check["holds"] == "yes" for check in checks)
-
-
 def test_data_status_and_doctor_on_an_empty_folder(tmp_path, capsys):
     assert main(["data", "status", "--data-dir", str(tmp_path), "--format", "json"]) == 0
     state = {row["name"]: row["state"] for row in json.loads(capsys.readouterr().out)}

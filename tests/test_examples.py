@@ -4,7 +4,6 @@ import re
 import shlex
 import shutil
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,6 +11,7 @@ import torch
 from PIL import Image
 
 from gfnet_bench import plugins
+from gfnet_bench.attacks.checks import CheckResult, Verdict
 from gfnet_bench.cli import COMMANDS, main, parser
 from gfnet_bench.cli import EXAMPLES as TOP
 from gfnet_bench.studies.paper import ITEMS
@@ -96,7 +96,7 @@ def test_an_example_does_what_it_says(line, place, monkeypatch, capsys):
         words.append("--dry-run")
     # What takes long and is tested elsewhere.
     monkeypatch.setattr(
-        "gfnet_bench.attacks.checks.check", lambda *a, **k: [SimpleNamespace(name="", passed=True, detail="")]
+        "gfnet_bench.attacks.checks.check", lambda *a, **k: Verdict([CheckResult("", "pass", "")], None)
     )
     monkeypatch.setattr("gfnet_bench.corrupted_folder.contact_sheet.draw", lambda *a, **k: None)
     with plugins.apart():

@@ -2,13 +2,13 @@
 
 import json
 import shutil
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageDraw
 
+from gfnet_bench.attacks.checks import CheckResult, Verdict
 from gfnet_bench.catalog import paper_transform
 from gfnet_bench.cli import main
 from gfnet_bench.datasets.label_names import match
@@ -36,7 +36,7 @@ def make(side=2):
 def reference():
     return make(1)
 """
-HOLDS = SimpleNamespace(name="all", passed=True, detail="")
+HOLDS = Verdict([CheckResult("all", "pass", "")], None)
 FEW = ["--corruption", "contrast", "--severity", "1", "3"]
 
 
@@ -186,10 +186,10 @@ def test_corruption_errors_relative_to_a_reference(place, tmp_path, capsys):
 
 def test_attacks_and_filters_take_the_folder_too(place, tmp_path, monkeypatch, capsys):
     seen = []
-    monkeypatch.setattr("gfnet_bench.attacks.checks.check", lambda *given, **how: seen.append(given) or [HOLDS])
+    monkeypatch.setattr("gfnet_bench.attacks.checks.check", lambda *given, **how: seen.append(given) or HOLDS)
     monkeypatch.setattr("gfnet_bench.reports.base.Report.write", lambda *given: [])  # figures take long
     words = ["--images", place / "shapes", "--checkpoint", place / "second.pth", "--limit", "6"]
-    assert run(place, "attack-check", *words) == 0
+    assert run(place, "attack-check", *words, "--output-dir", tmp_path) == 0
     predict, pixels, labels, *_ = seen[0]
     assert pixels.shape == (6, 3, 96, 96) and sorted(labels.tolist()) == [0, 0, 1, 1, 2, 2]
     assert predict(pixels).argmax(1).eq(labels).float().mean() > 0.5  # of classes in the folder's order

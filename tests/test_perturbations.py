@@ -164,7 +164,7 @@ def test_a_plug_ins_attack_goes_all_the_way(slide, tmp_path, capsys, holding):
     assert from_settings(stored[1.5].cell.settings["perturbation"]).attack == Slide(1.5, back=True)
     assert main(["robustness", *command[1:], "--eps", "2"]) == 2
     assert "slide:epsilon=1.5,back=true: expected epsilon once" in capsys.readouterr().err
-    assert main(["attack-check", "--attack", "slide:power=none", "--limit", "16", "--device", "cpu"]) == 1
+    assert main(["attack-check", "--attack", "slide:power=none", "--limit", "16", "--output-dir", str(tmp_path)]) == 1
 
     holding(ATTACKS, "slide", None)
     table = robustness(Store(tmp_path)).render("text")  # without the plug-in its records are read all the same

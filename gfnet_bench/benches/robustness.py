@@ -233,7 +233,13 @@ class Bench:
             "excluded": len(images.excluded),
             "expected": images.expected,
         }
-        provenance = {
+        arrays = metrics.to_arrays(predictions, images.answers)
+        told = about_attack(of_cell(cell), noted)
+        return Outcome(values, arrays, {**self.provenance(cell, model, images, batch_size), **told})
+
+    def provenance(self, cell: Cell, model: Model, images: Images, batch_size: int) -> dict[str, Any]:
+        """What a number of this model on these images rests on, and where it was computed."""
+        return {
             "device": device_name(self.device),
             "batch_size": batch_size,
             "params": model.params,
@@ -241,10 +247,8 @@ class Bench:
             "weights_source": model.weights_source,
             "weights_key": model.weights_key,
             **about_images(images),
-            **about_attack(of_cell(cell), noted),
             **({"classes_by": self.classes_by[cell.model]} if cell.model in self.classes_by else {}),
         }
-        return Outcome(values, metrics.to_arrays(predictions, images.answers), provenance)
 
 
 def about_images(images: Images) -> dict[str, Any]:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import argparse
-from functools import partial
+from typing import TYPE_CHECKING
 
 from gfnet_bench.commands import options
-from gfnet_bench.errors import GfnetBenchError, UsageError, out_of_memory
+from gfnet_bench.errors import UsageError
+
+if TYPE_CHECKING:
+    from gfnet_bench.records import Record
 
 NAME = "attack-check"
-HELP = "self-checks of an attack against a model: the ball, the box, more steps, large epsilon, hidden gradients"
+HELP = "is a robust accuracy to be believed? pass, suspicious or fail, with reasons, and the power of the attack"
 EXAMPLES = """\
 examples:
   gfnet-bench attack-check --model gfnet_mini
@@ -40,29 +43,29 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     options.add_seed_option(parser)
     options.add_data_options(parser)
     options.add_device_options(parser)
-    parser.add_argument("--format", default="text", choices=options.FORMATS)
+    options.add_result_options(parser)
+    options.add_overwrite_option(parser, "check again what is on disk (default: only what could not be checked)")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print a line a check; exit status 1 if one does not hold."""
-    import torch
-
-    from gfnet_bench.attacks import make_attack
-    from gfnet_bench.attacks.checks import CHECKS, check
-    from gfnet_bench.benches.robustness import check_classes
+    """Print a line a check and the verdict; exit status 1 unless that is `pass`."""
+    from gfnet_bench import runner
+    from gfnet_bench.benches import attack_check as benches
+    from gfnet_bench.benches.robustness import Bench
     from gfnet_bench.catalog import find_spec
-    from gfnet_bench.datasets import DATASETS, load_images
+    from gfnet_bench.datasets import DATASETS
     from gfnet_bench.datasets.own_images import use
-    from gfnet_bench.evaluation import precision, to_pixels
-    from gfnet_bench.models import load_model
     from gfnet_bench.perturbations import Attacked, attacked
-    from gfnet_bench.reports.drawing.tables import Column, render
+    from gfnet_bench.records import Store
+    from gfnet_bench.studies import attack_check, robustness
+    from gfnet_bench.studies.own_images import of_models
     from gfnet_bench.suites import DEFAULT, SUITES
 
     if arguments.images:
         options.refuse(arguments, {"dataset": "expected this or --images, found both"})
         arguments.dataset = use(arguments.images).name
-    found = options.matched(arguments, [arguments.model], arguments.dataset)
+    models = [arguments.model]
+    found = options.matched(arguments, models, arguments.dataset)
     of_dataset = DATASETS[arguments.dataset].suite if arguments.dataset else None
     suite = SUITES[of_dataset or find_spec(arguments.model).suite or DEFAULT]
     dataset = DATASETS[arguments.dataset or suite.main].name
@@ -71,57 +74,51 @@ def run(arguments: argparse.Namespace) -> int:
     (made,) = attacked(arguments.attack, [arguments.eps] if arguments.eps else None, suite.epsilon)
     if not isinstance(made, Attacked):
         raise UsageError(f"--attack {arguments.attack}: expected an attack to check, found none; name one, pgd or fgsm")
-    attack = made.attack
-    if arguments.eps and attack.epsilon is None:
-        raise UsageError(f"--eps {arguments.eps}: {attack.name} has no radius; leave it out")
-    device = options.device(arguments)
-    options.checkpoint_sha256(arguments)  # before the network is built: is there such a file?
-    model = load_model(
-        arguments.model,
-        checkpoint=arguments.checkpoint,
-        weights_key=arguments.weights_key,
+    if arguments.eps and made.attack.epsilon is None:
+        raise UsageError(f"--eps {arguments.eps}: {made.name} has no radius; leave it out")
+    how = robustness.Options(
         img_size=arguments.img_size,
-        mean=arguments.mean,
-        std=arguments.std,
-        num_classes=arguments.num_classes,
-        suite=DATASETS[dataset].suite,
-        device=device,
-        check=lambda classes: check_classes(arguments.model, classes, dataset),
-    )
-    check_classes(arguments.model, model.num_classes, dataset)
-    for of in found.values():
-        model.choose(list(of.logits.values()))
-    images = load_images(
-        dataset,
-        options.data_dirs(arguments),
-        model.transform,
+        checkpoint=options.checkpoint_sha256(arguments),
+        weights_key=arguments.weights_key,
         limit=arguments.limit,
         seed=arguments.seed,
-        workers=options.workers(arguments),
+        of_model=of_models(found, options.own_settings(arguments, models)),
     )
-    classes = sorted(images.classes or range(model.num_classes))
-    try:
-        with precision("float32", torch.device(device)):
-            results = check(
-                lambda pixels: model(pixels)[:, classes],
-                to_pixels(images.pixels[:], torch.device(device)),
-                torch.tensor([classes.index(label) for label in images.labels.tolist()], device=device),
-                images.ids,
-                partial(make_attack, arguments.attack),
-                epsilon=attack.epsilon,
-                batch_size=options.batch_size(arguments, device),
-            )
-    except (RuntimeError, MemoryError) as error:
-        if not out_of_memory(error):
-            raise
-        raise GfnetBenchError(f"memory ran out on {device}; run it again with a smaller --batch-size") from error
-    left_out = [name for name in CHECKS if results[0].passed and name not in {r.name for r in results}]
-    if left_out:
-        options.note(f"left out, since {attack.name} is no attack to hold to it: {'; '.join(left_out)}")
-    if arguments.format == "text":
-        for result in results:
-            print(options.paragraph("holds   " if result.passed else "FAILS   ", f"{result.name}: {result.detail}"))
-    else:
-        rows = [{"check": r.name, "holds": "yes" if r.passed else "no", "detail": r.detail} for r in results]
-        print(render(rows, [Column(key, key) for key in ("check", "holds", "detail")], arguments.format), end="")
-    return 0 if all(r.passed for r in results) else 1
+    device = options.device(arguments)
+    machine = Bench(
+        data_dirs=options.data_dirs(arguments),
+        device=device,
+        batch_size=options.batch_size(arguments, device),
+        workers=options.workers(arguments),
+        checkpoint=arguments.checkpoint,
+        weights_key=arguments.weights_key,
+        num_classes=arguments.num_classes,
+        progress=False,
+    )
+    (record,) = runner.run(
+        [attack_check.cell(arguments.model, dataset, made, how)],
+        benches.Bench(machine).measure,
+        Store(arguments.output_dir),
+        overwrite=arguments.overwrite,
+        inputs=machine.inputs,
+        progress=False,
+    )
+    _show(record, arguments.format)
+    return 0 if record.values.get("verdict") == "pass" else 1
+
+
+def _show(record: Record, form: str) -> None:
+    """A line a check, and the verdict at last."""
+    from gfnet_bench.reports.drawing.tables import Column, render
+    from gfnet_bench.reports.reading.verdicts import Verdict
+
+    if record.error is not None:
+        return
+    told = Verdict.of(record)
+    rows = [*record.values["checks"], {"name": "verdict", "outcome": told.word, "detail": told.reasons}]
+    if form != "text":
+        columns = [Column("name", "check"), Column("outcome", "outcome"), Column("detail", "detail")]
+        print(render(rows, columns, form), end="")
+        return
+    for row in rows:
+        print(options.paragraph(f"{row['outcome']:<12}", f"{row['name']}: {row['detail']}"))

@@ -92,7 +92,7 @@ class Model(nn.Module):
         return f"{type(self).__name__} {self.name}: {about}"
 
     def forward(self, images: Tensor) -> Tensor:
-        """(b, 3, h, w) float in [0, 1] to (b, k) float32 logits.
+        """(b, 3, h, w) float in [0, 1] to (b, k) float32 logits, or float64 ones where images and network are.
 
         A network of one channel is shown their luma; it is part of the model, so that attacks perturb red, green and
         blue, and gradients go through it.
@@ -101,7 +101,8 @@ class Model(nn.Module):
             GfnetBenchError: if the network returns anything else.
         """
         pixels = images if self.luma is None else (images * self.luma).sum(1, keepdim=True)
-        logits = check_logits(logits_of(self.net((pixels - self.mean) / self.std)), images).float()
+        logits = check_logits(logits_of(self.net((pixels - self.mean) / self.std)), images)
+        logits = logits.to(torch.promote_types(images.dtype, torch.float32))
         return logits if self.chosen is None else logits[:, self.chosen]
 
     def choose(self, logits: Sequence[int]) -> Model:

@@ -24,6 +24,7 @@ from gfnet_bench.reports.reading.scores import (
     titles,
 )
 from gfnet_bench.reports.reading.selection import Selection
+from gfnet_bench.reports.reading.verdicts import verdict_notes
 from gfnet_bench.reports.robustness.corruption_tables import corruption_errors, severities
 from gfnet_bench.reports.robustness.paired import paired
 from gfnet_bench.reports.robustness.results import Outcome, Results
@@ -81,8 +82,9 @@ def robustness(
         outcomes = [results.outcome(setup, score) for setup in setups for score in columns]
         titled = _titled(one, measured)
         notes = [*_classes(results, setups), *inputs.get(one, ()), *problems]
+        verdicts = verdict_notes([*selection.loaded.records, *selection.records], setups, columns)
         tables += [
-            wide_table(titled, results, setups, columns, outcomes, notes),
+            wide_table(titled, results, setups, columns, outcomes, [*verdicts, *notes]),
             beside_table(titled, results, columns, outcomes),
         ]
         for score in _corrupted_sets(one, columns, means):
