@@ -41,7 +41,7 @@ def _says_the_same(sample: Sample, make: Make, ball: Ball) -> tuple[bool, str]:
     return False, (
         f"{found}: the network is random. Accuracy under the attack {float(single.float().mean()):.1%}, under one "
         f"that follows the mean of {DRAWS} draws {float(averaged.float().mean()):.1%}; report an attack on the "
-        "expectation"
+        f"expectation, as apgd_ce:draws={DRAWS}"
     )
 
 
