@@ -28,13 +28,14 @@ def full_a(root: Path) -> Path:
 def test_status_has_a_line_for_every_set(tmp_path: Path) -> None:
     write_val(tmp_path / "val")
     write_c(tmp_path / "imagenet-c", "fog", 3, side=8)
+    write_c(tmp_path / "imagenet-c", "saturate", 1, side=8)  # an extra one, which somebody unpacked
     write_classes(tmp_path / "imagenet_v2", {"10": 10})
     lines = {line.name: line for line in status([tmp_path])}
     assert list(lines) == list(DATASETS)
     assert (lines["imagenet"].found, lines["imagenet"].expected) == (1000, 50000)
     assert lines["imagenet"].where == str(tmp_path / "val")
     assert (lines["imagenet_a_control"].found, lines["imagenet_a_control"].expected) == (200, 10000)
-    assert (lines["imagenet_c"].found, lines["imagenet_c"].expected) == (1, 75)
+    assert (lines["imagenet_c"].found, lines["imagenet_c"].expected) == (2, 80)
     assert lines["imagenet_c"].unit == "corruption folders"
     assert (lines["imagenet_r"].where, lines["imagenet_r"].found) == ("", 0)
     assert "gfnet-bench data get imagenet_r" in lines["imagenet_r"].note

@@ -10,10 +10,8 @@ import sys
 import tarfile
 from pathlib import Path
 
-import nbformat
 import pytest
 import torch
-from nbclient import NotebookClient
 
 from gfnet_bench.cli import parser
 from gfnet_bench.profiling import memory
@@ -139,10 +137,11 @@ def test_networks_are_timed_in_the_precision_of_their_row(monkeypatch, dtype, tf
 
 @pytest.mark.filterwarnings("default")  # what a kernel and its client warn of is theirs
 def test_the_notebook_runs_from_top_to_bottom(tmp_path, monkeypatch):
+    nbformat, nbclient = pytest.importorskip("nbformat"), pytest.importorskip("nbclient")
     notebook = nbformat.read(ROOT / "experiments" / "front_door.ipynb", as_version=4)
     assert not any(cell.get("outputs") for cell in notebook.cells), "strip the outputs of the notebook"
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]))
-    NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    nbclient.NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
     shown = [output.data for cell in notebook.cells for output in cell.get("outputs", ()) if "data" in output]
     assert sum("<table" in data.get("text/html", "") for data in shown) >= 3
     assert all(len(data["text/plain"]) < 1000 for data in shown)

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-import torchattacks
 from test_attacks import Sample
 from torch import Tensor, nn
 
@@ -100,6 +99,7 @@ def test_as_many_stand_as_under_torchattacks(sample, name, norm):
         parts = [sample.run(make_attack(n, epsilon=BITES[norm], norm=norm)) for n in ("apgd_ce", "apgd_t")]
         assert ours.sum() <= min(right(sample, images).sum() for images in parts)
         return
+    torchattacks = pytest.importorskip("torchattacks", reason='needs pip install "gfnet-bench[reference]"')
     theirs = {
         "apgd_ce": lambda: torchattacks.APGD(sample.net, steps=100, **given),
         "apgd_dlr": lambda: torchattacks.APGD(sample.net, steps=100, loss="dlr", **given),

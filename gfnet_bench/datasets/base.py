@@ -95,6 +95,7 @@ class DatasetSpec:
         recipe: for a set that is corrupted in memory, how it is made unless another recipe is asked for.
         suite: the name of the suite it belongs to, whose label space it has.
         names: of its classes by label, for a set whose classes are its own.
+        ships: whether its images are part of the package.
     """
 
     name: str
@@ -117,6 +118,7 @@ class DatasetSpec:
     recipe: str | None = None
     suite: str = DEFAULT
     names: tuple[str, ...] = ()
+    ships: bool = False
 
     @property
     def is_corrupted(self) -> bool:
@@ -125,8 +127,8 @@ class DatasetSpec:
 
     @property
     def is_embedded(self) -> bool:
-        """Whether its images are part of the package, so that there is no folder to look for."""
-        return not self.source.folders
+        """Whether its images are part of the package, so that there is nothing to look for."""
+        return self.source.ships
 
     @property
     def heading(self) -> str:

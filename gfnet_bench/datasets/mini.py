@@ -75,6 +75,7 @@ for _name, _short, _place, _what, _images in (
             control=None if _name == "mini" else "mini",
             suite="mini",
             help=_HELP,
+            ships=True,
         ),
     )
 DATASETS.add(

@@ -86,8 +86,9 @@ def _unpack_packed(name: str, packed: Mapping[Path, str], data_dir: Path, dry_ru
         return
     made = unpack_beside(packed, progress=progress)
     print(f"{name}: unpacked {_listed(made)}")
-    found = DATASETS[name].locate([data_dir])
-    print(f"{name}: {len(found.items.ids)} images in {found.folder}")
+    spec, found = DATASETS[name], DATASETS[name].locate([data_dir])
+    count = f"{len(found.items.ids)} images" if spec.cells is None else f"{len(spec.cells(found.folder))} severities"
+    print(f"{name}: {count} in {found.folder}")
 
 
 def _wanted(names: Sequence[str], data_dir: Path, corruptions: Sequence[str]) -> Iterator[tuple[str, Download | None]]:
