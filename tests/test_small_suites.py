@@ -171,7 +171,7 @@ def test_a_part_of_the_classes_is_refused(tiny, tmp_path):
 
 def test_the_doctor_counts_them(cifar, tiny):
     shown = {s.name: (s.found, s.expected, s.unit) for s in doctor.status([cifar, tiny / "archive"])}
-    assert shown["cifar10"] == (20, 10000, "images") and shown["cifar10_c"] == (10, 75, "corruption folders")
+    assert shown["cifar10"] == (20, 10000, "images") and shown["cifar10_c"] == (10, 80, "corruption folders")
     assert shown["tiny_imagenet_c_generated"] == (200, 10000, "images") and shown["tiny_imagenet_c"][0] == 1
     texts = [f.text for name in ("cifar10", "tiny_imagenet") for f in doctor.examine(name, [cifar, tiny / "archive"])]
     assert [text.partition(" in ")[0] for text in texts] == [
