@@ -17,6 +17,7 @@ from whole_records import every_kind
 from gfnet_bench.records import Record, Store
 from gfnet_bench.reports.accuracy import accuracy
 from gfnet_bench.reports.base import Report
+from gfnet_bench.reports.claims import claims
 from gfnet_bench.reports.compare import compare
 from gfnet_bench.reports.complexity import complexity
 from gfnet_bench.reports.drawing.tables import Table
@@ -35,7 +36,7 @@ COUNTS = {
 }  # fmt: skip
 WITHOUT_UNIT = {
     "coherence", "silhouette", "energy", "magnitude", "kernel", "log_magnitude", "filter_magnitude", "norm", "p",
-    "exponent", "r2",
+    "exponent", "r2", "finding", "finding_low", "finding_high",  # of a claim, with its unit beside it
 }  # fmt: skip
 YES_OR_NO = {"True", "False"}
 MARKS = {"†", "‡", "≈", "*"}
@@ -70,6 +71,7 @@ REPORTS = {
     "robustness, nothing measured": lambda _: robustness([], planned=["gfnet_s", "deit_small"]),
     "figures 3 and 4": lambda _: accuracy([counted("gfnet_s"), scored("gfnet_s"), scored("resnet50", images=500)]),
     "table 2": lambda _: segmentation([pyramid("gfnet_h_ti", 512), pyramid("gfnet_h_ti", 1024), counted("gfnet_s")]),
+    "claims": lambda folder: claims(fill(folder, [*((r, {}) for r in sweep()), *mini()])),
     "ablation": lambda _: ablation(),
     "transfer": lambda _: transfer(),
 }

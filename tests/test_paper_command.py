@@ -17,7 +17,7 @@ def test_a_dry_run_plans_everything_and_measures_nothing(tmp_path, capsys):
     assert main(["paper", "--dry-run", "--device", "cpu", "--format", "json", *words]) == 1
     found = rows(capsys)
     assert set(found) == {
-        "table1", "table2", "table3", "figure2", "figure3", "figure4", "figure5", "ablation", "transfer",
+        "table1", "table2", "table3", "figure2", "figure3", "figure4", "figure5", "claims", "ablation", "transfer",
     }  # fmt: skip
     assert found["table3"]["missing"] == found["table3"]["cells"] == 5 * (3 + 4 + 75)
     assert "expected a folder val" in found["table3"]["why"]

@@ -58,7 +58,7 @@ def test_every_item_plans_for_a_report_that_exists(name, suite, tmp_path):
 
 def test_the_list_of_evidence_is_the_papers():
     assert list(ITEMS) == [
-        "table3", "table1", "figure2", "figure3", "figure4", "table2", "figure5", "ablation", "transfer",
+        "table3", "table1", "figure2", "figure3", "figure4", "table2", "figure5", "claims", "ablation", "transfer",
     ]  # fmt: skip
 
 

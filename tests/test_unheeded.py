@@ -75,6 +75,7 @@ NOTHING = [
     (["report", "complexity"], ["--suite", "mini"]),
     *((words, ["--metric", "ece"]) for words in (["report", "complexity"], ["report", "--bibtex"], COMPARE)),
     (["report", "ablation"], ["--model", "gfnet_s"]),
+    (["report", "claims"], ["--model", "gfnet_s"]),
     (["list", "datasets"], ["--timm", "x*"]),
     *((SHEET, words) for words in (["--dry-run"], ["--severity", "1"], ["--corruption", "fog"], ["--no-resize"])),
     *((SHEET, words) for words in (["--batch-size", "4"], ["--workers", "2"], ["--device", "cpu"])),

@@ -22,12 +22,13 @@ examples:
   gfnet-bench report robustness --model gfnet_s deit_small --format md --details
   gfnet-bench report robustness --metric ece nll          calibration and likelihood beside accuracy
   gfnet-bench report robustness --write md csv latex      files under <output-dir>/tables and figures
+  gfnet-bench report claims --details                     what the paper says, each sentence with a verdict
   gfnet-bench report --html report.html                   everything, one page that works from a file
   gfnet-bench report --compare results other/results      two runs; status 1 if they differ
   gfnet-bench report --bibtex > references.bib            what the numbers rest on
 """
 
-ORDER = ("robustness", "accuracy", "complexity", "filters")
+ORDER = ("robustness", "accuracy", "complexity", "filters", "claims")
 """Reports that a page begins with."""
 
 METRICS = ("brier", "ece", "mean_ce", "relative_mce", "nll")
@@ -113,10 +114,12 @@ def _unheeded(arguments: argparse.Namespace) -> dict[str, str]:
         reasons |= dict.fromkeys(("format", "details"), "--html writes a page, which has all of it")
     if arguments.format in ("csv", "json"):
         reasons["details"] = f"--format {arguments.format} has a row for every number as it is"
-    if arguments.report and not {"all", "robustness", "filters"}.intersection(arguments.report):
+    if arguments.report and not {"all", "robustness", "filters", "claims"}.intersection(arguments.report):
         reasons["suite"] = f"{', '.join(arguments.report)} is the same in every suite"
     if arguments.report and set(arguments.report) <= {"ablation", "transfer"}:
         reasons["model"] = f"{', '.join(arguments.report)} is shown as published"
+    if arguments.report == ["claims"]:
+        reasons["model"] = "every claim names its models"
     return reasons
 
 

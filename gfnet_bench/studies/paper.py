@@ -126,6 +126,13 @@ def _figure5(wish: Wish) -> list[Cell]:
     ]
 
 
+def _claims(wish: Wish) -> list[Cell]:
+    """Everything that a claim is judged by: all but surgery, heat maps and Table 2."""
+    measured = [_table3, _table1, _figure2, *(ITEMS[name].plan for name in ("figure3", "figure4"))]
+    spectra = [cell for cell in _figure5(wish) if cell.settings["measure"] == "spectra"]
+    return list(dict.fromkeys([*(cell for plan in measured for cell in plan(wish)), *spectra]))
+
+
 _COSTS_ALONE = "costs alone, since accuracies need ImageNet: gfnet-bench paper figure3 figure4 --data-dir DATA"
 
 ITEMS: Registry[Item] = Registry("item of the paper")
@@ -151,6 +158,9 @@ for _name, _item in {
     ),
     "table2": Item("Table 2, semantic segmentation", "segmentation", _table2, "gfnet-bench paper table2"),
     "figure5": Item("Figure 5, learned filters", "filters", _figure5, "gfnet-bench paper figure5"),
+    "claims": Item(
+        "Claims, each with its verdict", "claims", _claims, "gfnet-bench paper claims --data-dir DATA", _COSTS_ALONE
+    ),
     "ablation": Item("Ablation of the token mixer", "ablation", lambda wish: [], ""),
     "transfer": Item("Transfer learning", "transfer", lambda wish: [], ""),
 }.items():
