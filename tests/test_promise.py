@@ -17,7 +17,8 @@ from gfnet_bench.sourcecode import Code
 
 TOYS = Path(__file__).parent / "plugins"
 ROWS = re.findall(r"^\| (an? [a-z ]+?)(?:,[^|]*)? \|", (TOYS.parents[1] / "CONTRIBUTING.md").read_text(), re.MULTILINE)
-OTHERS = {"a figure", "a command", "a value that a record holds", "a question"}  # which no plug-in brings
+# Which no plug-in brings.
+OTHERS = {"a check of attacks", "a figure", "a command", "a value that a record holds", "a question"}
 KINDS = {
     "an attack": ("attacks", ["slide"]),
     "a corruption": ("corruptions", ["haze"]),
