@@ -16,7 +16,7 @@ NAMES = """
 
 
 @pytest.fixture(scope="module")
-def museum():
+def museum(one_thread):
     with pytest.MonkeyPatch.context() as patch:
         yield imported("wrong_numbers", patch)
 
