@@ -278,7 +278,8 @@ PAPERS.add(
     "gfnet",
     Paper(
         "GFNet, Global Filter Networks for Image Classification",
-        "abstract, project page and figures of arXiv 2107.00645, in our own words",
+        "abstract, project page and figures of arXiv 2107.00645 in our own words, captions but that of Figure 1 at "
+        "second hand",
         [
             *_growth(),
             *_efficiency(),
