@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy import stats
 from test_report_complexity import count, point, sweep
 from whole_records import SCORED, SEEN
 from whole_records import cell as cell_of
@@ -19,6 +18,8 @@ from gfnet_bench.reports.claims import PAPERS, claims
 from gfnet_bench.reports.claims.base import CONTRADICTED, REPRODUCED, UNDECIDED, UNTESTED, VERDICTS
 from gfnet_bench.reports.claims.patterns import gini, moran, structured
 from gfnet_bench.reports.drawing.tables import RECORDS
+
+stats = pytest.importorskip("scipy.stats")
 
 RESULTS = Path(__file__).parents[1] / "results"
 RECORDED = RESULTS / "records"
