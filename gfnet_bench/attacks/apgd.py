@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -19,7 +20,7 @@ RISING = 0.75
 
 
 @dataclass(frozen=True)
-class APGD:
+class APGD(ABC):
     """Steps of twice the radius at first, halved where they no longer pay, from the best image so far.
 
     Images that are classified wrongly leave at once, the others come back as the best that was found.
@@ -139,8 +140,9 @@ class APGD:
     def _mean_logits(self, standing: Standing, images: Tensor) -> Tensor:
         return sum(standing.logits(images) for _ in range(self.draws)) / self.draws  # type: ignore[return-value]
 
+    @abstractmethod
     def _loss(self, aims: Tensor | None) -> losses.Loss:
-        raise NotImplementedError
+        """What a start climbs, towards classes (b,) if any."""
 
 
 @ATTACKS.register("apgd_ce")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -21,7 +22,7 @@ CLEAN = "clean"
 FOOLED_BY = "fooled_by"
 
 
-class Ensemble:
+class Ensemble(ABC):
     """Attacks one after the other, each on the images that the ones before it left.
 
     Which of them fooled an image is noted as `fooled_by`: 0 where it stands, 1 where it is wrong as it is, and then
@@ -31,9 +32,9 @@ class Ensemble:
     budget: int | None
 
     @property
+    @abstractmethod
     def members(self) -> Sequence[Attack]:
         """The attacks, in order."""
-        raise NotImplementedError
 
     def __call__(self, predict: Predict, images: Tensor, labels: Tensor, seeds: Tensor) -> Tensor:
         """See `Attack`."""

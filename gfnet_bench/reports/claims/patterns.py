@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gfnet_bench import spectra
+from gfnet_bench.catalog import MODELS
 from gfnet_bench.errors import MissingError
 from gfnet_bench.metrics import Interval, mean_interval, wilson_interval
 from gfnet_bench.reports.claims.base import Evidence, Finding, by_interval
@@ -29,6 +30,8 @@ LEVEL = 0.05
 
 _SMALL = "gfnet_mini"
 """Stands in for the paper's networks."""
+_NETWORKS = ("gfnet_xs", "gfnet_s", "gfnet_b", "gfnet_ti", _SMALL)
+"""Whose filters are looked at: of the first that is measured."""
 
 LOCAL = 3
 """Tokens from the middle to the side of the largest convolution of the ablation, 7 x 7."""
@@ -160,8 +163,7 @@ def _mean_gain(network: Network, gain: Maps, reason: str) -> Finding:
 def _network(evidence: Evidence) -> Network:
     """The paper's GFNet-XS, another of its networks, or a small one that stands in for it."""
     found = {n.model: n for n in evidence.networks if n.label == n.model}
-    wanted = [] if evidence.suite == "mini" else ["gfnet_xs", "gfnet_s", "gfnet_b", "gfnet_ti"]
-    wanted += [_SMALL] if evidence.suite in (None, "mini") else []
+    wanted = [name for name in _NETWORKS if evidence.suite in (None, MODELS[name].suite)] or list(_NETWORKS)
     for name in wanted:
         if name in found:
             return found[name]
