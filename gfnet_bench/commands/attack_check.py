@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from gfnet_bench.commands import options
+from gfnet_bench.commands import argtypes, options
 from gfnet_bench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     options.add_checkpoint_options(parser)
     options.add_own_options(parser, named=False)
     options.add_size_option(parser)
-    parser.add_argument("--limit", type=options.positive, default=64, metavar="N", help="images (default: 64)")
+    parser.add_argument("--limit", type=argtypes.positive, default=64, metavar="N", help="images (default: 64)")
     options.add_seed_option(parser)
     options.add_data_options(parser)
     options.add_device_options(parser)

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from gfnet_bench.commands import options, plan
+from gfnet_bench.commands import argtypes, options, plan
 from gfnet_bench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -46,11 +46,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     options.add_list(
         what,
         "--img-size",
-        type=options.image_size,
+        type=argtypes.image_size,
         metavar="N",
         help="of models: 224, or 224x320 (height first)",
     )
-    what.add_argument("--width", type=options.positive, default=384, metavar="D", help="features of a block (384)")
+    what.add_argument("--width", type=argtypes.positive, default=384, metavar="D", help="features of a block (384)")
     what.add_argument("--count-only", action="store_true", help="multiply-adds alone: nothing is timed")
     what.add_argument(
         "--as-trained", action="store_true", help="do not fuse what can be fused for inference (MobileOne, RepVGG ...)"
@@ -65,7 +65,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     how = parser.add_argument_group("how")
     how.add_argument("--device", help="cpu, cuda, cuda:1 or mps (default: the fastest there is)")
     how.add_argument(
-        "-b", "--batch-size", type=options.positive, metavar="N", help="images at a time (default: 32, on a CPU 8)"
+        "-b", "--batch-size", type=argtypes.positive, metavar="N", help="images at a time (default: 32, on a CPU 8)"
     )
     options.add_dtype_option(how)
     how.add_argument(
@@ -73,7 +73,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     how.add_argument(
         "--time-budget",
-        type=options.seconds,
+        type=argtypes.seconds,
         default=3.0,
         metavar="S",
         help="seconds a latency (3); what settled ones leave goes to long ones",
@@ -147,8 +147,8 @@ def _models(arguments: argparse.Namespace, tokens: Sequence[int]) -> list[Size]:
     if arguments.tokens and not arguments.img_size:
         sizes = [(study.PATCH * math.isqrt(n),) * 2 for n in tokens]
     largest = max((max(size) for size in sizes if size), default=0)
-    if largest > options.MOST_PIXELS:
-        raise UsageError(f"--img-size: expected at most {options.MOST_PIXELS} pixels a side, found {largest}.")
+    if largest > argtypes.MOST_PIXELS:
+        raise UsageError(f"--img-size: expected at most {argtypes.MOST_PIXELS} pixels a side, found {largest}.")
     models = expand(arguments.model)
     options.check_one_model(arguments, models)
     return bench.sizes(models, sizes, arguments.as_trained)

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gfnet_bench.commands import options
+from gfnet_bench.commands import argtypes, options
 from gfnet_bench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -30,9 +30,9 @@ digit: the same seed draws other random numbers there, and images are resized by
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """From where to where, what, how."""
-    parser.add_argument("source", type=options.path, metavar="SRC", help="folder of images; with --preview, one image")
+    parser.add_argument("source", type=argtypes.path, metavar="SRC", help="folder of images; with --preview, one image")
     parser.add_argument(
-        "target", type=options.path, nargs="?", metavar="DST", help="folder; with --preview: preview.png"
+        "target", type=argtypes.path, nargs="?", metavar="DST", help="folder; with --preview: preview.png"
     )
     parser.add_argument("--preview", action="store_true", help="draw one image under all corruptions, and stop")
     options.add_corruption_options(parser)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from gfnet_bench.commands import options
+from gfnet_bench.commands import argtypes, options
 from gfnet_bench.errors import GfnetBenchError
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     options.add_data_options(parser)
     parser.add_argument("--device", help="try out cuda, cuda:1, mps or cpu in place of data sets")
     parser.add_argument("--deep", action="store_true", help="decode every image (minutes for 50,000)")
-    parser.add_argument("-j", "--workers", type=options.processes, metavar="N", help="processes that decode")
+    parser.add_argument("-j", "--workers", type=argtypes.processes, metavar="N", help="processes that decode")
     parser.add_argument("--format", default="text", choices=options.FORMATS)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from gfnet_bench.commands import options, plan
+from gfnet_bench.commands import argtypes, options, plan
 from gfnet_bench.errors import UsageError
 from gfnet_bench.suites import SUITES, Suite
 from gfnet_bench.terminal import shortened
@@ -56,7 +56,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     images.add_argument("--dataset", metavar="NAME", help="default: imagenet, or mini")
     images.add_argument(
         "--limit",
-        type=options.positive,
+        type=argtypes.positive,
         metavar="N",
         help="a seeded, stratified sample of N images (default: 1000 for surgery, 256 for heat maps; mini: 100 and 50)",
     )
@@ -69,7 +69,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     options.add_list(
         images,
         "--cutoff",
-        type=options.number,
+        type=argtypes.number,
         metavar="R",
         help="radii in cycles per token; 0.5 is the Nyquist frequency",
     )
@@ -80,15 +80,15 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     options.add_list(
         images, "--corruption", metavar="NAME", help="fog, or fog:severity=2 (default: gaussian_noise fog)"
     )
-    images.add_argument("--severity", type=options.severity, metavar="S", help="1 to 5 (default: 3)")
+    images.add_argument("--severity", type=argtypes.severity, metavar="S", help="1 to 5 (default: 3)")
     images.add_argument(
         "--norm",
-        type=options.above_zero,
+        type=argtypes.above_zero,
         metavar="V",
         help="L2 norm of the noise in each channel (default: 15.7; mini: 4)",
     )
     images.add_argument(
-        "--frequencies", type=options.positive, metavar="N", help="the lowest N x N, N odd (default: 63; mini: all)"
+        "--frequencies", type=argtypes.positive, metavar="N", help="the lowest N x N, N odd (default: 63; mini: all)"
     )
 
     how = parser.add_argument_group("how")

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import math
 import os
-import re
 import sys
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -13,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gfnet_bench import plugins
+from gfnet_bench.commands import argtypes
 from gfnet_bench.errors import GfnetBenchError, UsageError, about
 from gfnet_bench.spelling import split
 from gfnet_bench.suites import DEFAULT, SUITES, Suite
@@ -20,9 +19,6 @@ from gfnet_bench.terminal import one_line, shortened
 
 if TYPE_CHECKING:
     from gfnet_bench.datasets.label_names import Matched
-
-MOST_PIXELS = 16384
-"""A side of an image; beyond that even the sizes of tensors overflow."""
 
 FORMATS = ("text", "md", "csv", "latex", "html", "json")
 
@@ -41,7 +37,7 @@ def add_config_option(parser: argparse._ActionsContainer) -> None:
     """Options from a file."""
     parser.add_argument(
         "--config",
-        type=path,
+        type=argtypes.path,
         action="append",
         metavar="FILE",
         help="options from a JSON file; what stands on the command line wins",
@@ -53,7 +49,7 @@ def add_plugin_option(parser: argparse._ActionsContainer, dest: str = "plugin") 
     parser.add_argument(
         "--plugin",
         dest=dest,
-        type=path,
+        type=argtypes.path,
         action="append",
         default=[],
         metavar="FILE.py",
@@ -81,7 +77,7 @@ def add_data_options(parser: argparse._ActionsContainer) -> None:
     """Where images are."""
     parser.add_argument(
         "--data-dir",
-        type=path,
+        type=argtypes.path,
         action="append",
         metavar="DIR",
         help="folder to look for data sets in; may be given again (default: $GFNET_BENCH_DATA, else ./data)",
@@ -92,7 +88,7 @@ def add_images_option(parser: argparse._ActionsContainer) -> None:
     """Images of the user's own."""
     parser.add_argument(
         "--images",
-        type=path,
+        type=argtypes.path,
         metavar="FOLDER",
         help="images of your own: a folder a class, or a CSV with the columns path and label",
     )
@@ -165,19 +161,23 @@ def data_dirs(arguments: argparse.Namespace) -> tuple[Path, ...]:
 def add_result_options(parser: argparse._ActionsContainer) -> None:
     """Where records are, and how tables look."""
     parser.add_argument(
-        "--output-dir", type=path, default=Path("results"), metavar="DIR", help="records and tables (default: results)"
+        "--output-dir",
+        type=argtypes.path,
+        default=Path("results"),
+        metavar="DIR",
+        help="records and tables (default: results)",
     )
     parser.add_argument("--format", default="text", choices=FORMATS, help="of the table on stdout")
 
 
 def add_limit_option(parser: argparse._ActionsContainer) -> None:
     """How many images."""
-    parser.add_argument("--limit", type=positive, metavar="N", help="a seeded, stratified sample of N images")
+    parser.add_argument("--limit", type=argtypes.positive, metavar="N", help="a seeded, stratified sample of N images")
 
 
 def add_seed_option(parser: argparse._ActionsContainer) -> None:
     """What is drawn."""
-    parser.add_argument("--seed", type=seed, default=0)
+    parser.add_argument("--seed", type=argtypes.seed, default=0)
 
 
 def add_dtype_option(parser: argparse._ActionsContainer) -> None:
@@ -187,7 +187,7 @@ def add_dtype_option(parser: argparse._ActionsContainer) -> None:
 
 def add_size_option(parser: argparse._ActionsContainer) -> None:
     """The size that networks are shown images at."""
-    parser.add_argument("--img-size", type=image_size, metavar="N", help="224, or 224x320 (height first)")
+    parser.add_argument("--img-size", type=argtypes.image_size, metavar="N", help="224, or 224x320 (height first)")
 
 
 def add_overwrite_option(parser: argparse._ActionsContainer, text: str = "default: failed") -> None:
@@ -203,9 +203,9 @@ def add_progress_option(parser: argparse._ActionsContainer, text: str = "no bars
 def add_device_options(parser: argparse._ActionsContainer) -> None:
     """Where and how to compute."""
     parser.add_argument("--device", help="cpu, cuda, cuda:1 or mps (default: the fastest there is)")
-    parser.add_argument("-b", "--batch-size", type=positive, metavar="N", help="images at a time, at most")
+    parser.add_argument("-b", "--batch-size", type=argtypes.positive, metavar="N", help="images at a time, at most")
     parser.add_argument(
-        "-j", "--workers", type=processes, metavar="N", help="processes that decode (default: one a core)"
+        "-j", "--workers", type=argtypes.processes, metavar="N", help="processes that decode (default: one a core)"
     )
 
 
@@ -318,7 +318,9 @@ def refuse(arguments: argparse.Namespace, unheeded: Mapping[str, str]) -> None:
 
 def add_checkpoint_options(parser: argparse._ActionsContainer) -> None:
     """Weights of the user's own."""
-    parser.add_argument("--checkpoint", type=path, metavar="FILE", help="weights instead of the published ones")
+    parser.add_argument(
+        "--checkpoint", type=argtypes.path, metavar="FILE", help="weights instead of the published ones"
+    )
     parser.add_argument(
         "--weights-key",
         metavar="KEY",
@@ -348,7 +350,7 @@ def checkpoint_sha256(arguments: argparse.Namespace) -> str | None:
 
 def add_name_option(parser: argparse._ActionsContainer) -> None:
     """What tables call a model."""
-    parser.add_argument("--name", type=label, metavar="LABEL", help="what tables call the model, one alone")
+    parser.add_argument("--name", type=argtypes.label, metavar="LABEL", help="what tables call the model, one alone")
 
 
 def add_own_options(parser: argparse._ActionsContainer, named: bool = True) -> None:
@@ -359,11 +361,13 @@ def add_own_options(parser: argparse._ActionsContainer, named: bool = True) -> N
         parser.add_argument(
             option,
             nargs="+",
-            type=number,
+            type=argtypes.number,
             metavar="X",
             help=f"what to {verb} pixels in [0, 1], one number or three (default: what the network says)",
         )
-    parser.add_argument("--num-classes", type=positive, metavar="K", help="how many classes the network tells apart")
+    parser.add_argument(
+        "--num-classes", type=argtypes.positive, metavar="K", help="how many classes the network tells apart"
+    )
 
 
 ABOUT_ONE_MODEL = {
@@ -411,13 +415,6 @@ def own_settings(arguments: argparse.Namespace, models: Sequence[str]) -> dict[s
     }
 
 
-def label(text: str) -> str:
-    """What a table calls something, in one line, as an argparse type."""
-    if not text.strip() or len(text) > 80 or not text.isprintable():
-        raise argparse.ArgumentTypeError(f"expected a name of up to 80 characters, found {shortened(text)!r}")
-    return text.strip()
-
-
 def add_corruption_options(parser: argparse._ActionsContainer) -> None:
     """Which corruptions, how strong."""
     add_list(
@@ -426,7 +423,9 @@ def add_corruption_options(parser: argparse._ActionsContainer) -> None:
         metavar="NAME",
         help="fog, or fog:severity=3 (default: the 15 of mCE; `all` adds the other 4)",
     )
-    parser.add_argument("--severity", nargs="+", type=severities, metavar="S", help="1..5 (default), 3, or 1 3 5")
+    parser.add_argument(
+        "--severity", nargs="+", type=argtypes.severities, metavar="S", help="1..5 (default), 3, or 1 3 5"
+    )
 
 
 def corruptions(arguments: argparse.Namespace) -> list[str]:
@@ -443,88 +442,6 @@ def corruptions(arguments: argparse.Namespace) -> list[str]:
 def levels(arguments: argparse.Namespace) -> list[int] | None:
     """The severities that were given, growing; None if none were."""
     return sorted({level for part in arguments.severity for level in part}) if arguments.severity else None
-
-
-def severities(text: str) -> list[int]:
-    """`3`, or `2..4` for 2, 3, 4, as an argparse type."""
-    first, dots, last = text.partition("..")
-    ends = first, last if dots else first
-    if not all(end in ("1", "2", "3", "4", "5") for end in ends) or ends[0] > ends[1]:
-        raise argparse.ArgumentTypeError(f"expected 1 to 5, or a range such as 1..5, found {text!r}")
-    return list(range(int(ends[0]), int(ends[1]) + 1))
-
-
-def severity(text: str) -> int:
-    """One severity, as an argparse type."""
-    return whole(text, 1, 5)
-
-
-def positive(text: str) -> int:
-    """A whole number from 1 up, as an argparse type."""
-    return whole(text, 1)
-
-
-def processes(text: str) -> int:
-    """A number of processes, none included, as an argparse type."""
-    return whole(text, 0, 1024)
-
-
-def seed(text: str) -> int:
-    """Any whole number of 64 bits, as an argparse type."""
-    return whole(text, -(1 << 63), (1 << 63) - 1)
-
-
-def whole(text: str, least: int, most: int = 10**9) -> int:
-    """A whole number between two others, in plain digits."""
-    if not re.fullmatch(r"-?[0-9]{1,19}", text) or not least <= int(text) <= most:
-        raise argparse.ArgumentTypeError(f"expected a whole number from {least} to {most}, found {shortened(text)!r}")
-    return int(text)
-
-
-def seconds(text: str) -> float:
-    """Seconds of more than nothing, as an argparse type."""
-    return _above_zero(text, "a number of seconds")
-
-
-def above_zero(text: str) -> float:
-    """A number above 0, as an argparse type."""
-    return _above_zero(text, "a number")
-
-
-def _above_zero(text: str, noun: str) -> float:
-    value = number(text)
-    if not 0 < value <= 1e6:
-        raise argparse.ArgumentTypeError(f"expected {noun} above 0, at most 1e6, found {shortened(text)!r}")
-    return value
-
-
-def number(text: str) -> float:
-    """A finite number, as an argparse type."""
-    try:
-        value = float(text) if text.isascii() else math.nan
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise argparse.ArgumentTypeError(f"expected a number, found {shortened(text)!r}")
-    return value + 0.0  # no negative zero, which would be another cell
-
-
-def image_size(text: str) -> tuple[int, int]:
-    """`224` or `224x320` (height first) as (height, width), as an argparse type."""
-    sides = text.lower().split("x")
-    if len(sides) > 2 or not all(re.fullmatch("[0-9]{1,9}", side) and int(side) > 0 for side in sides):
-        raise argparse.ArgumentTypeError(f"expected 224 or 224x320 (height first), found {shortened(text)!r}")
-    height, width = int(sides[0]), int(sides[-1])
-    if max(height, width) > MOST_PIXELS:
-        raise UsageError(f"--img-size: expected at most {MOST_PIXELS} pixels a side, found {max(height, width)}.")
-    return height, width
-
-
-def path(text: str) -> Path:
-    """The name of a file or folder, as an argparse type."""
-    if not text or "\0" in text:
-        raise argparse.ArgumentTypeError(f"expected the name of a file or folder, found {text!r}")
-    return Path(text)
 
 
 def paragraph(head: str, text: str) -> str:

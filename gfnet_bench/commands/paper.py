@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from gfnet_bench.commands import options
+from gfnet_bench.commands import argtypes, options
 from gfnet_bench.errors import MissingError, UsageError
 from gfnet_bench.suites import DEFAULT, SUITES
 
@@ -46,7 +46,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     options.add_dtype_option(what)
     what.add_argument("--tokens", metavar="T", help=f"sizes of Figure 2 (default: paper; on a CPU {CPU_TOKENS})")
     what.add_argument("--count-only", action="store_true", help="time nothing: Figure 2 without latency and memory")
-    what.add_argument("--time-budget", type=options.seconds, default=3.0, metavar="S", help="seconds a latency (3)")
+    what.add_argument("--time-budget", type=argtypes.seconds, default=3.0, metavar="S", help="seconds a latency (3)")
 
     how = parser.add_argument_group("how")
     options.add_data_options(how)
@@ -54,7 +54,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
     out = parser.add_argument_group("results")
     options.add_result_options(out)
-    out.add_argument("--html", type=options.path, metavar="FILE", help="the report (default: <output-dir>/report.html)")
+    out.add_argument(
+        "--html", type=argtypes.path, metavar="FILE", help="the report (default: <output-dir>/report.html)"
+    )
     options.add_overwrite_option(out)
     out.add_argument("--dry-run", action="store_true", help="print what is behind each item, and stop")
     options.add_progress_option(out)

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from gfnet_bench.commands import options
+from gfnet_bench.commands import argtypes, options
 from gfnet_bench.errors import MissingError, UsageError
 from gfnet_bench.suites.own import is_own, settle
 
@@ -61,9 +61,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="FORMAT",
         help="also save tables in these formats",
     )
-    parser.add_argument("--html", type=options.path, metavar="FILE", help="write a page instead of printing")
+    parser.add_argument("--html", type=argtypes.path, metavar="FILE", help="write a page instead of printing")
     parser.add_argument(
-        "--compare", type=options.path, nargs=2, metavar=("A", "B"), help="two results folders, cell by cell"
+        "--compare", type=argtypes.path, nargs=2, metavar=("A", "B"), help="two results folders, cell by cell"
     )
     parser.add_argument("--bibtex", action="store_true", help="print BibTeX of what the records rest on, and stop")
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from gfnet_bench.commands import options, plan
+from gfnet_bench.commands import argtypes, options, plan
 from gfnet_bench.suites import SUITES
 
 if TYPE_CHECKING:
@@ -63,9 +63,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="E",
         help="radius in pixel units, 4/255 (default: 1/255; mini: 4/255; not L-infinity: the attack's own)",
     )
-    what.add_argument("--steps", type=options.positive, help="gradient steps of an attack (default: 5)")
+    what.add_argument("--steps", type=argtypes.positive, help="gradient steps of an attack (default: 5)")
     what.add_argument(
-        "--relative-step", type=options.above_zero, metavar="R", help="step as a share of epsilon (default: 0.5)"
+        "--relative-step", type=argtypes.above_zero, metavar="R", help="step as a share of epsilon (default: 0.5)"
     )
     what.add_argument("--no-random-start", action="store_true", help="start attacks at the image itself")
     options.add_corruption_options(what)
