@@ -31,7 +31,7 @@ from gfnet_bench.corruptions import corrupt
 from gfnet_bench.corruptions.reference import corrupt_reference
 from gfnet_bench.datasets.decode import read_image
 from gfnet_bench.metrics import Paired, compare
-from gfnet_bench.models import Model, load_model
+from gfnet_bench.models import Asked, Model, load_model
 from gfnet_bench.processes import pool
 from gfnet_bench.randomness import image_seeds
 
@@ -70,7 +70,7 @@ def prepare(data: Path, cells: list[Cell]) -> None:
     global _model, _cells
     _cells = cells
     torch.set_num_threads(1)
-    _model = load_model(NETWORK, transform="model", checkpoint=data / WEIGHTS)
+    _model = load_model(NETWORK, Asked(checkpoint=data / WEIGHTS), transform="model")
 
 
 def outcomes(photos: list[Photo]) -> Outcomes:

@@ -14,7 +14,7 @@ from gfnet_bench import cli, runner
 from gfnet_bench.benches import complexity as bench_of
 from gfnet_bench.errors import GfnetBenchError, UsageError
 from gfnet_bench.mixers import MIXERS
-from gfnet_bench.models import load_model
+from gfnet_bench.models import Asked, load_model
 from gfnet_bench.models.gfnet import ways_taken
 from gfnet_bench.models.global_filter import current_way, filter_way
 from gfnet_bench.models.reparameterized import can_be_fused, fused
@@ -135,7 +135,7 @@ def test_a_network_with_a_form_for_inference_is_counted_and_timed_in_it():
 
 def test_fusing_changes_no_result():
     torch.manual_seed(0)
-    model = load_model("timm/mobileone_s0", pretrained=False, img_size=64)
+    model = load_model("timm/mobileone_s0", Asked(img_size=64), pretrained=False)
     images = torch.rand(2, 3, 64, 64)
     before = model(images)
     assert (fused(model)(images) - before).abs().max() <= 1e-5 * before.abs().max()

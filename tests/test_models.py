@@ -11,7 +11,7 @@ import subprocess
 import sys
 from functools import partial
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
 import timm
@@ -23,7 +23,7 @@ from timm.models import _hub as hub
 
 from gfnet_bench.catalog import MODELS, expand, find_spec, paper_transform
 from gfnet_bench.errors import GfnetBenchError, MissingError, UsageError
-from gfnet_bench.models import Model, base, load_model
+from gfnet_bench.models import Asked, Model, base, load_model
 from gfnet_bench.models import baselines as hosting
 
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -66,10 +66,10 @@ PUBLISHED = {
 FIRST_OF_FAMILY = {(MODELS[name].family, MODELS[name].suite): name for name in reversed(list(MODELS))}
 
 
-def shell(name: str, **kwargs: object) -> Model:
+def shell(name: str, img_size: int | tuple[int, int] | None = None, **kwargs: Any) -> Model:
     """A model without storage: names, shapes and settings only."""
     with torch.device("meta"):
-        return load_model(name, pretrained=False, device="meta", **kwargs)
+        return load_model(name, Asked(img_size), pretrained=False, device="meta", **kwargs)
 
 
 @pytest.fixture
@@ -259,7 +259,7 @@ def test_a_checkpoint_of_the_user(tmp_path: Path) -> None:
     source = timm.create_model("vit_mini")
     path = tmp_path / "mine.pth"
     torch.save({"model": source.state_dict()}, path)
-    model = load_model("vit-mini", checkpoint=path)
+    model = load_model("vit-mini", Asked(checkpoint=path))
     assert torch.equal(model.net.head.weight, source.head.weight)
     assert model.weights_sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
     assert model.weights_source == "mine.pth"
@@ -269,7 +269,7 @@ def test_weights_tied_to_their_size_are_named(tmp_path: Path) -> None:
     path = tmp_path / "mine.pth"
     torch.save(timm.create_model("resmlp_mini").state_dict(), path)
     with pytest.raises(GfnetBenchError, match=r"linear_tokens.weight: expected 256 x 256, found 64 x 64"):
-        load_model("resmlp_mini", checkpoint=path, img_size=64)
+        load_model("resmlp_mini", Asked(checkpoint=path, img_size=64))
 
 
 def test_published_weights_are_found_in_the_cache(empty_caches: Path, no_network: None) -> None:
@@ -459,7 +459,7 @@ def test_a_real_model_on_real_photographs() -> None:
     from torchvision.transforms import functional as vision
 
     weights = Path(folder, "weights", "vit_tiny_patch16_224.safetensors")
-    model = load_model("vit_tiny_patch16_224", transform="model", checkpoint=weights)
+    model = load_model("vit_tiny_patch16_224", Asked(checkpoint=weights), transform="model")
     cut = model.transform
     with Path(folder, "photos.csv").open() as file:
         rows = list(csv.DictReader(file))[:100]

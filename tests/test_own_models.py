@@ -18,7 +18,7 @@ from gfnet_bench.cli import main
 from gfnet_bench.errors import GfnetBenchError, UsageError
 from gfnet_bench.evaluation import evaluate
 from gfnet_bench.mini import weights_path
-from gfnet_bench.models import Model, load_model, wrap
+from gfnet_bench.models import Asked, Model, load_model, wrap
 from gfnet_bench.sourcecode import factory_of
 
 MINE = """\
@@ -142,7 +142,7 @@ def test_neighbours_of_two_files_are_not_mistaken_for_one_another(tmp_path: Path
             "from torch import nn\nfrom helper import width\n"
             "def make(): return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, width))\n"
         )
-        nets.append(load_model(f"{tmp_path / name / 'json.py'}:make", img_size=32))
+        nets.append(load_model(f"{tmp_path / name / 'json.py'}:make", Asked(img_size=32)))
     assert [net.num_classes for net in nets] == [3, 5]
     assert sys.modules["json"] is json and str(tmp_path / "a") not in sys.path
     assert not [name for name in set(sys.modules) - before if not name.startswith("gfnet_bench_own_")]
@@ -247,8 +247,8 @@ def test_a_fine_tuned_gfnet_of_other_classes_channels_and_size_is_read_by_name_a
     (tmp_path / "net.py").write_text(
         "import timm\ndef f(): return timm.create_model('gfnet_ti', num_classes=3, in_chans=1, img_size=96)\n"
     )
-    by_name = load_model("gfnet_ti", checkpoint=tmp_path / "weights.pth", img_size=96, mean=[0.4], std=[0.2])
-    by_code = load_model(f"{tmp_path}/net.py:f", checkpoint=tmp_path / "weights.pth", mean=[0.4], std=[0.2])
+    by_name = load_model("gfnet_ti", Asked(checkpoint=tmp_path / "weights.pth", img_size=96, mean=[0.4], std=[0.2]))
+    by_code = load_model(f"{tmp_path}/net.py:f", Asked(checkpoint=tmp_path / "weights.pth", mean=[0.4], std=[0.2]))
     grey = torch.rand(1, 1, 96, 96)
     with torch.no_grad():
         expected = net.eval()((grey - 0.4) / 0.2)
@@ -256,7 +256,7 @@ def test_a_fine_tuned_gfnet_of_other_classes_channels_and_size_is_read_by_name_a
             assert (model.num_classes, model.transform.height) == (3, 96)
             assert torch.allclose(model(grey.expand(-1, 3, -1, -1)), expected, atol=1e-4)
     told: list[int] = []
-    load_model("gfnet_ti", checkpoint=tmp_path / "weights.pth", img_size=96, check=told.append)
+    load_model("gfnet_ti", Asked(checkpoint=tmp_path / "weights.pth", img_size=96), check=told.append)
     assert told == [3]
 
 

@@ -15,7 +15,7 @@ from gfnet_bench.datasets.label_names import match
 from gfnet_bench.datasets.own_images import images_of_folder
 from gfnet_bench.evaluation import evaluate, to_pixels
 from gfnet_bench.metrics import METRICS, to_arrays
-from gfnet_bench.models import head_of, names_of, wrap
+from gfnet_bench.models import Asked, head_of, names_of, wrap
 from gfnet_bench.models.gfnet import GFNet
 from gfnet_bench.records import Store
 
@@ -208,7 +208,7 @@ def test_names_of_classes_are_found_where_people_keep_them(place):
     assert names_of(net)[0] == ("a", "b")
     net.class_names = ["c", "d"]
     assert names_of(net) == (("c", "d"), "its class_names")
-    head = head_of(f"{place / 'net.py'}:make", checkpoint=place / "second.pth")
+    head = head_of(f"{place / 'net.py'}:make", Asked(checkpoint=place / "second.pth"))
     assert head == ((96, 96), 3, CLASSES[::-1], "its checkpoint's class_names")
 
 

@@ -271,14 +271,14 @@ def test_real_photographs_through_our_own_path_reach_the_stated_accuracy(photogr
     from gfnet_bench.datasets import prepared
     from gfnet_bench.evaluation import evaluate
     from gfnet_bench.metrics import scores
-    from gfnet_bench.models import load_model
+    from gfnet_bench.models import Asked, load_model
 
     with (photographs / "photos.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     paths = [photographs / "photos" / row["file"] for row in rows]
     labels = np.array([int(row["imagenet_class"]) for row in rows])
     weights = photographs / "weights" / "vit_tiny_patch16_224.safetensors"
-    model = load_model("vit_tiny_patch16_224", transform="model", checkpoint=weights)
+    model = load_model("vit_tiny_patch16_224", Asked(checkpoint=weights), transform="model")
     ids = [path.stem for path in paths]
     read = prepared.load("photographs", ids, paths, model.transform, cache_dir=tmp_path, progress=False)
     values = scores(evaluate(model, read.pixels, labels, ids, classes=None).predictions)

@@ -16,7 +16,7 @@ from gfnet_bench.datasets import DATASETS, doctor, load_images
 from gfnet_bench.datasets.base import Corruption
 from gfnet_bench.errors import GfnetBenchError, MissingError
 from gfnet_bench.mini import weights_path
-from gfnet_bench.models import load_model
+from gfnet_bench.models import Asked, load_model
 from gfnet_bench.records import Store
 
 CLASSES = "airplane automobile bird cat deer dog frog horse ship truck".split()
@@ -189,7 +189,7 @@ def test_a_suite_without_models_asks_for_one(suite, capsys):
 
 @pytest.mark.parametrize(("side", "resize"), [(32, None), (224, (224, 224))])
 def test_images_are_shown_whole_at_the_models_size(side, resize):
-    model = load_model("resnet18", img_size=side, pretrained=False, suite="cifar10")
+    model = load_model("resnet18", Asked(img_size=side), pretrained=False, suite="cifar10")
     assert (model.transform.height, model.transform.width, model.transform.resize) == (side, side, resize)
 
 

@@ -65,7 +65,7 @@ def evaluate(
     images = images if isinstance(images, ImageSet) else load_images(images)
     name, of_model = hold(model), {}
     if images.own is not None:
-        found = matched(use(images.own), [name], class_names=class_names)
+        found = matched(use(images.own), [name], class_names)
         of_model = {name: {"classes": dict(of.logits)} for name, of in found.items()}
     elif class_names is not None:
         raise UsageError(f"class_names: expected images of one's own with them, found {images.dataset}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from torch import nn
 
@@ -13,7 +13,7 @@ from gfnet_bench import models
 from gfnet_bench.api.given import kind
 from gfnet_bench.commands import options
 from gfnet_bench.errors import UsageError
-from gfnet_bench.models import Model
+from gfnet_bench.models import Asked, Model
 from gfnet_bench.models.factories import sha256_of_state
 
 
@@ -79,8 +79,8 @@ def load_model(
         raise UsageError(f"load_model: expected the transform paper or model, found {transform!r}")
     file = None if checkpoint is None else Path(checkpoint)
     options.checkpoint_sha256(Namespace(checkpoint=file, weights_key=weights_key))  # says what is wrong with it
-    how: dict[str, Any] = {"checkpoint": file, "weights_key": weights_key, "transform": transform, "img_size": img_size}
-    model = models.load_model(name, device=options.device(Namespace(device=device)), **how)
+    asked = Asked(img_size, file, weights_key)
+    model = models.load_model(name, asked, transform=transform, device=options.device(Namespace(device=device)))
     if img_size is file is None and transform == "paper":
         model.as_named = sha256_of_state(model.net)
     return model

@@ -17,7 +17,7 @@ from gfnet_bench.conventions import CONVENTIONS
 from gfnet_bench.errors import GfnetBenchError, UsageError, acquit, out_of_memory
 from gfnet_bench.evaluation import precision
 from gfnet_bench.mixers import MIXERS
-from gfnet_bench.models import Model, check_unchanged, load_model
+from gfnet_bench.models import Asked, Model, check_unchanged, load_model
 from gfnet_bench.models.gfnet import ways_taken
 from gfnet_bench.models.global_filter import filter_way
 from gfnet_bench.models.reparameterized import can_be_fused, fused
@@ -165,7 +165,7 @@ def build(cell: Cell, device: torch.device) -> Workload:
 
 
 def _load(name: str, size: tuple[int, int] | None, device: torch.device | str) -> Model:
-    return load_model(name, img_size=size, pretrained=False, device=device)
+    return load_model(name, Asked(size), pretrained=False, device=device)
 
 
 def _loaded(cell: Cell, device: torch.device | str) -> Model:

@@ -18,7 +18,7 @@ from gfnet_bench.datasets import DATASETS, Images, load_images, suite_of
 from gfnet_bench.errors import GfnetBenchError, MissingError, UsageError
 from gfnet_bench.evaluation import Corrupt, Evaluation
 from gfnet_bench.inputs import Inputs
-from gfnet_bench.models import Model, check_unchanged, load_model
+from gfnet_bench.models import NOTHING, Asked, Model, check_unchanged, load_model
 from gfnet_bench.perturbations import Attacked, Corrupted, Perturbation, of_cell, published_files
 from gfnet_bench.present import Present, absent_sets
 from gfnet_bench.records import Cell, Record
@@ -40,9 +40,7 @@ class Bench:
         device: where to compute.
         batch_size: images at a time, at most.
         workers: processes that decode.
-        checkpoint: file that replaces the published weights.
-        weights_key: which weights of that file; None leaves it to the file.
-        num_classes: how many classes the networks must tell apart; None for those of the images.
+        asked: what is asked of the models beside what the cells say.
         channels_last: memory layout of the images on the device.
         compile: run the networks through torch.compile.
         classes_by: of anyone's images, how their classes were found among those of each model, for the record.
@@ -54,9 +52,7 @@ class Bench:
     device: str = "cpu"
     batch_size: int = 64
     workers: int = 0
-    checkpoint: Path | None = None
-    weights_key: str | None = None
-    num_classes: int | None = None
+    asked: Asked = NOTHING
     channels_last: bool = False
     compile: bool = False
     classes_by: Mapping[str, str] = field(default_factory=dict)
@@ -74,15 +70,10 @@ class Bench:
         def load() -> Model:
             model = load_model(
                 cell.model,
-                img_size=size,
+                self.asked._replace(img_size=size, mean=s.get("mean"), std=s.get("std")),
                 transform=s.get("transform", "paper"),
-                checkpoint=self.checkpoint,
-                weights_key=self.weights_key,
                 device=self.device,
                 check=lambda classes: check_classes(cell.model, classes, s.get("dataset")),
-                mean=s.get("mean"),
-                std=s.get("std"),
-                num_classes=self.num_classes,
                 suite=DATASETS[s["dataset"]].suite if "dataset" in s else None,
             )
             check_unchanged(model, s)

@@ -90,9 +90,7 @@ def run(arguments: argparse.Namespace) -> int:
         device=device,
         batch_size=options.batch_size(arguments, device),
         workers=options.workers(arguments),
-        checkpoint=arguments.checkpoint,
-        weights_key=arguments.weights_key,
-        num_classes=arguments.num_classes,
+        asked=options.asked(arguments),
         progress=False,
     )
     (record,) = runner.run(

@@ -19,6 +19,7 @@ from gfnet_bench.terminal import one_line, shortened
 
 if TYPE_CHECKING:
     from gfnet_bench.datasets.label_names import Matched
+    from gfnet_bench.models import Asked
 
 FORMATS = ("text", "md", "csv", "latex", "html", "json")
 
@@ -138,9 +139,7 @@ def matched(arguments: argparse.Namespace, models: Sequence[str], suite: str) ->
     note(f"{suite}: {images} ({images.found.layout})")
     for remark in images.remarks:
         note(f"{suite}: {remark}")
-    asked = ("img_size", "checkpoint", "weights_key", "mean", "std", "num_classes")
-    how = {name: getattr(arguments, name) for name in asked}
-    found = among(images, models, class_names=class_names(arguments), **how)
+    found = among(images, models, class_names(arguments), asked(arguments))
     for model, of in found.items():
         note(f"classes of {model}: {of.how}")
     side = SUITES[suite].side
@@ -392,6 +391,13 @@ def check_one_model(arguments: argparse.Namespace, models: Sequence[str]) -> Non
         raise UsageError(f"--name {arguments.name}: is what the catalogue calls another model; choose another")
 
 
+def asked(arguments: argparse.Namespace) -> Asked:
+    """What is asked of every model of a command, as far as the command has such options."""
+    from gfnet_bench.models import Asked
+
+    return Asked(**{name: value for name, value in vars(arguments).items() if name in Asked._fields})
+
+
 def own_settings(arguments: argparse.Namespace, models: Sequence[str]) -> dict[str, dict[str, Any]]:
     """What the cells of each model say of it alone; networks of one's own are built for it.
 
@@ -401,18 +407,7 @@ def own_settings(arguments: argparse.Namespace, models: Sequence[str]) -> dict[s
     from gfnet_bench.models import own_settings
 
     check_one_model(arguments, models)
-    return {
-        model: own_settings(
-            model,
-            img_size=getattr(arguments, "img_size", None),
-            checkpoint=arguments.checkpoint,
-            weights_key=arguments.weights_key,
-            mean=arguments.mean,
-            std=arguments.std,
-            num_classes=arguments.num_classes,
-        )
-        for model in models
-    }
+    return {model: own_settings(model, asked(arguments)) for model in models}
 
 
 def add_corruption_options(parser: argparse._ActionsContainer) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,6 +18,7 @@ from gfnet_bench.catalog import ModelSpec, Transform, find_spec, model_transform
 from gfnet_bench.errors import GfnetBenchError, UsageError, out_of_memory
 from gfnet_bench.interrupts import never_swallowed
 from gfnet_bench.mini import weights_path
+from gfnet_bench.models.asked import NOTHING, Asked
 from gfnet_bench.models.baselines import cached_weights, folder_weights, hosted_weights
 from gfnet_bench.models.checkpoints import ends_of, load_weights
 from gfnet_bench.models.facts import Facts, configured
@@ -30,41 +31,29 @@ from gfnet_bench.models.weights import fetch_weights, kept_at
 from gfnet_bench.suites import DEFAULT, SUITES
 from gfnet_bench.weightfile import sha256_of_weights
 
-ImageSize = int | tuple[int, int]
-
 # What networks raise that do not like a size, when they are built or when they are shown an image of it.
 _UNBUILDABLE = (RuntimeError, ValueError, AssertionError, TypeError, LookupError, ZeroDivisionError)
 
 
 def load_model(
     name: str,
+    asked: Asked = NOTHING,
     *,
-    img_size: ImageSize | None = None,
     transform: Literal["paper", "model"] = "paper",
-    checkpoint: Path | None = None,
-    weights_key: str | None = None,
     device: torch.device | str = "cpu",
     pretrained: bool = True,
     check: Callable[[int], None] | None = None,
-    mean: Sequence[float] | None = None,
-    std: Sequence[float] | None = None,
-    num_classes: int | None = None,
     suite: str | None = None,
 ) -> Model:
     """A model by name, ready to be measured.
 
     Args:
         name: see `find_spec`.
-        img_size: side in pixels or (height, width); None for the size its weights were trained at.
+        asked: what else is asked of it.
         transform: `paper` or `model`.
-        checkpoint: a file to take the weights from instead of the published ones.
-        weights_key: which weights of that file, where it holds several; see `load_weights`.
         device: where to put it.
         pretrained: False for fresh weights, of which cost does not depend.
         check: told the number of classes before any weights are fetched; what it raises ends the loading.
-        mean: instead of what its weights came with.
-        std: the same.
-        num_classes: how many it must tell apart; told to a factory that wants to know.
         suite: for which images; None for those of the model's suite.
 
     Raises:
@@ -73,9 +62,8 @@ def load_model(
         GfnetBenchError: if a weight file is not what it should be.
     """
     spec = find_spec(name)
-    pair = (img_size, img_size) if isinstance(img_size, int) else img_size
     if spec.factory is not None or source_of(spec.timm_name)[0] == "hf":
-        own = own_network(spec, pair, checkpoint, weights_key, mean, std, num_classes)
+        own = own_network(spec, asked)
         if check is not None:
             check(own.facts.classes)
         cut = own_transform(spec, own.cfg, own.facts.size, transform, suite)
@@ -84,31 +72,33 @@ def load_model(
     origin = origin_of(spec)
     cfg = origin.cfg
     classes, channels = cfg.num_classes, cfg.input_size[0]
-    if checkpoint is not None:  # of a network that may have been fine-tuned for other classes and images
-        ends = ends_of(checkpoint, cfg, weights_key)
+    if asked.checkpoint is not None:  # of a network that may have been fine-tuned for other classes and images
+        ends = ends_of(asked.checkpoint, cfg, asked.weights_key)
         classes, channels = ends.classes or classes, ends.channels or channels
-    if num_classes not in (None, classes):
-        raise UsageError(f"{spec.name}: expected logits of {num_classes} classes (--num-classes), found {classes}")
+    if asked.num_classes not in (None, classes):
+        raise UsageError(
+            f"{spec.name}: expected logits of {asked.num_classes} classes (--num-classes), found {classes}"
+        )
     if check is not None:
         check(classes)
-    size = cfg.input_size[1:] if pair is None else pair
-    facts = configured(spec.name, cfg, size, channels, classes, mean=mean, std=std)
+    size = asked.size or cfg.input_size[1:]
+    facts = configured(spec.name, cfg, size, channels, classes, mean=asked.mean, std=asked.std)
     file: Path | None = None
     source: str | None = None
     key: str | None = None
-    if pretrained and checkpoint is None and spec.weights is None:
+    if pretrained and asked.checkpoint is None and spec.weights is None:
         file = folder_weights(spec.name, origin.folder) if origin.folder else hosted_weights(spec.name, cfg)
         source = f"timm {spec.timm_name}"
         net = _build(spec, origin, facts, file)
     else:
         net = _build(spec, origin, facts)
-        if checkpoint is not None:
-            file, source = checkpoint, checkpoint.name
+        if asked.checkpoint is not None:
+            file, source = asked.checkpoint, asked.checkpoint.name
         elif pretrained and spec.weights is not None:
             source = spec.weights.source
             file = fetch_weights(spec.weights, spec.name) if spec.weights.urls else weights_path(spec.name)
         if file is not None:
-            key = load_weights(net, file, spec.name, weights_key)
+            key = load_weights(net, file, spec.name, asked.weights_key)
     sha256 = None if file is None else sha256_of_weights(file)
     cut = own_transform(spec, cfg, size, transform, suite)
     return Model(spec, net, cut, sha256, source, key, facts=facts, cfg=cfg).to(device)

@@ -14,6 +14,7 @@ from timm.models import PretrainedCfg
 from torch import Tensor, nn
 
 from gfnet_bench.errors import GfnetBenchError, UsageError, out_of_memory
+from gfnet_bench.models.asked import NOTHING, Asked
 from gfnet_bench.models.outputs import logits_of
 from gfnet_bench.watch import are_probabilities, check_logits, no_logits
 
@@ -55,15 +56,7 @@ class Facts(NamedTuple):
         )
 
 
-def facts_of(
-    net: nn.Module,
-    name: str,
-    *,
-    mean: Sequence[float] | float | None = None,
-    std: Sequence[float] | float | None = None,
-    img_size: tuple[int, int] | int | None = None,
-    num_classes: int | None = None,
-) -> Facts:
+def facts_of(net: nn.Module, name: str, asked: Asked = NOTHING) -> Facts:
     """What is given, else what the network says in attributes or in its `pretrained_cfg`, else ImageNet's usual values.
 
     The network is put into eval mode and shown two images, which tells its channels and its classes.
@@ -71,15 +64,12 @@ def facts_of(
     Args:
         net: the network.
         name: what errors call it.
-        mean: of each channel or of all, pixels in [0, 1].
-        std: the same.
-        img_size: side in pixels, or (height, width).
-        num_classes: what the logits must be of.
+        asked: normalisation, size and classes, where they are given.
 
     Raises:
         UsageError: if it cannot take such images, or returns what are no logits, or not of so many classes.
     """
-    given = {"mean": mean, "std": std, "size": img_size, "classes": num_classes}
+    given = {"mean": asked.mean, "std": asked.std, "size": asked.size, "classes": asked.num_classes}
     told: dict[str, Any] = {key: (value, "as given") for key, value in given.items() if value is not None}
     for key, found in (*_attributes(net), *_noted(net)):
         told.setdefault(key, found)
@@ -105,8 +95,8 @@ def configured(
     channels: int,
     classes: int,
     *,
-    mean: Sequence[float] | None = None,
-    std: Sequence[float] | None = None,
+    mean: Sequence[float] | float | None = None,
+    std: Sequence[float] | float | None = None,
 ) -> Facts:
     """What timm's configuration says of a network that is still to be built.
 

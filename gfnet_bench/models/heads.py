@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from torch import nn
 
 from gfnet_bench.catalog import find_spec, source_of
+from gfnet_bench.models.asked import NOTHING, Asked
 from gfnet_bench.models.checkpoints import ends_of
 from gfnet_bench.models.facts import notes_of
 from gfnet_bench.models.origins import origin_of
@@ -38,40 +38,27 @@ class Head(NamedTuple):
     source: str
 
 
-def head_of(
-    name: str,
-    *,
-    img_size: tuple[int, int] | None = None,
-    checkpoint: Path | None = None,
-    weights_key: str | None = None,
-    mean: Sequence[float] | None = None,
-    std: Sequence[float] | None = None,
-    num_classes: int | None = None,
-) -> Head:
+def head_of(name: str, asked: Asked = NOTHING) -> Head:
     """The head of a model by name; no weights are fetched for it.
 
     Args:
         name: see `find_spec`.
-        img_size: see `load_model`, as all others.
-        checkpoint: the same.
-        weights_key: the same.
-        mean: the same; of a network of one's own it is told what all of these come to.
-        std: the same.
-        num_classes: the same.
+        asked: what else is asked of it.
 
     Raises:
         UsageError, MissingError, GfnetBenchError: as `load_model`.
     """
     spec = find_spec(name)
+    checkpoint = asked.checkpoint
     stored = (None, "") if checkpoint is None else names_in(read_tensors(checkpoint), "its checkpoint's")
     if spec.factory is not None or source_of(spec.timm_name)[0] == "hf":
-        own = own_network(spec, img_size, checkpoint, weights_key, mean, std, num_classes)
+        own = own_network(spec, asked)
         names, source = stored if stored[0] else names_of(own.net)
         return Head(own.facts.size, own.facts.classes, names, source)
     cfg = origin_of(spec).cfg
-    size = (cfg.input_size[1], cfg.input_size[2]) if img_size is None else img_size
+    size = asked.size or (cfg.input_size[1], cfg.input_size[2])
     if checkpoint is not None:
-        return Head(size, ends_of(checkpoint, cfg, weights_key).classes or cfg.num_classes, *stored)
+        return Head(size, ends_of(checkpoint, cfg, asked.weights_key).classes or cfg.num_classes, *stored)
     return Head(size, cfg.num_classes, *names_in({"label_names": cfg.label_names}, "its"))
 
 

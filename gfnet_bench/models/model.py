@@ -9,6 +9,7 @@ from timm.models import PretrainedCfg
 from torch import Tensor, nn
 
 from gfnet_bench.catalog import ModelSpec, Transform
+from gfnet_bench.models.asked import Asked
 from gfnet_bench.models.facts import LUMA, Facts, facts_of
 from gfnet_bench.models.outputs import logits_of
 from gfnet_bench.watch import check_logits
@@ -69,7 +70,7 @@ class Model(nn.Module):
         """
         super().__init__()
         if facts is None:
-            facts = facts_of(net, spec.name, mean=mean, std=std, img_size=(transform.height, transform.width))
+            facts = facts_of(net, spec.name, Asked((transform.height, transform.width), mean=mean, std=std))
         self.spec, self.facts, self.cfg = spec, facts, cfg
         self.name, self.title = spec.name, spec.title
         self.net = net

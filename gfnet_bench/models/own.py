@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from timm.models import PretrainedCfg
@@ -15,6 +14,7 @@ from gfnet_bench.bars import tqdm
 from gfnet_bench.catalog import ModelSpec, find_spec, paper_transform, source_of
 from gfnet_bench.errors import GfnetBenchError
 from gfnet_bench.models import huggingface
+from gfnet_bench.models.asked import NOTHING, Asked
 from gfnet_bench.models.checkpoints import load_weights
 from gfnet_bench.models.factories import build, sha256_of_state
 from gfnet_bench.models.facts import Facts, facts_of, notes_of
@@ -43,15 +43,7 @@ class Network(NamedTuple):
     key: str | None
 
 
-def own_network(
-    spec: ModelSpec,
-    img_size: tuple[int, int] | None = None,
-    checkpoint: Path | None = None,
-    weights_key: str | None = None,
-    mean: Sequence[float] | None = None,
-    std: Sequence[float] | None = None,
-    num_classes: int | None = None,
-) -> Network:
+def own_network(spec: ModelSpec, asked: Asked = NOTHING) -> Network:
     """The network of a spec that has a factory, or is of transformers; what is known of it, and whence, is said.
 
     Raises:
@@ -60,13 +52,14 @@ def own_network(
     if spec.factory is not None and not isinstance(spec.factory, Factory):
         return spec.factory.network()
     if spec.factory is not None:
-        net, source = build(spec.factory, img_size, num_classes), "its own code"
+        net, source = build(spec.factory, asked.size, asked.num_classes), "its own code"
     else:
         huggingface.check_installed(spec.name)
         folder = huggingface.fetched(spec.name, source_of(spec.timm_name)[1])
         net, source = huggingface.build(spec.name, folder), f"transformers {spec.name}"
-    key = None if checkpoint is None else load_weights(net, checkpoint, spec.name, weights_key)
-    facts = facts_of(net, spec.name, mean=mean, std=std, img_size=img_size, num_classes=num_classes)
+    checkpoint = asked.checkpoint
+    key = None if checkpoint is None else load_weights(net, checkpoint, spec.name, asked.weights_key)
+    facts = facts_of(net, spec.name, asked)
     _say(spec.name, facts)
     if checkpoint is not None:
         sha256, source = sha256_of_weights(checkpoint), checkpoint.name
@@ -75,26 +68,12 @@ def own_network(
     return Network(net, facts, cutting(net), sha256, source, key)
 
 
-def own_settings(
-    name: str,
-    *,
-    img_size: tuple[int, int] | None = None,
-    checkpoint: Path | None = None,
-    weights_key: str | None = None,
-    mean: Sequence[float] | None = None,
-    std: Sequence[float] | None = None,
-    num_classes: int | None = None,
-) -> dict[str, Any]:
+def own_settings(name: str, asked: Asked = NOTHING) -> dict[str, Any]:
     """What the cells of one model say beside what all cells say: what decides its numbers and is not its name.
 
     Args:
         name: see `find_spec`.
-        img_size: see `load_model`, as all others.
-        checkpoint: the same; its hash is a setting of its own.
-        weights_key: the same.
-        mean: the same.
-        std: the same.
-        num_classes: the same.
+        asked: what is asked of it; the hash of a checkpoint is a setting of all cells.
 
     Returns:
         `mean` and `std` where they are given; of code of one's own both in any case, and the hashes `code` and
@@ -105,10 +84,10 @@ def own_settings(
     """
     spec = find_spec(name)
     if spec.factory is None:
-        return {key: list(value) for key, value in (("mean", mean), ("std", std)) if value is not None}
-    network = own_network(spec, img_size, checkpoint, weights_key, mean, std, num_classes)
+        return {key: list(value) for key in ("mean", "std") if (value := getattr(asked, key)) is not None}
+    network = own_network(spec, asked)
     found = {"code": spec.factory.sha256(), "mean": list(network.facts.mean), "std": list(network.facts.std)}
-    return found if checkpoint is not None else {**found, "weights": network.weights_sha256}
+    return found if asked.checkpoint is not None else {**found, "weights": network.weights_sha256}
 
 
 def check_unchanged(model: Model, settings: Mapping[str, Any]) -> None:
@@ -147,7 +126,7 @@ def wrap(
         UsageError: if it cannot take such images, or what it returns are no logits of so many classes.
     """
     called = name or type(net).__name__
-    facts = facts_of(net, called, mean=mean, std=std, img_size=img_size, num_classes=num_classes)
+    facts = facts_of(net, called, Asked(img_size, None, None, mean, std, num_classes))
     spec = ModelSpec(called, called, called, "own", None, None)
     cut, sha256 = paper_transform(*facts.size), sha256_of_state(net)
     return Model(spec, net, cut, sha256, "in memory", facts=facts, cfg=cutting(net))

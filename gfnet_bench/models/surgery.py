@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from gfnet_bench.errors import UsageError
+from gfnet_bench.models.asked import Asked
 from gfnet_bench.models.base import load_model
 from gfnet_bench.models.gfnet import GlobalFilter
 from gfnet_bench.models.model import Model
@@ -33,7 +34,7 @@ def depth(model: str, img_size: tuple[int, int] | None = None) -> int:
         UsageError: if there is no such network.
     """
     with torch.device("meta"):  # shapes alone
-        return len(global_filters(load_model(model, img_size=img_size, pretrained=False, device="meta")))
+        return len(global_filters(load_model(model, Asked(img_size), pretrained=False, device="meta")))
 
 
 def kept(grid: tuple[int, int], kind: str, cutoff: Cutoff) -> Tensor:

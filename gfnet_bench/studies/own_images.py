@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gfnet_bench.datasets.label_names import Matched, match
 from gfnet_bench.datasets.own_images import OwnImages
 from gfnet_bench.errors import UsageError
 from gfnet_bench.suites import own
 
+if TYPE_CHECKING:
+    from gfnet_bench.models import Asked
+
 
 def matched(
-    images: OwnImages, models: Sequence[str], *, class_names: Sequence[str] | None = None, **how: Any
+    images: OwnImages, models: Sequence[str], class_names: Sequence[str] | None = None, asked: Asked | None = None
 ) -> dict[str, Matched]:
     """Where each model has the classes of these images; the first model's size settles what is usual for them.
 
@@ -20,14 +23,14 @@ def matched(
         images: as `own_images.use` gives them.
         models: names.
         class_names: what all of them call their classes, in the order of their logits; None for what each says.
-        **how: the models are loaded, see `models.head_of`.
+        asked: what else is asked of them.
 
     Raises:
         UsageError: if classes are none of a model's, see `label_names.match`; also as `models.head_of`.
     """
-    from gfnet_bench.models import head_of
+    from gfnet_bench.models import NOTHING, head_of
 
-    heads = {model: head_of(model, **how) for model in models}
+    heads = {model: head_of(model, asked or NOTHING) for model in models}
     for head in list(heads.values())[:1]:
         own.settle(images.name, side=max(head.size))
     found = {}
