@@ -142,8 +142,8 @@ def test_suites_never_share_a_table(drawn):
         "robustness_imagenet_c_severities", "robustness_mini", "robustness_mini_c_cifar_c",
     ]  # fmt: skip
     assert [t.name for t in drawn.details] == [
-        "robustness_imagenet_paired",
-        "robustness_mini_c_cifar_c_severities", "robustness_mini_paired",
+        "robustness_imagenet_paired", "robustness_imagenet_groups",
+        "robustness_mini_c_cifar_c_severities", "robustness_mini_paired", "robustness_mini_groups",
     ]  # fmt: skip
     for table in (*drawn.tables, *drawn.details):
         is_mini = "mini" in table.name
@@ -422,7 +422,7 @@ def test_files_do_not_depend_on_the_order_or_the_time_of_measuring(both, tmp_pat
     formats = ["text", "md", "csv", "latex", "json", "html"]
     first = robustness(both).write(tmp_path / "a", formats)
     second = robustness(fill(tmp_path / "b", later)).write(tmp_path / "b", formats)
-    assert len(first) == 10 * len(formats)
+    assert len(first) == 12 * len(formats)
     for a, b in zip(first, second, strict=True):
         assert a.name == b.name
         assert a.read_bytes() == b.read_bytes()

@@ -13,6 +13,7 @@ import pkgutil
 from gfnet_bench.metrics.accuracy import TOP1, headline, is_correct, real_correct
 from gfnet_bench.metrics.base import METRICS, Average, Metric, OfPass, Pass, Recorded, Share, Statistic, register
 from gfnet_bench.metrics.calibration import calibration_error, calibration_interval
+from gfnet_bench.metrics.comparisons import LEVEL, holm, letters, smallest_difference, smallest_shown
 from gfnet_bench.metrics.corruption_errors import (
     MCE,
     MEAN_CE,
@@ -40,6 +41,7 @@ from gfnet_bench.metrics.statistics import (
 )
 
 __all__ = [
+    "LEVEL",
     "MCE",
     "MEAN_CE",
     "METRICS",
@@ -65,8 +67,10 @@ __all__ = [
     "compare",
     "corruption_error",
     "headline",
+    "holm",
     "ids_sha256",
     "is_correct",
+    "letters",
     "mce",
     "mce_by_image",
     "mcnemar_p",
@@ -77,6 +81,8 @@ __all__ = [
     "relative_mce",
     "scores",
     "share_interval",
+    "smallest_difference",
+    "smallest_shown",
     "to_arrays",
     "values",
     "wilson_interval",

@@ -16,6 +16,7 @@ from gfnet_bench.records import Record, Store
 from gfnet_bench.reports.base import Report
 from gfnet_bench.reports.drawing.tables import GAP, RECORDS, Column, Row, Table, decimals
 from gfnet_bench.reports.reading.describe import describe
+from gfnet_bench.reports.reading.family import P, correct
 
 _SHARES = {
     "real": "real_percent",
@@ -59,7 +60,7 @@ _ROWS = [
     Column("difference", "B - A", show=_difference, fields=("difference_points", "change_percent"), align="right"),
     Column("difference_points_low", "Low", digits=2, align="right"),
     Column("difference_points_high", "High", digits=2, align="right"),
-    Column("p", "p", digits=4, align="right"),
+    *P,
     Column("images", "Images", align="right"),
     Column("changed_images", "Changed", align="right"),
     Column("unpaired", "Not paired"),
@@ -93,7 +94,7 @@ class _Pair(NamedTuple):
 
     first: Record
     second: Record
-    rows: list[Row]
+    rows: list[dict[str, Any]]
     same: bool
 
 
@@ -109,12 +110,13 @@ def compare(first: Store, second: Store) -> Comparison:
     pairs = [_pair(a[cell], b[cell], first, second) for cell in a if cell in b]
     alone = [("A", a[cell]) for cell in a if cell not in b] + [("B", b[cell]) for cell in b if cell not in a]
     rows = [row for pair in pairs for row in pair.rows]
+    corrected = correct(rows, "in both runs")
     different = [row for pair in pairs if not pair.same for row in pair.rows]
     same = not different and not alone
     tables = [_summary(runs, pairs, alone, [p for one in loaded.values() for p in one.problems])]
     if different:
         title = "Cells whose values differ"
-        tables.append(Table("compare_differences", title, _shown(different), different, _NOTES))
+        tables.append(Table("compare_differences", title, _shown(different), different, [*_NOTES, *corrected]))
     tables += [table for table in (_provenance(pairs), _only(alone)) if table.rows]
     data = Table("compare_long", "All cells in both runs, a row for each value", _LONG, rows)
     records = {f"{name}:{cell.sha256}": record for name, of in (("A", a), ("B", b)) for cell, record in of.items()}
@@ -145,7 +147,7 @@ def _pair(a: Record, b: Record, first: Store, second: Store) -> _Pair:
         "provenance": ", ".join(_differing(a, b)) or None,
         RECORDS: {"first": (f"A:{cell.sha256}",), "second": (f"B:{cell.sha256}",)},
     }
-    rows: list[Row] = []
+    rows: list[dict[str, Any]] = []
     for name in names or [""]:
         row = {**about, "value": name or None, **_values(a, b, name)}
         if name in _SHARES and name == names[0] and a.error is None and b.error is None:

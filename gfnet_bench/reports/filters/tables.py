@@ -12,6 +12,7 @@ from gfnet_bench.reports.drawing import intervals
 from gfnet_bench.reports.drawing.tables import RECORDS, Column, Row, Table, data_columns, names_of
 from gfnet_bench.reports.filters import surgery_figures
 from gfnet_bench.reports.filters.results import NO_STRUCTURE, HeatMap, Layer, Network, Surgery
+from gfnet_bench.reports.reading.family import P, correct
 
 # Filters
 
@@ -125,13 +126,13 @@ _PAIRED = [
     Column("difference_points", "Difference", "points", align="right"),
     Column("low_points", "Low", align="right"),
     Column("high_points", "High", align="right"),
-    Column("p", "p", digits=4, align="right"),
+    *P,
 ]
 
 
 def paired_table(surgery: Surgery) -> Table:
     """Every operation against the filters as learned, image by image."""
-    rows = []
+    rows: list[dict[str, Any]] = []
     for o in surgery.operated:
         learned = surgery.find(o.perturbation, None, None, None)
         if o.kind is None:
@@ -153,7 +154,8 @@ def paired_table(surgery: Surgery) -> Table:
         rows.append(row)
     notes = [
         "Difference: to the filters as learned on the same images, with its 95 % interval; McNemar mid-p test. Layer: "
-        "which alone was operated on; in CSV and JSON empty for all of them."
+        "which alone was operated on; in CSV and JSON empty for all of them.",
+        *correct(rows),
     ]
     title = f"Filter surgery, {surgery.label}, against the filters as learned"
     return Table(f"filters_surgery_{surgery.name}_paired", title, _PAIRED, rows, notes)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from gfnet_bench.errors import MissingError
-from gfnet_bench.metrics import TOP1, Metric
+from gfnet_bench.metrics import TOP1, Metric, smallest_shown
 from gfnet_bench.reports.drawing.tables import RECORDS, Column, Row, Table
+from gfnet_bench.reports.reading.family import P, correct
 from gfnet_bench.reports.reading.scores import Score, Setup
 from gfnet_bench.reports.robustness.results import Results
 from gfnet_bench.suites import Suite
@@ -15,13 +17,17 @@ from gfnet_bench.suites import Suite
 _NOTE = (
     "Difference: first minus second, with its 95 % interval. Accuracies of one pass: McNemar mid-p test; means over "
     "several and mCE (where less is better, and whose reference is measured on the same images): normal approximation "
-    "over images. p is not corrected for the number of comparisons."
+    "over images."
 )
 _DRAWN = "What is no mean over images ({}): normal approximation over images drawn again."
 _OTHER_UNIT = (
-    "Difference: first minus second, where {} is better, with its 95 % interval: normal approximation over images. p "
-    "is not corrected for the number of comparisons."
+    "Difference: first minus second, where {} is better, with its 95 % interval: normal approximation over images."
 )
+_SMALLEST = (
+    "Smallest: the difference that so many images show with 80 % power at p < 0.05, where the two disagree on as many "
+    "as here (Connor 1987)."
+)
+_ALONE = "Alone: images that only the first, and only the second has right."
 
 
 def paired(suite: Suite, results: Results, setups: Sequence[Setup], titles: Mapping[Score, str]) -> list[Table]:
@@ -45,11 +51,11 @@ def paired(suite: Suite, results: Results, setups: Sequence[Setup], titles: Mapp
     for metric, columns in groups.items():
         rows, left_out = _rows(results, setups, columns)
         if metric is None:
-            notes, drawn = [_NOTE], dict.fromkeys(s.measure.title for s in columns if not s.measure.per_image)
+            notes, drawn = [_NOTE, _ALONE], dict.fromkeys(s.measure.title for s in columns if not s.measure.per_image)
             notes += [_DRAWN.format(", ".join(drawn))] if drawn else []
         else:
             notes = [_OTHER_UNIT.format("more" if metric.higher_is_better else "less")]
-        notes = notes if rows else []
+        notes = [*notes, _SMALLEST, *correct(rows)] if rows else []
         notes += [f"Not compared: {', '.join(left_out)}."] if left_out else []
         called = (name, title) if metric is None else (f"{name}_{metric.name}", f"{title}, {metric.title}")
         tables.append(Table(*called, _columns(metric or TOP1), rows, notes))
@@ -58,8 +64,7 @@ def paired(suite: Suite, results: Results, setups: Sequence[Setup], titles: Mapp
 
 def _columns(metric: Metric) -> list[Column]:
     key, digits = _key(metric), 1 if metric.points == "points" else metric.digits + 1
-    counts = [Column("only_first_images", "Only first", align="right")]
-    counts += [Column("only_second_images", "Only second", align="right")]
+    counts = ("only_first_images", "only_second_images")
     return [
         Column("column", "Column"),
         Column("first", "First"),
@@ -68,18 +73,26 @@ def _columns(metric: Metric) -> list[Column]:
         Column(key, "Difference", metric.points, digits=digits, align="right"),
         Column(f"{key}_low", "Low", digits=digits, align="right"),
         Column(f"{key}_high", "High", digits=digits, align="right"),
-        *(counts if metric.points == "points" else []),
-        Column("p", "p", digits=4, align="right"),
+        *([Column("alone", "Alone", show=_alone, fields=counts, align="right")] if metric.points == "points" else []),
+        *P,
+        Column(_key(metric, "smallest"), "Smallest", digits=digits, align="right"),
     ]
 
 
-def _key(metric: Metric) -> str:
-    return "_".join(part for part in ("difference", metric.points) if part)
+def _alone(row: Row) -> str | None:
+    both = row.get("only_first_images"), row.get("only_second_images")
+    return None if None in both else f"{both[0]} : {both[1]}"
 
 
-def _rows(results: Results, setups: Sequence[Setup], titles: Mapping[Score, str]) -> tuple[list[Row], list[str]]:
+def _key(metric: Metric, quantity: str = "difference") -> str:
+    return "_".join(part for part in (quantity, metric.points) if part)
+
+
+def _rows(
+    results: Results, setups: Sequence[Setup], titles: Mapping[Score, str]
+) -> tuple[list[dict[str, Any]], list[str]]:
     """The pairs, and those that cannot be compared with the reason."""
-    rows: list[Row] = []
+    rows: list[dict[str, Any]] = []
     left_out: list[str] = []
     for score, title in titles.items():
         there = [setup for setup in setups if results.outcome(setup, score).value is not None]
@@ -108,6 +121,7 @@ def _rows(results: Results, setups: Sequence[Setup], titles: Mapping[Score, str]
                     "only_first_images": d.only_first,
                     "only_second_images": d.only_second,
                     "p": d.p,
+                    _key(score.measure, "smallest"): smallest_shown(d, a.images, score.measure.scale),
                 }
                 known = {name: value for name, value in row.items() if value is not None}
                 rows.append({**known, RECORDS: dict.fromkeys((key, "p"), both)})

@@ -26,6 +26,7 @@ from gfnet_bench.reports.reading.scores import (
 from gfnet_bench.reports.reading.selection import Selection
 from gfnet_bench.reports.reading.verdicts import verdict_notes
 from gfnet_bench.reports.robustness.corruption_tables import corruption_errors, severities
+from gfnet_bench.reports.robustness.groups import groups
 from gfnet_bench.reports.robustness.paired import paired
 from gfnet_bench.reports.robustness.results import Outcome, Results
 from gfnet_bench.reports.robustness.tables import beside_table, long_columns, long_row, wide_table
@@ -92,7 +93,8 @@ def robustness(
             having = [setup for setup in setups if results.records(setup, score)]
             whole = all(set(corruptions()) <= set(results.errors(setup, score)) for setup in having)
             (details if whole else tables).append(severities(results, setups, score))
-        details += paired(titled, results, setups, columns)
+        compared = paired(titled, results, setups, columns)
+        details += [*compared, groups(titled, results, setups, columns, compared)]
         lines += [long_row(o, called[o.score]) for o in _outcomes(results, setups, called, columns)]
     tables, details = ([t for t in found if t.rows or t.notes] for found in (tables, details))
     title = "Robustness, one row per number; low and high: 95 % interval"
