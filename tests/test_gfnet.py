@@ -182,6 +182,20 @@ def test_wrong_input_size_says_what_was_expected():
         GFNet(**SMALL)(torch.rand(1, 3, 40, 32))
 
 
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("model", [GFNet(**SMALL), GFNetPyramid(**SMALL_PYRAMID)], ids=["isotropic", "pyramid"])
+def test_tokens_lie_in_memory_as_the_blocks_read_them(model, layout):
+    """Else every block would copy them for its norm, and add in strides."""
+    seen = []
+    hooks = [
+        m.register_forward_pre_hook(lambda _, args: seen.append(args[0])) for m in model.modules() if type(m) is Block
+    ]
+    model(torch.rand(2, 3, *model.img_size).to(memory_format=layout))
+    for hook in hooks:
+        hook.remove()
+    assert len(seen) == len(hooks) and all(tokens.is_contiguous() for tokens in seen)
+
+
 def test_autocast_is_safe_on_sides_without_a_half_precision_fft():
     model = GFNet(img_size=56, patch_size=4, embed_dim=8, depth=1, num_classes=3)  # 14 x 14 tokens
     images = torch.rand(2, 3, 56, 56)

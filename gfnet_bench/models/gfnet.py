@@ -117,8 +117,8 @@ class _GlobalFilterClassifier(Classifier):
         pos_embed: Tensor
 
     def _positioned(self, x: Tensor) -> Tensor:
-        """Tokens with their place added, (b, h, w, d)."""
-        return x + self.pos_embed.reshape(1, x.shape[1], x.shape[2], -1)
+        """Tokens with their place added, (b, h, w, d); as the blocks want them in memory, or each would copy them."""
+        return (x + self.pos_embed.reshape(1, x.shape[1], x.shape[2], -1)).contiguous()
 
     def _stage(self, i: int, x: Tensor) -> Tensor:
         """Stage `i` of what the stage before gave, or of the images."""
