@@ -154,14 +154,13 @@ def evaluate_all(
 
     def batch(size: int) -> list[tuple[_Pass, dict[str, Tensor]]]:
         """What is kept of the next images; of the last ones too little is new, and the front of the set fills up."""
-        chosen = np.arange(done, done + size) % n
-        index = torch.from_numpy(chosen).to(device)
-        pixels = _to_device(_take(images, chosen, done, min(size, n - done)), device)
+        labels_now, seeds_now = (_around(column, done, size) for column in (targets, seeds))
+        pixels = _to_device(_take(images, done, size), device)
         if corrupt is not None:  # a copy, since the pixels may be the caller's memory
-            corrupted = corrupt(pixels.clone(), seeds[index])
+            corrupted = corrupt(pixels.clone(), seeds_now.clone())
             pixels = check_images(corrupted, pixels, name_of(corrupt), any_size=True)
         going = [one for one in passes if one.error is None]
-        return [(one, one.scores(pixels, targets[index], seeds[index], scoring)) for one in going]
+        return [(one, one.scores(pixels, labels_now, seeds_now, scoring)) for one in going]
 
     with (
         precision(dtype, device) as scoring,
@@ -257,7 +256,7 @@ class _Pass:
             images = pixels.float().div_(255)
             seen: dict[str, Tensor] = {}
             if self.attack is not None:
-                images, seen = self._attacked(images, targets.clone(), seeds)
+                images, seen = self._attacked(images, targets.clone(), seeds.clone())
             with torch.no_grad(), scoring():
                 whole = check_logits(self.predict(images), images, self.classes).float()
         except GfnetBenchError as error:
@@ -319,11 +318,18 @@ class _Pass:
         )
 
 
-def _take(images: NDArray[np.uint8] | Tensor, chosen: NDArray[np.int64], done: int, count: int) -> Any:
-    """The chosen images; a plain slice where it is one, which a memory map serves without gathering."""
-    if count == len(chosen):
-        return images[done : done + count]
-    return images[torch.from_numpy(chosen).to(images.device)] if isinstance(images, Tensor) else images[chosen]
+def _take(images: NDArray[np.uint8] | Tensor, start: int, size: int) -> Any:
+    """The next images; a plain slice where it is one, which a memory map serves without gathering."""
+    if isinstance(images, Tensor):
+        return _around(images, start, size)
+    rest = start + size - len(images)
+    return images[start : start + size] if rest <= 0 else images[np.arange(start, start + size) % len(images)]
+
+
+def _around(column: Tensor, start: int, size: int) -> Tensor:
+    """(size, ...), the rows from `start` on, and where they end the first ones again; a view where they do not."""
+    rest = start + size - len(column)
+    return column[start : start + size] if rest <= 0 else torch.cat([column[start:], column[:rest]])
 
 
 def _scores(logits: Tensor, targets: Tensor) -> dict[str, Tensor]:

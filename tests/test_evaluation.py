@@ -529,6 +529,19 @@ def test_nothing_waits_for_the_device_but_at_the_end(images, network, monkeypatc
     assert count(PGD(8 / 255, steps=9), 1) == count(PGD(8 / 255, steps=2), 13)
 
 
+def test_labels_and_seeds_are_where_they_are_needed_before_the_first_batch(images, network, monkeypatch):
+    """No index, label or seed goes to the device batch by batch, which would wait for what it computes."""
+    given, real = [], torch.from_numpy
+    monkeypatch.setattr(torch, "from_numpy", lambda array: (given.append(array.dtype), real(array))[1])
+
+    def count(batch_size):
+        given.clear()
+        evaluate(network, images, LABELS, IDS, attack=PGD(8 / 255), batch_size=batch_size)
+        return sum(kind != np.uint8 for kind in given)
+
+    assert count(2) == count(13)
+
+
 # What goes in
 
 
