@@ -17,7 +17,7 @@ from gfnet_bench.families import Look
 from gfnet_bench.mixers import MIXERS, Formula, Mixer
 from gfnet_bench.mixers.global_filter import fourier_filter
 from gfnet_bench.mixers.self_attention import HEADS
-from gfnet_bench.models import load_model
+from gfnet_bench.models import Asked, load_model
 from gfnet_bench.profiling import flops
 from gfnet_bench.profiling.architectures import ARCHITECTURES, model_operators
 from gfnet_bench.profiling.blocks import block
@@ -63,7 +63,7 @@ def on_meta(make, *args, **kwargs):
 
 @cache
 def counted(name, img_size=None, convention="authors"):
-    model = on_meta(load_model, name, img_size=img_size, pretrained=False, device="meta")
+    model = on_meta(load_model, name, Asked(img_size), pretrained=False, device="meta")
     return count(model, (1, 3, model.transform.height, model.transform.width), convention=convention)
 
 

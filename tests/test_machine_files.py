@@ -36,7 +36,7 @@ COUNTS = {
 }  # fmt: skip
 WITHOUT_UNIT = {
     "coherence", "silhouette", "energy", "magnitude", "kernel", "log_magnitude", "filter_magnitude", "norm", "p",
-    "exponent", "r2", "finding", "finding_low", "finding_high",  # of a claim, with its unit beside it
+    "p_holm", "exponent", "r2", "finding", "finding_low", "finding_high",  # of a claim, with its unit beside it
 }  # fmt: skip
 YES_OR_NO = {"True", "False"}
 MARKS = {"†", "‡", "≈", "*"}
