@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from gfnet_bench import __version__, interrupts, terminal
 from gfnet_bench.commands import (
     attack_check,
+    completion,
     complexity,
     corrupt,
     data,
@@ -27,7 +28,7 @@ from gfnet_bench.commands import (
 from gfnet_bench.commands.parser import Parser, parse
 from gfnet_bench.errors import GfnetBenchError, UsageError, sentence
 
-COMMANDS = (paper, robustness, complexity, filters, attack_check, corrupt, report, data, doctor, listing)
+COMMANDS = (paper, robustness, complexity, filters, attack_check, corrupt, report, data, doctor, listing, completion)
 
 EXAMPLES = """\
 examples:
@@ -56,7 +57,7 @@ def parser() -> argparse.ArgumentParser:
         )
         command.add_options(sub)
         options.add_plugin_option(sub)
-        sub.set_defaults(run=command.run, parser=sub, command=command.NAME)
+        sub.set_defaults(run=command.run, parser=sub, top=top, command=command.NAME)
     return top
 
 
@@ -74,6 +75,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(argv: Sequence[str]) -> int:
     """What ends a command is told in a sentence, unless it is a mistake of ours: that shows its traceback."""
     try:
+        if not argv:
+            parser().print_help()
+            return 0
         arguments = parse(parser(), argv)
         options.settle(arguments)
         with interrupts.doing(f"at work on {arguments.command}"):

@@ -23,6 +23,14 @@ STALE = 24 * 3600.0
 _PROBE = os.urandom(1 << 20)  # about what a record of 50,000 images takes
 
 
+def resolved(path: Path | str) -> Path:
+    """The absolute path without links; of links that go in a circle the path itself, and opening it says what is wrong.
+
+    `Path.resolve` raises RuntimeError for these, up to Python 3.12.
+    """
+    return Path(os.path.realpath(path))
+
+
 def write_atomic(path: Path, content: bytes) -> None:
     """Write a file that is whole or absent, also after a power cut."""
     write_together({path: content})

@@ -14,6 +14,7 @@ from types import ModuleType
 from typing import NoReturn
 
 from gfnet_bench.errors import GfnetBenchError, UsageError, out_of_memory
+from gfnet_bench.files import resolved
 from gfnet_bench.interrupts import never_swallowed
 from gfnet_bench.sourcecode import ALIAS, Code, importable
 
@@ -29,7 +30,7 @@ def running(code: Code) -> Iterator[None]:
         UsageError: in place of whatever it raises; the text names its line.
         GfnetBenchError: if memory runs out.
     """
-    root = code.root.resolve() if code.is_file else Path.cwd()
+    root = resolved(code.root) if code.is_file else Path.cwd()
     for name, folder in list(_neighbours.items()):
         if code.is_file and folder != root:
             sys.modules.pop(name, None)
@@ -45,10 +46,10 @@ def running(code: Code) -> Iterator[None]:
             raise GfnetBenchError(f"{code}: memory ran out while it was run; free some.") from error
         _blame(code, error)
     finally:
-        sources = {str(file.resolve()) for file in code.sources()} if code.is_file else set()
+        sources = {str(resolved(file)) for file in code.sources()} if code.is_file else set()
         for name in set(sys.modules) - before:
             place = getattr(sys.modules[name], "__file__", None)
-            if place and not name.startswith(ALIAS) and str(Path(place).resolve()) in sources:
+            if place and not name.startswith(ALIAS) and str(resolved(place)) in sources:
                 _neighbours[name] = root
 
 
@@ -58,7 +59,7 @@ def module_of(code: Code) -> ModuleType:
         return importlib.import_module(code.place)
     file = code.file
     # Under a name that is no other's: a file called numpy.py takes no place.
-    name = f"{ALIAS}{hashlib.sha256(f'{file.resolve()} {code.sha256()}'.encode()).hexdigest()[:12]}"
+    name = f"{ALIAS}{hashlib.sha256(f'{resolved(file)} {code.sha256()}'.encode()).hexdigest()[:12]}"
     if name in sys.modules:
         return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, file)
@@ -75,9 +76,9 @@ def module_of(code: Code) -> ModuleType:
 
 def _blame(code: Code, error: BaseException) -> NoReturn:
     """Say what code of one's own raised, and where: the last line of it that was being run."""
-    sources = {file.resolve() for file in code.sources()}
+    sources = {resolved(file) for file in code.sources()}
     frames = traceback.extract_tb(error.__traceback__)
-    own = [(f.filename, f.lineno) for f in frames if Path(f.filename).resolve() in sources]
+    own = [(f.filename, f.lineno) for f in frames if resolved(f.filename) in sources]
     if isinstance(error, SyntaxError) and error.filename:
         own.append((error.filename, error.lineno))
     file, line = own[-1] if own else (str(code.file), None)

@@ -17,6 +17,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from gfnet_bench.errors import GfnetBenchError, UsageError
+from gfnet_bench.files import resolved
 from gfnet_bench.terminal import one_line
 
 if TYPE_CHECKING:
@@ -132,7 +133,7 @@ def load(*files: Path | str) -> None:
     from gfnet_bench.sourcecode import Code
 
     for file in files:
-        code, place = Code(os.path.normpath(file)), Path(file).resolve()
+        code, place = Code(os.path.normpath(file)), resolved(file)
         if not code.is_file:
             raise UsageError(f"plug-in {file}: expected a file of Python code, NAME.py, found another name")
         before = _state.files.get(place)
@@ -204,7 +205,7 @@ def search(group: str) -> bool:
         waiting, _state.waiting = [*named, *_state.waiting], []
     else:
         waiting = []
-    found = [file for file in waiting if file.resolve() not in _state.files]
+    found = [file for file in waiting if resolved(file) not in _state.files]
     for file in found:
         with _told():
             load(file)

@@ -18,6 +18,7 @@ from typing import Any
 
 from gfnet_bench.downloads.checksum import sha256_of
 from gfnet_bench.errors import UsageError, about
+from gfnet_bench.files import resolved
 
 _NAME = r"[^\W\d]\w*(?:\.[^\W\d]\w*)*"
 ALIAS = "gfnet_bench_own_"
@@ -130,7 +131,7 @@ class importable:
     """A block in which modules are looked for in a folder too: first, as Python does for a script that it runs."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = str(folder.resolve())
+        self._folder = str(resolved(folder))
 
     def __enter__(self) -> None:
         sys.path.insert(0, self._folder)

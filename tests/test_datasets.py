@@ -32,7 +32,7 @@ from gfnet_bench.datasets.classes import agreement, file_number, real_labels, su
 from gfnet_bench.datasets.decode import decode
 from gfnet_bench.datasets.doctor import examine
 from gfnet_bench.datasets.image_files import printable
-from gfnet_bench.datasets.images import choose
+from gfnet_bench.datasets.images import choose, taken
 from gfnet_bench.errors import GfnetBenchError, MissingError, UsageError
 from gfnet_bench.metrics import ids_sha256
 from gfnet_bench.mini import images_path
@@ -439,6 +439,18 @@ def test_limits_are_nested_and_the_seed_changes_them() -> None:
     assert [len(pick) for pick in picks] == [7, 30, 31, len(ids)]
     assert picks[0] < picks[1] < picks[2] < picks[3]
     assert set(choose(ids, labels, 30, 1)) != picks[1]
+
+
+def test_a_share_is_of_the_whole_set_and_at_least_one_image() -> None:
+    assert [taken(limit, 7500) for limit in (None, 50, 9000, 0.1, 0.9999, 1e-9)] == [7500, 50, 7500, 750, 7499, 1]
+    of_mini = [
+        load_images("mini", [], Transform("paper", 32, 32, 32, "bicubic"), limit=limit, progress=False).ids
+        for limit in (0.1, 100)
+    ]
+    assert of_mini[0] == of_mini[1] and len(of_mini[0]) == 100
+    for limit in (0, 0.0, 1.0, -0.5):
+        with pytest.raises(UsageError, match="at least 1 image, or a share between 0 and 1"):
+            load_images("mini", [], Transform("paper", 32, 32, 32, "bicubic"), limit=limit, progress=False)
 
 
 def test_load_images_shows_the_right_picture_for_each_label(val: Path, tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 import json
 import re
+import shutil
+import subprocess
 
 import pytest
 
@@ -35,6 +37,72 @@ def test_the_command_line_wins_wholly_and_lists_do_not_add_up(config):
         assert {"model", "eps", "limit", "dry_run", "config"} <= found.named and "seed" not in found.named
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("o.toml", 'model = ["vit_mini", "resnet_mini"]\neps = "1/255"\nlimit = 0.1\ndry_run = true\n'),
+        ("o.yaml", "model: [vit_mini, resnet_mini]\neps: 1/255  # a remark\nlimit: 0.1\ndry-run: true\nseed: null\n"),
+        ("o.yml", "model:\n- vit_mini\n- resnet_mini\neps: [1/255]\nlimit: .1\ndry_run: yes\n"),
+        ("o", '{"model": ["vit_mini", "resnet_mini"], "eps": "1/255", "limit": 0.1, "dry_run": true}'),
+    ],
+)
+def test_a_file_says_the_same_in_three_languages(name, text, config):
+    found = parsed("robustness", "--config", config(text.encode(), name), "--seed", "4")
+    assert (found.model, found.eps, found.limit) == (["vit_mini", "resnet_mini"], ["1/255"], 0.1)
+    assert found.dry_run is True and found.seed == 4
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("o.yaml", b"model: [a", "expected a YAML file"),
+        ("o.yaml", b"\x00", "expected a YAML file"),
+        ("o.yaml", b"a: &a [x]\nmodel: [*a, *a]", "an alias (*)"),
+        ("o.yaml", b"[" * 10_000, "expected"),
+        ("o.yaml", b"1: a", "expected options by name"),
+        ("o.yaml", b"!!python/object/apply:os.abort []", "expected a YAML file"),
+        ("o.yaml", b"limit: 2020-01-01", "a word, a number or a list of these as 'limit'"),
+        ("o.toml", b"model = [", "expected a TOML file"),
+        ("o.toml", b"\xff", "expected a TOML file"),
+        ("o.toml", b"[model]\na = 1", "a word, a number or a list of these as 'model'"),
+        ("o.toml", b"limit = 2020-01-01", "a word, a number or a list of these as 'limit'"),
+    ],
+)
+def test_what_a_file_in_another_language_cannot_say(name, content, message, config, capsys):
+    assert main(["robustness", "--config", config(content, name)]) == 2
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1
+
+
+def test_a_limit_is_a_number_or_a_share(capsys):
+    assert [parsed("robustness", "--limit", text).limit for text in ("7", "0.1", ".25")] == [7, 0.1, 0.25]
+    for text in ("0", "1.0", "1.5", "0.0", "-0.1", "1e-3", "nan"):
+        assert "or a share such as 0.1, found" in refused(["robustness", "--limit", text], capsys)
+
+
+def test_no_command_is_a_question_for_help(capsys):
+    assert main([]) == 0
+    assert all(command.NAME in capsys.readouterr().out for command in COMMANDS[:1])
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "tcsh"])
+def test_a_shell_completes_commands_options_and_names(shell, capsys):
+    assert main(["completion", shell]) == 0
+    script = capsys.readouterr().out
+    for word in ("robustness", "attack-check", "count-only", "gfnet_mini", "imagenet_a", "glass_blur", "autoattack"):
+        assert word in script
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
+def test_bash_completes_what_is_typed(tmp_path, capsys):
+    main(["completion", "bash"])
+    (tmp_path / "script").write_text(capsys.readouterr().out)
+    typed = "COMP_WORDS=(gfnet-bench robustness --model gfnet_h); COMP_CWORD=3"
+    ask = f"source {tmp_path}/script; {typed}; _shtab_gfnet_bench; echo ${{COMPREPLY[*]}}"
+    found = subprocess.run(["bash", "-c", ask], capture_output=True, text=True, check=True).stdout
+    assert found.split() == ["gfnet_h_ti", "gfnet_h_s", "gfnet_h_b"]
+
+
 def test_a_later_file_wins_over_an_earlier_one(config):
     first, second = config({"limit": 1, "model": ["a", "b"]}), config({"model": ["c"], "seed": 5}, "second.json")
     found = parsed("robustness", "--config", first, "--config", second)
@@ -64,7 +132,7 @@ def test_nothing_and_false_are_left_out(config):
         (b"[" * 100_000 + b"]" * 100_000, "nested too deeply"),
         (b'{"limit": ' + b"9" * 5000 + b"}", "expected a JSON file"),
         (b" " * (1 << 20) + b"{}", "more than 1048576 bytes"),
-        ([1], "expected a JSON object"),
+        ([1], "expected options by name"),
         ({"limti": 5}, "did you mean --limit?"),
         ({"config": "other.json"}, "expected options of gfnet-bench robustness, found 'config'"),
         ({"help": True}, "found 'help'"),

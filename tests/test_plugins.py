@@ -9,6 +9,7 @@ from gfnet_bench import plugins
 from gfnet_bench.attacks import ATTACKS
 from gfnet_bench.cli import main
 from gfnet_bench.errors import UsageError
+from gfnet_bench.files import resolved
 from gfnet_bench.suites import SUITES
 
 TOYS = Path(__file__).parent / "plugins"
@@ -115,3 +116,10 @@ def test_a_file_that_was_edited_is_loaded_anew(tmp_path):
 def test_files_of_the_environment_are_known_everywhere(monkeypatch):
     monkeypatch.setenv(plugins.VARIABLE, str(TOYS / "toy_suite.py"))
     assert SUITES["toy"].title == "Toys"
+
+
+def test_links_in_a_circle_lead_to_no_file(tmp_path, capsys):
+    (tmp_path / "circle.py").symlink_to("circle.py")
+    assert main(["list", "suites", "--plugin", str(tmp_path / "circle.py")]) == 2
+    assert "found no such file" in capsys.readouterr().err
+    assert resolved(tmp_path / "circle.py").name == "circle.py"

@@ -122,6 +122,8 @@ def test_a_limit_is_stratified_and_part_of_the_cell(data, tmp_path, monkeypatch)
     assert record.values["images"] == 50 and record.cell.settings["limit"] == 50
     assert (record.values["excluded"], record.values["expected"]) == (0, 50)
     assert record.provenance["available"][1] == 50_000 > record.provenance["available"][0]
+    share = measure(data, tmp_path / "share", ["imagenet"], Oracle(), monkeypatch, limit=0.001)["imagenet"]
+    assert share.values == record.values and share.cell.settings["limit"] == 0.001  # 50 of 50,000
     (whole,) = measure(data, tmp_path, ["imagenet_a"], Oracle(), monkeypatch).values()
     assert "available" not in whole.provenance  # `expected` tells that it is not whole
     assert len(set(Store(tmp_path).arrays(record)["labels"].tolist())) == 50

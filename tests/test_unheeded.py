@@ -156,6 +156,7 @@ ALWAYS = {
     "corrupt": {"--preview", "--recipe"},
     "attack-check": {"--model", "--images", "--attack", "--dataset", "--limit", "--eps", "--img-size"},
     "list": set(),
+    "completion": set(),
 }
 
 

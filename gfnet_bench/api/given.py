@@ -31,6 +31,17 @@ def whole(name: str, value: Any, least: int) -> int:
     return int(value)
 
 
+def share_or_whole(name: str, value: Any) -> float:
+    """A whole number from 1 up, or a share below 1, that was given as `name`.
+
+    Raises:
+        UsageError: if it is neither.
+    """
+    if isinstance(value, float) and 0 < value < 1:
+        return value
+    return whole(name, value, 1)
+
+
 def checked_model(model: object) -> Model:
     """The model that something is.
 

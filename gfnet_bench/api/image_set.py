@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gfnet_bench.api.given import kind, whole
+from gfnet_bench.api.given import kind, share_or_whole, whole
 from gfnet_bench.commands import options
 from gfnet_bench.datasets import DATASETS, DatasetSpec, chosen_files
 from gfnet_bench.datasets.base import Chosen, Found, Items
@@ -34,7 +34,7 @@ class ImageSet:
     Attributes:
         dataset: the name of the data set.
         data_dirs: folders to look for it in.
-        limit: so many images, drawn with the seed and stratified by class; None for all.
+        limit: so many images, or a share of them, drawn with the seed and stratified by class; None for all.
         seed: decides the sample, and every random draw of what is done to the images.
         workers: processes that decode; 0 for this one.
         own: of anyone's images what was listed; None for a data set that has its name from the package.
@@ -43,7 +43,7 @@ class ImageSet:
 
     dataset: str
     data_dirs: tuple[Path, ...] = ()
-    limit: int | None = None
+    limit: float | None = None
     seed: int = 0
     workers: int = 0
     own: OwnImages | None = None
@@ -87,7 +87,7 @@ def load_images(
     source: Path | str,
     data_dir: Path | str | Sequence[Path | str] | None = None,
     *,
-    limit: int | None = None,
+    limit: float | None = None,
     seed: int = 0,
     workers: int | None = None,
 ) -> ImageSet:
@@ -97,7 +97,7 @@ def load_images(
         source: what `gfnet-bench list datasets` shows; or images of one's own, `./brains`: a folder with a folder for
             each class, or with a CSV of path and label, or that CSV.
         data_dir: folders to look in; None for $GFNET_BENCH_DATA, else ./data.
-        limit: take so many images, a sample stratified by class; None takes all.
+        limit: take so many images, or a share (0.1) of them, a sample stratified by class; None takes all.
         seed: decides the sample, and every random draw of what is done to the images.
         workers: processes that decode; None for one a core in a notebook, none in a script, which each would run again.
 
@@ -110,7 +110,7 @@ def load_images(
         hint = "images_of_arrays(pixels, labels) takes arrays" if hasattr(source, "shape") else "write imagenet_a"
         raise UsageError(f"load_images: expected the name of a data set, found {kind(source)}; {hint}")
     if limit is not None:
-        limit = whole("limit", limit, 1)
+        limit = share_or_whole("limit", limit)
     dirs = [data_dir] if isinstance(data_dir, (str, os.PathLike)) else data_dir
     data_dirs = options.data_dirs(Namespace(data_dir=[Path(part) for part in dirs or ()]))
     how = (data_dirs, limit, whole("seed", seed, -(1 << 63)), default_workers(workers))

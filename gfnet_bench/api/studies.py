@@ -74,7 +74,7 @@ def robustness(
     recipe: str | None = None,
     transform: str | None = None,
     img_size: int | tuple[int, int] | None = None,
-    limit: int | None = None,
+    limit: float | None = None,
     seed: int | None = None,
     dtype: str | None = None,
     reference: str | None = None,

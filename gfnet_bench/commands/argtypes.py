@@ -33,6 +33,16 @@ def positive(text: str) -> int:
     return whole(text, 1)
 
 
+def limit(text: str) -> float:
+    """How many images: a whole number from 1 up, or a share between 0 and 1, as an argparse type."""
+    if re.fullmatch(r"0?\.[0-9]{1,9}", text) and 0 < float(text) < 1:
+        return float(text)
+    try:
+        return positive(text)
+    except argparse.ArgumentTypeError as error:
+        raise argparse.ArgumentTypeError(str(error).replace(", found", ", or a share such as 0.1, found", 1)) from None
+
+
 def processes(text: str) -> int:
     """A number of processes, none included, as an argparse type."""
     return whole(text, 0, 1024)

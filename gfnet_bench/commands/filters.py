@@ -56,7 +56,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     images.add_argument("--dataset", metavar="NAME", help="default: imagenet, or mini")
     images.add_argument(
         "--limit",
-        type=argtypes.positive,
+        type=argtypes.limit,
         metavar="N",
         help="a seeded, stratified sample of N images (default: 1000 for surgery, 256 for heat maps; mini: 100 and 50)",
     )

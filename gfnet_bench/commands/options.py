@@ -41,7 +41,7 @@ def add_config_option(parser: argparse._ActionsContainer) -> None:
         type=argtypes.path,
         action="append",
         metavar="FILE",
-        help="options from a JSON file; what stands on the command line wins",
+        help="options from a JSON, YAML or TOML file; what stands on the command line wins",
     )
 
 
@@ -171,7 +171,8 @@ def add_result_options(parser: argparse._ActionsContainer) -> None:
 
 def add_limit_option(parser: argparse._ActionsContainer) -> None:
     """How many images."""
-    parser.add_argument("--limit", type=argtypes.positive, metavar="N", help="a seeded, stratified sample of N images")
+    what = "a seeded, stratified sample of N images of each set, or of a share of it (0.1)"
+    parser.add_argument("--limit", type=argtypes.limit, metavar="N", help=what)
 
 
 def add_seed_option(parser: argparse._ActionsContainer) -> None:

@@ -6,17 +6,14 @@ import argparse
 import difflib
 import itertools
 import json
-import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from gfnet_bench.commands import optionfile
 from gfnet_bench.errors import UsageError
 from gfnet_bench.terminal import one_line, shortened
-
-LONGEST_CONFIG = 1 << 20
-"""Bytes; what is longer is no file of options, and may have no end."""
 
 _VALUE = re.compile(r"-\.?(\d|inf\b|nan\b)", re.ASCII | re.IGNORECASE)
 
@@ -51,13 +48,13 @@ class Parser(argparse.ArgumentParser):
         return {action.dest for action in found if action is not None}
 
     def words_of(self, file: Path, but: set[str]) -> list[str]:
-        """The options in a JSON file as words, save those whose destination is in `but`.
+        """The options in a file as words, save those whose destination is in `but`.
 
         Raises:
-            UsageError: if the file cannot be read, or is not one JSON object of options of this command.
+            UsageError: if the file cannot be read, or does not name options of this command.
         """
         words: list[str] = []
-        for name, value in _object_in(file).items():
+        for name, value in optionfile.read(file).items():
             option = f"--{name.replace('_', '-')}"
             action = self._option_string_actions.get(option)
             if action is None or option in ("--config", "--help"):
@@ -95,25 +92,6 @@ def parse(parser: argparse.ArgumentParser, words: Sequence[str]) -> argparse.Nam
     return arguments
 
 
-def _object_in(file: Path) -> dict[str, Any]:
-    try:
-        handle = os.open(file, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))  # no wait for a pipe that nobody fills
-        with open(handle, "rb") as stream:  # noqa: PTH123  # a handle
-            if hasattr(os, "O_NONBLOCK"):
-                os.set_blocking(handle, True)
-            text = stream.read(LONGEST_CONFIG + 1)
-        if len(text) > LONGEST_CONFIG:
-            raise ValueError(f"more than {LONGEST_CONFIG} bytes")
-        options = json.loads(text)
-    except RecursionError:
-        raise UsageError(f"--config {file}: expected a JSON object of options, found one nested too deeply") from None
-    except (OSError, ValueError) as error:
-        raise UsageError(f"--config {file}: expected a JSON file, found {shortened(str(error), 300)}") from error
-    if not isinstance(options, dict):
-        raise UsageError(f'--config {file}: expected a JSON object such as {{"model": ["gfnet_s"], "limit": 1000}}')
-    return options
-
-
 def _words(option: str, value: Any, *, flag: bool, file: Path) -> list[str]:
     """`--option=value`, so that no value can pass for an option."""
     if value is None or (flag and value is False):
@@ -124,7 +102,6 @@ def _words(option: str, value: Any, *, flag: bool, file: Path) -> list[str]:
     plain = all(isinstance(v, (str, int, float)) and not isinstance(v, bool) for v in values)
     if flag or not values or not plain:
         wanted = "true or false" if flag else "a word, a number or a list of these"
-        raise UsageError(
-            f"--config {file}: expected {wanted} as {option[2:]!r}, found {shortened(json.dumps(value), 100)}"
-        )
+        found = shortened(json.dumps(value, default=str), 100)
+        raise UsageError(f"--config {file}: expected {wanted} as {option[2:]!r}, found {found}")
     return [f"{option}={v}" for v in values]

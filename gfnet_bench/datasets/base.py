@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from gfnet_bench.catalog import Transform
 from gfnet_bench.datasets.image_files import printable, reason
-from gfnet_bench.datasets.images import Images, choose, fingerprint
+from gfnet_bench.datasets.images import Images, choose, fingerprint, taken
 from gfnet_bench.downloads.download import Download
 from gfnet_bench.errors import GfnetBenchError, UsageError
 from gfnet_bench.registry import Registry
@@ -251,13 +251,13 @@ def chosen_files(
     spec: DatasetSpec,
     data_dirs: Sequence[Path],
     *,
-    limit: int | None = None,
+    limit: float | None = None,
     seed: int = 0,
     corruption: tuple[str, int] | None = None,
 ) -> Chosen:
     """The files that a run takes; see `load_images`."""
-    if limit is not None and limit < 1:
-        raise UsageError(f"expected a limit of at least 1 image, found {limit}")
+    if limit is not None and not (limit >= 1 if isinstance(limit, int) else 0 < limit < 1):
+        raise UsageError(f"expected a limit of at least 1 image, or a share between 0 and 1, found {limit}")
     if (corruption is None) == (spec.cells is not None):
         needed = "needs a corruption and a severity" if corruption is None else "is not corrupted from files"
         those = " ".join(name for name in DATASETS if DATASETS[name].cells is not None)
@@ -268,7 +268,7 @@ def chosen_files(
         raise GfnetBenchError(f"{spec.name}: expected {spec.images} images, found none in its folders")
     there = len(items.ids)
     if limit is not None:
-        items = items.select(choose(items.ids, items.labels.tolist(), limit, seed))
+        items = items.select(choose(items.ids, items.labels.tolist(), taken(limit, spec.images), seed))
     available = (there, spec.images) if limit is not None and there < spec.images else None
     return Chosen(spec, "_".join((spec.source.name, *map(str, corruption or ()))), items, found.pixels, available)
 
@@ -278,7 +278,7 @@ def load_images(
     data_dirs: Sequence[Path],
     transform: Transform,
     *,
-    limit: int | None = None,
+    limit: float | None = None,
     seed: int = 0,
     corruption: tuple[str, int] | None = None,
     cache_dir: Path | None = None,
@@ -291,7 +291,7 @@ def load_images(
         name: of a registered data set.
         data_dirs: folders to look in; the first that has the set is used.
         transform: resize and crop.
-        limit: take so many images, spread over the classes; None takes all.
+        limit: take so many images, or a share below 1 of the whole set, spread over the classes; None takes all.
         seed: decides which images a limit takes.
         corruption: name and severity; for published files of corrupted images only, whose pixels are not kept.
         cache_dir: where decoded pixels are kept, 7.5 GB for 50,000 images of 224 pixels; None is the usual place.
@@ -329,7 +329,7 @@ def load_images(
         tuple((items.ids[r], reason) for r, reason in read.reasons.items()),
         spec.classes() if spec.classes else None,
         tuple(spec.answers(image) for image in ids) if spec.answers else None,
-        spec.images if limit is None else min(limit, spec.images),
+        taken(limit, spec.images),
         chosen.data_sha256(progress=progress),
         chosen.available,
         spec.names,

@@ -113,6 +113,13 @@ def fingerprint(rows: Iterable[tuple[str, int, int]]) -> str:
     return digest.hexdigest()
 
 
+def taken(limit: float | None, whole: int) -> int:
+    """How many images of a set of `whole` a limit takes: so many, or the nearest number to a share of the whole set."""
+    if limit is None:
+        return whole
+    return min(limit, whole) if isinstance(limit, int) else max(1, round(limit * whole))
+
+
 def choose(ids: Sequence[str], labels: Sequence[int], limit: int, seed: int) -> list[int]:
     """Which images a limit takes: in turn one of each class, in an order that only seed, classes and ids decide.
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from gfnet_bench.errors import GfnetBenchError
+from gfnet_bench.files import resolved
 
 TICK = 2 * 10**9  # nanoseconds that file systems may lump together: a file this young can change and look unchanged
 
@@ -40,7 +41,7 @@ def digest_of(path: Path, algorithm: str) -> str:
     status = path.stat()
     if time.time_ns() - status.st_mtime_ns < TICK:
         return _read(path, algorithm)
-    return _remembered(path.resolve(), algorithm, status.st_size, status.st_mtime_ns)
+    return _remembered(resolved(path), algorithm, status.st_size, status.st_mtime_ns)
 
 
 @functools.lru_cache(maxsize=256)

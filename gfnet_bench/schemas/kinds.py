@@ -136,6 +136,7 @@ OBJECT = Kind("an object", lambda x: isinstance(x, dict))
 COUNT = whole(0)
 SHARE = number(0, 1)
 SIZE = list_of(whole(1, 65536), 2)  # (height, width)
+LIMIT = either(whole(1), Kind("a share between 0 and 1", lambda x: isinstance(x, float) and 0 < x < 1))
 
 
 def check(content: Mapping[str, Any], fields: Fields, of: str = "") -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from gfnet_bench.schemas.kinds import (
     COUNT,
+    LIMIT,
     SHA256,
     SHARE,
     SIZE,
@@ -64,7 +65,7 @@ SETTINGS: Fields = {
     "transform": word("paper", "model"),
     "img_size": none_or(SIZE),
     "checkpoint": none_or(TEXT),
-    "limit": none_or(whole(1)),
+    "limit": none_or(LIMIT),
     "seed": whole(),
     "dtype": TEXT,
 }
@@ -90,7 +91,7 @@ def check_values(settings: Mapping[str, Any], values: Mapping[str, Any]) -> Besi
     dataset = settings["dataset"]
     has_answers = dataset in DATASETS and DATASETS[dataset].answers is not None
     check(values, {**VALUES, **({"real": SHARE} if has_answers else {})})
-    check(values, {"images": whole(1, settings["limit"] or MOST_IMAGES)})
+    check(values, {"images": whole(1, settings["limit"] if isinstance(settings["limit"], int) else MOST_IMAGES)})
     n = "n" if has_answers else values["images"]  # images without an answer are among the predictions alone
     last = (suite_of(dataset).classes or MOST_CLASSES) - 1
     arrays = {

@@ -30,7 +30,7 @@ class Options:
         img_size: (height, width) when asked for; None for the model's own.
         checkpoint: sha256 of a checkpoint given by path; None for the published weights.
         weights_key: which weights of that file were asked for; None, which cells do not mention, if that was left open.
-        limit: number of images, drawn with the seed and stratified by class; None for all.
+        limit: number of images, or a share of them below 1, drawn with the seed and stratified by class; None for all.
         seed: changes the sample and every random draw.
         dtype: precision of the forward pass that is scored.
         of_model: what the cells of single models say beside, see `models.own_settings`.
@@ -40,7 +40,7 @@ class Options:
     img_size: tuple[int, int] | None = None
     checkpoint: str | None = None
     weights_key: str | None = None
-    limit: int | None = None
+    limit: float | None = None
     seed: int = 0
     dtype: str = "float32"
     of_model: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, hash=False)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from gfnet_bench.datasets.images import taken
 from gfnet_bench.perturbations import published_files
 from gfnet_bench.records import Record
 
@@ -73,7 +74,7 @@ def _of(record: Record) -> Coverage:
     unreadable -= len(told)
     if limit is None:
         return Coverage(images, whole, unreadable)
-    return Coverage(images, min(limit, whole), unreadable, available, whole)
+    return Coverage(images, taken(limit, whole), unreadable, available, whole)
 
 
 def _told(dataset: str, entry: object) -> tuple[int, int] | None:

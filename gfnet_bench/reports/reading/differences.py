@@ -24,7 +24,9 @@ def departures(settings: Mapping[str, Any]) -> list[Reason]:
     """What a cell does otherwise than the paper's protocol."""
     found = []
     if settings.get("limit") is not None:
-        found.append(Reason("sample", f"a sample of {settings['limit']} images, not the whole set"))
+        some = settings["limit"]
+        sample = f"a sample of {some} images" if isinstance(some, int) else f"a sample, {some:.4g} of the images"
+        found.append(Reason("sample", f"{sample}, not the whole set"))
     if settings.get("dtype", "float32") != "float32":
         found.append(Reason("precision", f"computed in {settings['dtype']}, not float32"))
     if settings.get("checkpoint") is not None:
