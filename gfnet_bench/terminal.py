@@ -6,14 +6,46 @@ import contextlib
 import io
 import os
 import re
+import shutil
 import sys
 from collections.abc import Callable, Iterator
-from typing import Any, TextIO
+from typing import Any, NamedTuple, TextIO
 
 # Controls (line feed and tab apart), what turns the direction of writing, and halves of characters: a file name may
 # hold all of these, and may hide or fake a line with them.
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _CURSOR_UP = re.compile(r"(\x1b\[A)+")
+
+BOLD, UNDERLINED, _PLAIN = "\x1b[1m", "\x1b[4m", "\x1b[0m"
+_STYLE = re.compile("\x1b\\[[014]m")
+
+
+class Screen(NamedTuple):
+    """What text is laid out for.
+
+    Attributes:
+        width: characters of a line.
+        styled: whether bold and underlined may be used.
+    """
+
+    width: int
+    styled: bool = False
+
+
+FILE = Screen(120)
+"""A file or a pipe: the same bytes everywhere."""
+
+
+def screen() -> Screen:
+    """That of standard output."""
+    if not sys.stdout.isatty():
+        return FILE
+    return Screen(max(40, shutil.get_terminal_size().columns), not os.environ.get("NO_COLOR"))
+
+
+def styled(text: str, style: str) -> str:
+    """Text in bold or underlined; as it is where there is no style."""
+    return f"{style}{text}{_PLAIN}" if style else text
 
 
 def visible(text: str) -> str:
@@ -44,9 +76,15 @@ class _Screen:
     def write(self, text: str) -> int:
         if not _CURSOR_UP.fullmatch(text):
             line = text.strip("\r")  # bars begin with a return, or end in one
-            text = text.replace(line, visible(line), 1)
+            text = text.replace(line, self._visible(line), 1)
         self._attempt(self._stream.write, text)
         return len(text)
+
+    def _visible(self, text: str) -> str:
+        if not (_STYLE.search(text) and self._stream.isatty()):
+            return visible(text)
+        styles = [*_STYLE.findall(text), ""]  # the worst that a name can do with one of these is to be bold
+        return "".join(visible(part) + style for part, style in zip(_STYLE.split(text), styles, strict=True))
 
     def flush(self) -> None:
         self._attempt(self._stream.flush)

@@ -457,7 +457,7 @@ def test_calibration_and_likelihood_by_hand(tmp_path):
     assert all("ECE" not in c.title and "NLL" not in c.title for c in report.tables[0].columns)
     asked = robustness(store, metrics=["nll", "ece"])
     headings = [c.heading for c in asked.tables[0].columns]
-    assert headings[2:7] == ["Top-1", "Top-5", "ECE", "NLL (nats)", "FGSM"]
+    assert headings[2:7] == ["Top-1 ↑", "Top-5 ↑", "ECE ↓", "NLL (nats) ↓", "FGSM ↑"]
     assert "0.80 ±0.22" in asked.render("text") and "NLL: negative log-likelihood" in asked.render("text")
     without = robustness(list(store), metrics=["ece"])  # without the arrays there is a number, and no interval
     ece = long_row(without, "gfnet_s", "ECE")

@@ -11,7 +11,9 @@ import pytest
 
 from gfnet_bench.errors import UsageError
 from gfnet_bench.reports.base import Report
-from gfnet_bench.reports.drawing.tables import FORMATS, WIDTH, Column, Table, data_columns, render
+from gfnet_bench.reports.drawing.emphasis import places
+from gfnet_bench.reports.drawing.tables import FORMATS, Column, Table, data_columns, render
+from gfnet_bench.terminal import FILE, Screen
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -142,7 +144,7 @@ def test_a_wide_table_is_printed_in_blocks_that_fit():
     columns = [Column("model", "Model"), *(Column(f"c{i}", f"column {i}", align="right") for i in range(40))]
     text = render([{"model": "gfnet_s", **{f"c{i}": i / 3 for i in range(40)}}], columns, "text")
     lines = text.splitlines()
-    assert max(map(len, lines)) <= WIDTH
+    assert max(map(len, lines)) <= FILE.width
     for first in ("Model", "gfnet_s"):
         assert sum(line.startswith(first) for line in lines) == 4
     headings = " ".join(line for line in lines if line.startswith("Model"))
@@ -156,7 +158,7 @@ def test_one_column_wider_than_the_line_still_shows():
 
 def test_a_long_note_is_folded():
     table = Table("t", "T", COLUMNS, ROWS, ["word " * 60])
-    assert max(len(line) for line in table.render("text").splitlines()) <= WIDTH
+    assert max(len(line) for line in table.render("text").splitlines()) <= FILE.width
 
 
 def test_unknown_format_is_refused():
@@ -190,3 +192,37 @@ def test_report_writes_every_table_in_every_format(tmp_path):
     ]  # fmt: skip
     assert all(path.exists() for path in written)
     assert (tmp_path / "tables/example.md").read_text(encoding="utf-8") == TABLE.render("md")
+
+
+def test_the_best_and_the_second_stand_out_as_people_read_them():
+    columns = [Column("name", "Name"), Column("a", "A", better="higher"), Column("b", "B", "s", better="lower")]
+    rows = [{"name": n, "a": a, "b": b} for n, a, b in zip("wxyz", (1.04, 3.0, 1.0, 2.0), (5, None, 5, 7), strict=True)]
+    assert places(rows, columns) == {(1, "a"): 1, (3, "a"): 2, (0, "b"): 1, (2, "b"): 1}  # of two none is a second
+    assert places(rows[:1], columns) == places([rows[0], rows[2]], columns) == {}  # 1.04 and 1.0 are read as 1.0
+    table = Table("t", "T", columns, rows, ["a note"])
+    lines = table.render("md").splitlines()
+    assert lines[2:6:2] == ["| Name | A ↑ | B (s) ↓ |", "| w | 1.0 | **5** |"] and "| z | <u>2.0</u> | 7 |" in lines
+    assert r"x & \textbf{3.0} & -- \\" in table.render("latex") and r"B (s) $\downarrow$" in table.render("latex")
+    assert '<td style="text-align:left"><u>2.0</u></td>' in table.render("html")
+    assert all(table.render(form).count("Best in bold") == (form in ("md", "latex", "html")) for form in FORMATS)
+
+
+def test_columns_that_say_nothing_are_for_programs():
+    columns = [Column("name", "Name"), Column("a", "A"), Column("b", "B", show=lambda row: "n/a"), Column("c", "C")]
+    table = Table("t", "T", columns, [{"name": None, "a": None, "c": 1}, {"name": None, "c": None}])
+    for form in ("text", "md", "latex", "html"):
+        heads = re.sub(r"[^A-Za-z ]", " ", table.render(form)).split()
+        assert "Name" in heads and "C" in heads and "A" not in heads and "B" not in heads
+    assert table.render("csv").splitlines()[0] == "name,a,b,c"
+    assert "A" in Table("t", "T", columns, []).render("text").split()
+
+
+def test_a_terminal_has_its_own_width_and_styles():
+    columns = [Column("name", "Name"), *(Column(c, c * 9, better="higher") for c in "abcd")]
+    rows = [dict(zip(("name", *"abcd"), (f"model {i}", *[10.0 * i] * 4), strict=True)) for i in range(3)]
+    table = Table("t", "a title of many words " * 3, columns, rows)
+    narrow, wide = table.render("text", Screen(40, True)), table.render("text")
+    assert len(wide.splitlines()) == 7 and "\x1b" not in wide
+    plain = re.sub(r"\x1b\[[014]m", "", narrow)
+    assert max(map(len, plain.splitlines())) <= 40 and plain.count("Name") == 2
+    assert narrow.count("\x1b[1m20.0\x1b[0m") == narrow.count("\x1b[4m10.0\x1b[0m") == 4

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from gfnet_bench.cli import main
-from gfnet_bench.terminal import screened, shortened, visible
+from gfnet_bench.terminal import BOLD, FILE, screen, screened, shortened, styled, visible
 
 HOSTILE = ["\x1b[31mred", "\x1b]0;title\x07", "a\rb", "\x08\x7f", "\x9b2J", "\u202egnp.exe", "half \udcff", "\x00"]
 
@@ -86,3 +86,28 @@ def test_an_encoding_without_the_characters_gets_them_spelt_out():
 def test_closed_streams_swallow_what_they_are_told():
     code = "import sys; sys.stdout = sys.stderr = None; from gfnet_bench.cli import main; main(['report', 'x'])"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_styles_of_ours_reach_a_terminal_and_nothing_else_does(monkeypatch):
+    for stream, shown in ((Terminal(), "\x1b[1mbest\x1b[0m\\u001b[31m"), (io.StringIO(), "\\u001b[1mbest\\u001b[0m")):
+        monkeypatch.setattr(sys, "stdout", stream)
+        with screened():
+            sys.stdout.write(styled("best", BOLD) + ("\x1b[31m" if stream.isatty() else ""))
+        assert stream.getvalue() == shown
+
+
+def test_a_screen_is_that_of_standard_output(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", io.StringIO())
+    assert screen() == FILE == (120, False)
+    monkeypatch.setattr(sys, "stdout", Terminal())
+    monkeypatch.setenv("COLUMNS", "71")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    assert screen() == (71, True)
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "7")
+    assert screen() == (40, False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+from gfnet_bench import terminal
 from gfnet_bench.commands import argtypes, options
 from gfnet_bench.errors import UsageError
 
@@ -116,7 +117,7 @@ def _show(record: Record, form: str) -> None:
     rows = [*record.values["checks"], {"name": "verdict", "outcome": told.word, "detail": told.reasons}]
     if form != "text":
         columns = [Column("name", "check"), Column("outcome", "outcome"), Column("detail", "detail")]
-        print(render(rows, columns, form), end="")
+        print(render(rows, columns, form, terminal.screen()), end="")
         return
     for row in rows:
         print(options.paragraph(f"{row['outcome']:<12}", f"{row['name']}: {row['detail']}"))

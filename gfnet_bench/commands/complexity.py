@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from gfnet_bench import terminal
 from gfnet_bench.commands import argtypes, options, plan
 from gfnet_bench.errors import UsageError
 
@@ -93,7 +94,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.dry_run:
         return plan.show(cells, store, arguments, kind=_kind, describe=_describe)
     records, report = measure(cells, store, arguments)
-    print(report.render(arguments.format), end="")
+    print(report.render(arguments.format, screen=terminal.screen()), end="")
     return 1 if any(record.error is not None for record in records) else 0
 
 

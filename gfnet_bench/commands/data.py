@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from gfnet_bench import terminal
 from gfnet_bench.commands import options
 from gfnet_bench.errors import UsageError
 
@@ -57,7 +58,7 @@ def _status(arguments: argparse.Namespace) -> int:
             print(options.paragraph(head, f"{row['where']} ({row['note']})" if row["where"] else row["note"]))
     else:
         columns = [Column(key, key) for key in ("name", "state", "found", "expected", "unit", "where", "note")]
-        print(render(rows, columns, arguments.format), end="")
+        print(render(rows, columns, arguments.format, terminal.screen()), end="")
     options.note(f"looked in {', '.join(f'{d}' if d.is_dir() else f'{d} (which is no folder)' for d in looked)}")
     return 0
 
@@ -89,7 +90,7 @@ def _prune(arguments: argparse.Namespace) -> int:
         Column("images", "images"),
         Column("size_bytes", "size", "GB", scale=1e-9),
     ]
-    print(render(rows, columns, arguments.format), end="")
+    print(render(rows, columns, arguments.format, terminal.screen()), end="")
     return 0
 
 

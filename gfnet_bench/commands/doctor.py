@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
+from gfnet_bench import terminal
 from gfnet_bench.commands import argtypes, options
 from gfnet_bench.errors import GfnetBenchError
 
@@ -57,7 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
             print(options.paragraph(f"{finding.severity:8}", f"{finding.dataset}: {finding.text}"))
     else:
         columns = [Column("dataset", "data set"), Column("severity", "severity"), Column("text", "finding")]
-        print(render([finding._asdict() for finding in findings], columns, arguments.format), end="")
+        print(render([finding._asdict() for finding in findings], columns, arguments.format, terminal.screen()), end="")
     return 1 if not whole or any(f.severity == "error" for f in findings) else 0
 
 

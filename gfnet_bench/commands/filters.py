@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from gfnet_bench import terminal
 from gfnet_bench.commands import argtypes, options, plan
 from gfnet_bench.errors import UsageError
 from gfnet_bench.suites import SUITES, Suite
@@ -149,7 +150,7 @@ def run(arguments: argparse.Namespace) -> int:
     how: dict[str, Any] = {"overwrite": arguments.overwrite, "inputs": bench.inputs, "progress": scoring.progress}
     records = runner.run_together(cells, bench.measure, study.together, store, label=arguments.name, **how)
     report = filters(records, store=store, layers=layers, channels=channels)
-    print(report.render(arguments.format, details=arguments.details), end="")
+    print(report.render(arguments.format, details=arguments.details, screen=terminal.screen()), end="")
     for path in report.write(arguments.output_dir):
         options.note(f"wrote {path}")
     return 1 if any(record.error is not None for record in records) else 0

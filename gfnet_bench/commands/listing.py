@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from gfnet_bench import plugins
+from gfnet_bench import plugins, terminal
 from gfnet_bench.commands import options
 from gfnet_bench.suites import DEFAULT
 
@@ -42,7 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.format == "text":  # so that a row is a line
         rows = [{**row, "title": textwrap.shorten(row["title"], 46, placeholder=" ...")} for row in rows]
     columns = [Column(key, key) for key in ("kind", "name", "title", "suite", "from")]
-    print(render(rows, columns, arguments.format), end="")
+    print(render(rows, columns, arguments.format, terminal.screen()), end="")
     return 0
 
 

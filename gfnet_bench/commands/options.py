@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gfnet_bench import plugins
+from gfnet_bench import plugins, terminal
 from gfnet_bench.commands import argtypes
 from gfnet_bench.errors import GfnetBenchError, UsageError, about
 from gfnet_bench.spelling import split
@@ -442,7 +442,13 @@ def levels(arguments: argparse.Namespace) -> list[int] | None:
 
 def paragraph(head: str, text: str) -> str:
     """Text of any length beside a short head, wrapped to a terminal's width."""
-    return textwrap.fill(text, 118, initial_indent=head, subsequent_indent=" " * len(head), break_on_hyphens=False)
+    return textwrap.fill(
+        text,
+        terminal.screen().width - 2,
+        initial_indent=head,
+        subsequent_indent=" " * len(head),
+        break_on_hyphens=False,
+    )
 
 
 def note(text: str) -> None:

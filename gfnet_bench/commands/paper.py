@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from gfnet_bench import terminal
 from gfnet_bench.commands import argtypes, options
 from gfnet_bench.errors import MissingError, UsageError
 from gfnet_bench.suites import DEFAULT, SUITES
@@ -92,7 +93,7 @@ def run(arguments: argparse.Namespace) -> int:
     evidence = _evidence(summary)
     if not arguments.dry_run:
         _write(items, evidence, store, arguments)
-    print(evidence.render(arguments.format), end="")
+    print(evidence.render(arguments.format, screen=terminal.screen()), end="")
     if arguments.dry_run:
         return 1 if missing else 0
     return 1 if any(row["failed"] or row["missing"] for row in summary) else 0

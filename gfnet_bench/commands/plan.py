@@ -7,6 +7,7 @@ import textwrap
 from collections.abc import Callable, Hashable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from gfnet_bench import terminal
 from gfnet_bench.commands import options
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def show(
         rows.append({**describe(group), **counts, "models": models})
     columns = [Column(key, key.replace("_", " ")) for key in rows[0] if key != "models"]
     columns.append(Column("models", "models", show=lambda row: _few(row["models"]), fields=["models"]))
-    print(render(rows, columns, arguments.format), end="")
+    print(render(rows, columns, arguments.format, terminal.screen()), end="")
     missing = list(dict.fromkeys(lacking([cell for cell in cells if cell in to_do])))
     for sentence in planned.notes:
         options.note(sentence)

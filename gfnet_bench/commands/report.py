@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from gfnet_bench import terminal
 from gfnet_bench.commands import argtypes, options
 from gfnet_bench.errors import MissingError, UsageError
 from gfnet_bench.suites.own import is_own, settle
@@ -159,8 +159,8 @@ def _place(name: str) -> tuple[int, str]:
 def _print(reports: dict[str, Report], arguments: argparse.Namespace) -> None:
     if len(reports) > 1 and arguments.format in ("csv", "json"):
         raise UsageError(f"--format {arguments.format} prints one report at a time; name one of {', '.join(reports)}")
-    texts: Sequence[str] = [r.render(arguments.format, details=arguments.details) for r in reports.values()]
-    print("\n".join(texts), end="")
+    form, screen = arguments.format, terminal.screen()
+    print("\n".join(r.render(form, details=arguments.details, screen=screen) for r in reports.values()), end="")
 
 
 def _compare(arguments: argparse.Namespace) -> int:
@@ -176,5 +176,5 @@ def _compare(arguments: argparse.Namespace) -> int:
         title = f"{first} and {second} compared"
         options.note(f"wrote {write_page({'comparison': found.report}, found.records, arguments.html, title=title)}")
     else:
-        print(found.report.render(arguments.format), end="")
+        print(found.report.render(arguments.format, screen=terminal.screen()), end="")
     return 0 if found.same else 1

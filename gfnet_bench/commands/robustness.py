@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from gfnet_bench import terminal
 from gfnet_bench.commands import argtypes, options, plan
 from gfnet_bench.suites import SUITES
 
@@ -108,7 +109,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.dry_run:
         return _plan(asked, arguments)
     records, report = measure(asked, arguments)
-    print(report.render(arguments.format), end="")
+    print(report.render(arguments.format, screen=terminal.screen()), end="")
     return 1 if any(record.error is not None for record in records) else 0
 
 

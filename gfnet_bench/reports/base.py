@@ -14,6 +14,7 @@ from gfnet_bench.records import Record, Store
 from gfnet_bench.registry import Registry
 from gfnet_bench.reports.drawing.tables import FORMATS, Table, filed, render
 from gfnet_bench.reports.reading.selection import Selection
+from gfnet_bench.terminal import FILE, Screen
 
 
 class Figure(Protocol):
@@ -49,7 +50,7 @@ class Report:
     def _repr_html_(self) -> str:
         return self.render("html")
 
-    def render(self, format: str, *, details: bool = False) -> str:
+    def render(self, format: str, *, details: bool = False, screen: Screen = FILE) -> str:
         """What the command prints: one list of rows, `data`, in CSV and JSON; in formats to read, the other tables."""
         if format not in FORMATS:
             raise UsageError(f"unknown format {format!r}; expected one of {', '.join(FORMATS)}.")
@@ -57,7 +58,7 @@ class Report:
         if format in ("csv", "json"):
             data = self.data or tables[0]
             return render(data.rows, data.columns, format)
-        return "\n".join(table.render(format) for table in tables)
+        return "\n".join(table.render(format, screen) for table in tables)
 
     def write(self, results: Path, formats: Sequence[str] = ("md", "csv")) -> list[Path]:
         """Save everything under `<results>/tables` and `<results>/figures`; the paths of the files."""

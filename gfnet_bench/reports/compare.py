@@ -14,7 +14,7 @@ from gfnet_bench.errors import MissingError
 from gfnet_bench.inputs import IMAGES, differing
 from gfnet_bench.records import Record, Store
 from gfnet_bench.reports.base import Report
-from gfnet_bench.reports.drawing.tables import GAP, RECORDS, Column, Row, Table, decimals
+from gfnet_bench.reports.drawing.tables import RECORDS, Column, Row, Table, decimals
 from gfnet_bench.reports.reading.describe import describe
 from gfnet_bench.reports.reading.family import P, correct
 
@@ -116,7 +116,7 @@ def compare(first: Store, second: Store) -> Comparison:
     tables = [_summary(runs, pairs, alone, [p for one in loaded.values() for p in one.problems])]
     if different:
         title = "Cells whose values differ"
-        tables.append(Table("compare_differences", title, _shown(different), different, [*_NOTES, *corrected]))
+        tables.append(Table("compare_differences", title, _ROWS, different, [*_NOTES, *corrected]))
     tables += [table for table in (_provenance(pairs), _only(alone)) if table.rows]
     data = Table("compare_long", "All cells in both runs, a row for each value", _LONG, rows)
     records = {f"{name}:{cell.sha256}": record for name, of in (("A", a), ("B", b)) for cell, record in of.items()}
@@ -206,12 +206,6 @@ def _right(a: Record, b: Record, first: Store, second: Store) -> tuple[NDArray[n
 def _differing(a: Record, b: Record) -> list[str]:
     keys = sorted({*a.provenance, *b.provenance} - set(_OF_THE_MOMENT))
     return [key for key in keys if a.provenance.get(key) != b.provenance.get(key)]
-
-
-def _shown(rows: Iterable[Row]) -> list[Column]:
-    """The columns that say anything."""
-    rows = list(rows)
-    return [c for c in _ROWS if any(c.text(row) != GAP for row in rows)]
 
 
 def _summary(

@@ -11,13 +11,13 @@ import re
 import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from gfnet_bench.errors import UsageError
+from gfnet_bench.reports.drawing import emphasis
 from gfnet_bench.reports.drawing.latex import tex
-
-WIDTH = 120
-"""Characters of a terminal line; a wider table is printed in several blocks."""
+from gfnet_bench.terminal import BOLD, FILE, UNDERLINED, Screen, styled
 
 Row = Mapping[str, Any]
 
@@ -26,8 +26,14 @@ RECORDS = "_records"
 comes from. The HTML page links the number to them."""
 
 
+_STYLES = ("", BOLD, UNDERLINED)
+_ARROWS = {"": "", "higher": " ↑", "lower": " ↓"}
+
 GAP = "-"
 """What people see where there is nothing; CSV has an empty field there, JSON null."""
+
+NOT_APPLICABLE = "n/a"
+"""What people see where there can be nothing; a note says why."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +59,8 @@ class Column:
         align: `left` or `right`.
         scale: what the entry is multiplied by for people, 1e3 for seconds in a column of ms.
         show: makes the text for people from the row, where it is more than this number; None is a gap.
+        better: `higher` or `lower` where one side of the column is the good one; an arrow after the heading says so,
+            and the best entry stands out.
         fields: the entries of the row that CSV and JSON hold in this place, for `key` alone: a mark or a note is one of
             them, never part of a number. Empty where people alone need the column.
     """
@@ -65,11 +73,13 @@ class Column:
     scale: float = 1.0
     show: Callable[[Row], str | None] | None = None
     fields: Sequence[str] | None = None
+    better: str = ""
 
     @property
     def heading(self) -> str:
-        """Title and unit, for people."""
-        return printable(f"{self.title} ({self.unit})" if self.unit else self.title)
+        """Title, unit and direction, for people."""
+        arrow = _ARROWS[self.better]
+        return printable(f"{self.title} ({self.unit}){arrow}" if self.unit else f"{self.title}{arrow}")
 
     def text(self, row: Row) -> str:
         """The entry of a row for people."""
@@ -86,6 +96,13 @@ class Column:
         if not isinstance(value, float):
             return printable(str(value))
         return str(_machine(value)) if self.digits is None else decimals(value, self.digits)
+
+    def rounded(self, row: Row) -> float | None:
+        """The number of a row as far as people read it; None where there is none."""
+        value = row.get(self.key)
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+            return None
+        return float(f"{value:.6g}") if self.digits is None else round(value * self.scale, self.digits)
 
 
 def data_columns(names: Iterable[str]) -> list[Column]:
@@ -144,10 +161,23 @@ class Table:
     def _repr_html_(self) -> str:
         return self.render("html")
 
-    def render(self, format: str) -> str:
-        """The whole table in one of `FORMATS`, ending in a newline; CSV has no place for title and notes."""
-        body = render(self.rows, self.columns, format)
+    def render(self, format: str, screen: Screen = FILE) -> str:
+        """The whole table in one of `FORMATS`, ending in a newline; CSV has no place for title and notes.
+
+        Args:
+            format: one of `FORMATS`.
+            screen: what `text` is laid out for.
+        """
+        body = render(self.rows, self.columns, format, screen)
+        if format == "text":
+            return _framed_text(self, body, screen)
         return FORMATS[format].frame(self, body)
+
+    @property
+    def remarks(self) -> list[str]:
+        """The notes, and what the marks of emphasis mean where there are any."""
+        stands_out = emphasis.places(self.rows, shown(self.rows, self.columns))
+        return [*self.notes, *([emphasis.NOTE] if stands_out else [])]
 
 
 @dataclass(frozen=True)
@@ -159,15 +189,23 @@ class Format:
     frame: Callable[[Table, str], str]
 
 
-def render(rows: Sequence[Row], columns: Sequence[Column], format: str) -> str:
-    """Rows without title and notes.
+def render(rows: Sequence[Row], columns: Sequence[Column], format: str, screen: Screen = FILE) -> str:
+    """Rows without title and notes; `text` is laid out for a screen.
 
     Raises:
         UsageError: if there is no such format.
     """
     if format not in FORMATS:
         raise UsageError(f"unknown format {format!r}; expected one of {', '.join(FORMATS)}.")
+    if format == "text":
+        return _text(rows, shown(rows, columns), screen)
     return FORMATS[format].body(rows, columns)
+
+
+def shown(rows: Sequence[Row], columns: Sequence[Column]) -> list[Column]:
+    """The columns that people are shown: those that say anything, if only of one row."""
+    said = [any(c.text(row) not in (GAP, NOT_APPLICABLE) for row in rows) for c in columns]
+    return [c for i, c in enumerate(columns) if i == 0 or said[i] or not rows]
 
 
 def _plain(rows: Sequence[Row], columns: Sequence[Column]) -> tuple[list[str], list[list[Any]]]:
@@ -183,30 +221,33 @@ def _machine(value: Any) -> Any:
     return None if value == "" else value
 
 
-def _blocks(columns: Sequence[Column], widths: Mapping[str, int]) -> list[list[Column]]:
+def _blocks(columns: Sequence[Column], widths: Mapping[str, int], width: int) -> list[list[Column]]:
     """Columns that stand side by side in a line; those that do not fit start again, after the first column."""
     blocks: list[list[Column]] = [[columns[0]]]
     for column in columns[1:]:
-        if sum(widths[c.key] + 2 for c in blocks[-1]) + widths[column.key] > WIDTH and len(blocks[-1]) > 1:
+        if sum(widths[c.key] + 2 for c in blocks[-1]) + widths[column.key] > width and len(blocks[-1]) > 1:
             blocks.append([columns[0]])
         blocks[-1].append(column)
     return blocks
 
 
-def _text(rows: Sequence[Row], columns: Sequence[Column]) -> str:
-    """Aligned columns, in blocks that fit a terminal."""
+def _text(rows: Sequence[Row], columns: Sequence[Column], screen: Screen) -> str:
+    """Aligned columns, in blocks that fit the screen."""
+    places = emphasis.places(rows, columns) if screen.styled else {}
     cells = {c.key: [c.heading, *(c.text(row) for row in rows)] for c in columns}
     widths = {key: max(map(len, texts)) for key, texts in cells.items()}
 
+    def cell(c: Column, i: int) -> str:
+        text = cells[c.key][i]
+        space = " " * (widths[c.key] - len(text))
+        text = styled(text, _STYLES[places.get((i - 1, c.key), 0)])
+        return text + space if c.align == "left" else space + text
+
     def line(block: list[Column], i: int) -> str:
-        shown = (
-            cells[c.key][i].ljust(widths[c.key]) if c.align == "left" else cells[c.key][i].rjust(widths[c.key])
-            for c in block
-        )
-        return "  ".join(shown).rstrip()
+        return "  ".join(cell(c, i) for c in block).rstrip()
 
     printed = []
-    for block in _blocks(columns, widths):
+    for block in _blocks(columns, widths, screen.width):
         rule = "-" * (sum(widths[c.key] + 2 for c in block) - 2)
         printed.append("\n".join([line(block, 0), rule, *(line(block, i + 1) for i in range(len(rows)))]) + "\n")
     return "\n".join(printed)
@@ -225,9 +266,20 @@ def _markdown(rows: Sequence[Row], columns: Sequence[Column]) -> str:
     def line(texts: Iterable[str]) -> str:
         return "| " + " | ".join(texts) + " |\n"
 
-    head, *body = ([c.heading for c in columns], *([c.text(row) for c in columns] for row in rows))
+    columns = shown(rows, columns)
+    body = _marked(rows, columns, _md, ("{}", "**{}**", "<u>{}</u>"))
     rule = [":---" if c.align == "left" else "---:" for c in columns]
-    return "".join([line(map(_md, head)), line(rule), *(line(map(_md, texts)) for texts in body)])
+    return "".join([line(_md(c.heading) for c in columns), line(rule), *map(line, body)])
+
+
+def _marked(
+    rows: Sequence[Row], columns: Sequence[Column], escape: Callable[[str], str], marks: tuple[str, str, str]
+) -> list[list[str]]:
+    """The cells of every row as text of a language, the best and the second of a column in its marks."""
+    places = emphasis.places(rows, columns)
+    return [
+        [marks[places.get((i, c.key), 0)].format(escape(c.text(row))) for c in columns] for i, row in enumerate(rows)
+    ]
 
 
 def _csv(rows: Sequence[Row], columns: Sequence[Column]) -> str:
@@ -268,6 +320,7 @@ _LATEX_ROWS = 40
 
 
 def _latex(rows: Sequence[Row], columns: Sequence[Column]) -> str:
+    columns = shown(rows, columns)
     if len(rows) > _LATEX_ROWS:
         return _longtables(rows, columns)
     shrink = sum(width + 2 for width in _latex_widths(rows, columns).values()) > _LATEX_WIDTH
@@ -289,7 +342,8 @@ def _latex(rows: Sequence[Row], columns: Sequence[Column]) -> str:
 
 def _longtables(rows: Sequence[Row], columns: Sequence[Column], title: str = "", label: str = "") -> str:
     """Tables that break between pages, one for each block of columns; a wide one reaches into the margins."""
-    blocks = _blocks(columns, _latex_widths(rows, columns))
+    columns = shown(rows, columns)
+    blocks = _blocks(columns, _latex_widths(rows, columns), FILE.width)
     parts = []
     for i, block in enumerate(blocks):
         head, *body = _latex_lines(rows, block)
@@ -320,30 +374,36 @@ def _latex_columns(rows: Sequence[Row], columns: Sequence[Column]) -> str:
 
 
 def _latex_lines(rows: Sequence[Row], columns: Sequence[Column]) -> list[str]:
-    texts = [[c.heading for c in columns], *([c.text(row) for c in columns] for row in rows)]
-    return [" & ".join("--" if t == GAP else tex(t) for t in line) + r" \\" for line in texts]
+    def escape(text: str) -> str:
+        return "--" if text == GAP else tex(text)
+
+    body = _marked(rows, columns, escape, ("{}", r"\textbf{{{}}}", r"\underline{{{}}}"))
+    return [" & ".join(line) + r" \\" for line in ([tex(c.heading) for c in columns], *body)]
 
 
 def _html(rows: Sequence[Row], columns: Sequence[Column]) -> str:
     def line(tag: str, texts: Sequence[str]) -> str:
-        cells = (
-            f'<{tag} style="text-align:{c.align}">{html.escape(t)}</{tag}>' for c, t in zip(columns, texts, strict=True)
-        )
+        cells = (f'<{tag} style="text-align:{c.align}">{t}</{tag}>' for c, t in zip(columns, texts, strict=True))
         return f"<tr>{''.join(cells)}</tr>\n"
 
-    body = "".join(line("td", [c.text(row) for c in columns]) for row in rows)
-    return f"<table>\n<thead>\n{line('th', [c.heading for c in columns])}</thead>\n<tbody>\n{body}</tbody>\n</table>\n"
+    columns = shown(rows, columns)
+    head = line("th", [html.escape(c.heading) for c in columns])
+    body = "".join(line("td", texts) for texts in _marked(rows, columns, html.escape, ("{}", "<b>{}</b>", "<u>{}</u>")))
+    return f"<table>\n<thead>\n{head}</thead>\n<tbody>\n{body}</tbody>\n</table>\n"
 
 
-def _framed_text(table: Table, body: str) -> str:
-    lines = (line for note in table.notes for line in textwrap.wrap(printable(note), WIDTH, subsequent_indent="  "))
+def _framed_text(table: Table, body: str, screen: Screen) -> str:
+    remarks = table.remarks if screen.styled else table.notes
+    wrapped = (textwrap.wrap(printable(note), screen.width, subsequent_indent="  ") for note in remarks)
+    lines = (line for lines in wrapped for line in lines)
     notes = "".join(f"{line}\n" for line in lines)
-    return f"{printable(table.title)}\n\n{body}" + (f"\n{notes}" if notes else "")
+    title = printable(table.title) if screen is FILE else textwrap.fill(printable(table.title), screen.width)
+    return f"{title}\n\n{body}" + (f"\n{notes}" if notes else "")
 
 
 def _framed_markdown(table: Table, body: str) -> str:
     lines = (
-        re.sub(r"^(\d*)([#>+.)-])(?=\s|$)", r"\1\\\2", _md(note)) for note in table.notes
+        re.sub(r"^(\d*)([#>+.)-])(?=\s|$)", r"\1\\\2", _md(note)) for note in table.remarks
     )  # no list within the list
     notes = "".join(f"- {line}\n" for line in lines)
     return f"### {_md(table.title)}\n\n{body}" + (f"\n{notes}" if notes else "")
@@ -356,7 +416,7 @@ def _framed_json(table: Table, body: str) -> str:
 
 def _framed_latex(table: Table, body: str) -> str:
     """A float, or tables that break; the notes below, since a caption is no place for twenty of them."""
-    notes = "".join(f"{tex(note)}\\par\n" for note in table.notes)
+    notes = "".join(f"{tex(note)}\\par\n" for note in table.remarks)
     label = f"tab:{re.sub(r'[^A-Za-z0-9]+', '-', table.name)}"
     if len(table.rows) > _LATEX_ROWS:
         head = "% needs \\usepackage{booktabs,longtable} and one column of text\n"
@@ -370,13 +430,13 @@ def _framed_latex(table: Table, body: str) -> str:
 
 def _framed_html(table: Table, body: str) -> str:
     """A fragment in plain ASCII: it reads the same in a page of any encoding."""
-    notes = "".join(f"<li>{html.escape(printable(note))}</li>\n" for note in table.notes)
+    notes = "".join(f"<li>{html.escape(printable(note))}</li>\n" for note in table.remarks)
     content = f"<h2>{html.escape(printable(table.title))}</h2>\n{body}" + (f"<ul>\n{notes}</ul>\n" if notes else "")
     return content.encode("ascii", "xmlcharrefreplace").decode()
 
 
 FORMATS: dict[str, Format] = {
-    "text": Format("txt", _text, _framed_text),
+    "text": Format("txt", partial(_text, screen=FILE), partial(_framed_text, screen=FILE)),
     "md": Format("md", _markdown, _framed_markdown),
     "csv": Format("csv", _csv, lambda table, body: body),
     "latex": Format("tex", _latex, _framed_latex),

@@ -11,13 +11,18 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from gfnet_bench.reports.base import Figure
+from gfnet_bench.reports.drawing import emphasis
 from gfnet_bench.reports.drawing.plots import Plot
 from gfnet_bench.reports.drawing.tables import FORMATS, GAP, RECORDS, Column, Row, Table
+from gfnet_bench.reports.drawing.tables import shown as shown_of
 from gfnet_bench.reports.page.html import anchor, data_uri, download, esc, json_script, tag, words
 from gfnet_bench.reports.page.provenance import Provenance
 
 _KINDS = {"pdf": "application/pdf", "png": "image/png", "csv": "text/csv", "svg": "image/svg+xml"}
 _DOWNLOADS = (("CSV", "csv", "text/csv"), ("LaTeX", "latex", "application/x-tex"), ("Markdown", "md", "text/markdown"))
+
+_PLACES = ("{}", "<b>{}</b>", "<u>{}</u>")
+"""What stands out: nothing, the best of a column, the second."""
 
 _LARGEST = 400_000
 """Bytes of a file that is embedded; a larger one is named instead."""
@@ -39,7 +44,8 @@ def table(table: Table, provenance: Provenance, *, folded: bool = False) -> str:
     parts = [_tools(table, name)]
     if table.rows:
         parts.append(_grid(table.rows, table.columns, provenance, name, table.title))
-    parts += ["<ul class=notes>" + "".join(f"<li>{esc(note)}" for note in table.notes) + "</ul>"] if table.notes else []
+    notes = table.remarks
+    parts += ["<ul class=notes>" + "".join(f"<li>{esc(note)}" for note in notes) + "</ul>"] if notes else []
     if folded:
         return tag("section", f"<details><summary>{title}</summary>{''.join(parts)}</details>", id=name, class_="table")
     return tag("section", title + "".join(parts), id=name, class_="table")
@@ -61,12 +67,15 @@ def _tools(table: Table, name: str) -> str:
 
 
 def _grid(rows: Sequence[Row], columns: Sequence[Column], provenance: Provenance, name: str, title: str) -> str:
+    columns = shown_of(rows, columns)
+    places = emphasis.places(rows, columns)
     heads = "".join(
         f"<th scope=col aria-sort=none{_side(c)}><button type=button>{esc(c.heading) or 'Mark'}</button></th>"
         for c in columns
     )
     body = "".join(
-        f"<tr>{''.join(_cell(row, c, i == 0, provenance) for i, c in enumerate(columns))}</tr>\n" for row in rows
+        f"<tr>{''.join(_cell(row, c, c is columns[0], provenance, places.get((i, c.key), 0)) for c in columns)}</tr>\n"
+        for i, row in enumerate(rows)
     )
     caption = tag("caption", f"{esc(title)}. Headings sort.", class_="unseen")
     grid = f"<table id={name}-grid>{caption}<thead><tr>{heads}</tr></thead><tbody>\n{body}</tbody></table>"
@@ -77,7 +86,7 @@ def _side(column: Column) -> str:
     return " class=n" if column.align == "right" else ""
 
 
-def _cell(row: Row, column: Column, is_head: bool, provenance: Provenance) -> str:
+def _cell(row: Row, column: Column, is_head: bool, provenance: Provenance, place: int) -> str:
     shown, value = column.text(row), row.get(column.key)
     text = esc(shown)
     link = provenance.link(row.get(RECORDS, {}).get(column.key, ()))
@@ -85,6 +94,7 @@ def _cell(row: Row, column: Column, is_head: bool, provenance: Provenance) -> st
         text = f"<a href={link}>{text}</a>"
     if is_head:
         return f"<th scope=row{_side(column)}>{text}</th>"
+    text = _PLACES[place].format(text)
     return f"<td{_side(column)}{_sorted_by(value, shown)}>{text}</td>"
 
 

@@ -44,7 +44,8 @@ def corruption_errors(results: Results, setups: Sequence[Setup], score: Score) -
         texts = {f"{key}_text": None if o.value is None else o.ours for key, o in overall.items()}
         rows.append({"model": setup.label, **values, **ends, **texts, RECORDS: behind})
     heads = [Column("model", "Model"), *(_overall(name, title) for name, title in _OVERALL.items())]
-    heads += [Column(f"{n}_percent", _SHORT.get(n, n.split("_")[0].capitalize()), align="right") for n in names]
+    shorts = {n: _SHORT.get(n, n.split("_")[0].capitalize()) for n in names}
+    heads += [Column(f"{n}_percent", short, align="right", better="lower") for n, short in shorts.items()]
     title = f"Corruption errors, {_set(score)}, % of {score.suite.reference}'s"
     return Table(_table_name(score), title, heads, rows, _notes(results, setups, score) if rows else [])
 
@@ -52,7 +53,7 @@ def corruption_errors(results: Results, setups: Sequence[Setup], score: Score) -
 def _overall(metric: str, title: str) -> Column:
     key = f"{metric}_percent"
     fields = (key, f"{key}_low", f"{key}_high")
-    return Column(key, title, show=lambda row: row[f"{key}_text"], fields=fields, align="right")
+    return Column(key, title, show=lambda row: row[f"{key}_text"], fields=fields, align="right", better="lower")
 
 
 def _notes(results: Results, setups: Sequence[Setup], score: Score) -> list[str]:

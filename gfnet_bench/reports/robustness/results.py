@@ -20,6 +20,7 @@ from gfnet_bench.perturbations import CLEAN, Corrupted, Corruptions, Perturbatio
 from gfnet_bench.published import Published, alexnet, corruptions, published
 from gfnet_bench.records import Cell, Record, Store
 from gfnet_bench.reports.drawing.intervals import with_interval
+from gfnet_bench.reports.drawing.tables import NOT_APPLICABLE
 from gfnet_bench.reports.reading.coverage import Coverage, coverage
 from gfnet_bench.reports.reading.labels import labelled
 from gfnet_bench.reports.reading.scores import Score, Setup, setup_of
@@ -173,7 +174,7 @@ class Results:
         quoted = score.published and published(setup.model, score.published, transform=transform, side=side)
         blank = Outcome(setup, score, "not measured", short="-", published=quoted or None)
         if why := score.suite.lacks.get(score.dataset):
-            return replace(blank, status="not applicable", short="n/a", reason=why)
+            return replace(blank, status="not applicable", short=NOT_APPLICABLE, reason=why)
         records = self._counted(setup, score)
         measured = [r for r in records if r.error is None]
         if not records:

@@ -57,7 +57,8 @@ def _column(key: str, title: str, score: Score) -> Column:
     ends += ["_published", "_published_mark"] if score.published else []
     unit = "" if score.measure.unit == "percent" else score.measure.unit
     fields = [f"{key}{end}" for end in ends]
-    return Column(key, title, unit, show=lambda row: row[_TEXT].get(key), fields=fields, align="right")
+    better = "higher" if score.measure.higher_is_better else "lower"
+    return Column(key, title, unit, show=lambda row: row[_TEXT].get(key), fields=fields, align="right", better=better)
 
 
 def _key(name: str, metric: Metric) -> str:
