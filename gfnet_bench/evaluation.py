@@ -16,6 +16,7 @@ from torch import Tensor
 from gfnet_bench.ball import Ball, check_images, name_of
 from gfnet_bench.bars import tqdm
 from gfnet_bench.errors import GfnetBenchError
+from gfnet_bench.feeding import Feed, around, on_device
 from gfnet_bench.halving import Fitting
 from gfnet_bench.metrics import Predictions
 from gfnet_bench.randomness import image_seeds
@@ -78,13 +79,7 @@ def precision(
 
 def to_pixels(images: NDArray[np.uint8] | Tensor, device: torch.device) -> Tensor:
     """(b, h, w, 3) uint8 to (b, 3, h, w) float32 in [0, 1] on `device`."""
-    return _to_device(images, device).float().div_(255)
-
-
-def _to_device(images: NDArray[np.uint8] | Tensor, device: torch.device) -> Tensor:
-    """(b, h, w, 3) uint8 to (b, 3, h, w) uint8 on `device`."""
-    tensor = images if isinstance(images, Tensor) else torch.from_numpy(np.require(images, requirements=["C", "W"]))
-    return tensor.to(device, non_blocking=True).permute(0, 3, 1, 2)
+    return on_device(images, device).float().div_(255)
 
 
 def evaluate(
@@ -154,8 +149,8 @@ def evaluate_all(
 
     def batch(size: int) -> list[tuple[_Pass, dict[str, Tensor]]]:
         """What is kept of the next images; of the last ones too little is new, and the front of the set fills up."""
-        labels_now, seeds_now = (_around(column, done, size) for column in (targets, seeds))
-        pixels = _to_device(_take(images, done, size), device)
+        labels_now, seeds_now = (around(column, done, size) for column in (targets, seeds))
+        pixels = feed.take(done, size)
         if corrupt is not None:  # a copy, since the pixels may be the caller's memory
             corrupted = corrupt(pixels.clone(), seeds_now.clone())
             pixels = check_images(corrupted, pixels, name_of(corrupt), any_size=True)
@@ -164,6 +159,7 @@ def evaluate_all(
 
     with (
         precision(dtype, device) as scoring,
+        Feed(images, device) as feed,
         tqdm(total=n, desc=progress, unit="img", disable=progress is None, leave=False, position=1) as bar,
     ):
         while done < n and any(one.error is None for one in passes):
@@ -316,20 +312,6 @@ class _Pass:
         return GfnetBenchError(
             f"the logits of {int((~finite).sum())} of {len(ids)} images are not finite (the first: {first})"
         )
-
-
-def _take(images: NDArray[np.uint8] | Tensor, start: int, size: int) -> Any:
-    """The next images; a plain slice where it is one, which a memory map serves without gathering."""
-    if isinstance(images, Tensor):
-        return _around(images, start, size)
-    rest = start + size - len(images)
-    return images[start : start + size] if rest <= 0 else images[np.arange(start, start + size) % len(images)]
-
-
-def _around(column: Tensor, start: int, size: int) -> Tensor:
-    """(size, ...), the rows from `start` on, and where they end the first ones again; a view where they do not."""
-    rest = start + size - len(column)
-    return column[start : start + size] if rest <= 0 else torch.cat([column[start:], column[:rest]])
 
 
 def _scores(logits: Tensor, targets: Tensor) -> dict[str, Tensor]:

@@ -13,7 +13,7 @@ import gfnet_bench
 PACKAGE = Path(gfnet_bench.__file__).parent
 
 BOTTOM = set(
-    "ball bars catalog clustering conventions downloads errors families files filetypes frames halving inputs "
+    "ball bars catalog clustering conventions downloads errors families feeding files filetypes frames halving inputs "
     "interrupts metrics mini owncode plugins processes published randomness records registry schemas sourcecode "
     "spectra spelling suites terminal watch weightfile".split()
 )

@@ -17,6 +17,7 @@ from gfnet_bench.catalog import Transform
 from gfnet_bench.datasets import DATASETS, Images, load_images, suite_of
 from gfnet_bench.errors import GfnetBenchError, MissingError, UsageError
 from gfnet_bench.evaluation import Corrupt, Evaluation
+from gfnet_bench.feeding import resident
 from gfnet_bench.inputs import Inputs
 from gfnet_bench.models import NOTHING, Asked, Model, check_unchanged, load_model
 from gfnet_bench.perturbations import Attacked, Corrupted, Perturbation, of_cell, published_files
@@ -61,6 +62,7 @@ class Bench:
     _models: dict[Any, Model | GfnetBenchError] = field(default_factory=dict)
     _images: dict[Any, Images | GfnetBenchError] = field(default_factory=dict)
     _present: Present | None = None
+    _resident: tuple[Images, Any] | None = None
 
     def model(self, cell: Cell) -> Model:
         """The model of a cell, loaded once until it is let go."""
@@ -199,7 +201,7 @@ class Bench:
         names = ", ".join(cell.model for cell in cells)
         evaluations = evaluation.evaluate_all(
             models,
-            images.pixels,
+            self._pixels(images),
             images.labels,
             images.ids,
             corrupt=_corrupt(perturbation, models[0].transform) if isinstance(perturbation, Corrupted) else None,
@@ -216,6 +218,13 @@ class Bench:
             found if isinstance(found, Exception) else self._outcome(cell, model, images, found)
             for cell, model, found in zip(cells, models, evaluations, strict=True)
         ]
+
+    def _pixels(self, images: Images) -> Any:
+        """Those of a set of images, kept on the device while it is the one in use, if they take up little of it."""
+        if self._resident is None or self._resident[0] is not images:
+            self._resident = None  # first: there may be no room for two
+            self._resident = images, resident(images.pixels, torch.device(self.device))
+        return self._resident[1]
 
     def _outcome(self, cell: Cell, model: Model, images: Images, found: Evaluation) -> Outcome:
         predictions, batch_size, noted = found
