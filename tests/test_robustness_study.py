@@ -3,13 +3,16 @@
 import gc
 import math
 
+import numpy as np
 import pytest
 import torch
 from fake_imagenet import photo, truncated, write_c, write_classes, write_val
 
-from gfnet_bench import evaluation
+from gfnet_bench import evaluation, metrics
+from gfnet_bench.benches import fast_modes
 from gfnet_bench.benches import robustness as bench_of
 from gfnet_bench.catalog import paper_transform
+from gfnet_bench.cli import main
 from gfnet_bench.datasets.classes import class_index, wnids
 from gfnet_bench.errors import MissingError
 from gfnet_bench.models import Model, base
@@ -286,3 +289,41 @@ def test_real_photographs_through_our_own_path_reach_the_stated_accuracy(photogr
     values = scores(evaluate(model, read.pixels, labels, ids, classes=None).predictions)
     assert values["images"] == 500
     assert values["top1"] == pytest.approx(0.882, abs=0.005) and values["top5"] == pytest.approx(0.974, abs=0.005)
+
+
+def test_a_fast_mode_is_held_against_float32_on_a_sample(tmp_path, capsys):
+    """A sample of everything here: what is noted is the difference of the two cells themselves."""
+    words = ["robustness", "-m", "gfnet_mini", "--dataset", "mini", "--attack", "clean", "fgsm", "--limit", "60"]
+    words += ["--output-dir", str(tmp_path), "--no-progress"]
+    for dtype in ("float32", "bfloat16"):
+        assert main([*words, "--dtype", dtype]) == 0
+    store, seen = Store(tmp_path), {}
+    for record in store.load().records:
+        s = record.cell.settings
+        seen[s["perturbation"]["name"], s["dtype"]] = record, store.arrays(record)["top5"][:, 0], record.values["top1"]
+    for attack in ("clean", "fgsm"):
+        exact, fast = seen[attack, "float32"], seen[attack, "bfloat16"]
+        changed, points = int((exact[1] != fast[1]).sum()), round(100 * (fast[2] - exact[2]), 3)
+        noted = {"images": 60, "changed": changed, "top1_points": points}
+        assert fast[0].provenance["float32_sample"] == pytest.approx(noted)
+        assert "float32_sample" not in exact[0].provenance
+    told = capsys.readouterr().out
+    assert "bfloat16, limit 60: held against float32 on 60 images of each cell, at most" in " ".join(told.split())
+
+
+def test_a_sample_is_spread_over_the_set():
+    assert fast_modes.sample(3).tolist() == [0, 1, 2] and len(fast_modes.sample(50_000)) == fast_modes.SAMPLE == 200
+    rows = fast_modes.sample(1000)
+    assert rows[0] == 0 and rows[-1] == 999 and set(np.diff(rows)) <= {5, 6}
+
+
+def test_what_a_fast_mode_changes_by_hand():
+    def predictions(answers, labels):
+        n = len(labels)
+        top5 = np.array(answers)[:, None] + np.zeros((1, 5), int)
+        return metrics.Predictions(top5, np.ones(n), np.ones(n), np.array(labels), tuple(map(str, range(n))))
+
+    fast = predictions([1, 9, 2, 9, 3, 9, 4, 9], [1, 0, 2, 0, 3, 0, 0, 0])
+    exact = predictions([1, 2, 0, 4], [1, 2, 3, 0])
+    noted = fast_modes.against_float32(fast, exact, np.array([0, 2, 4, 6]))
+    assert noted == {"images": 4, "changed": 1, "top1_points": 25.0}  # the third: 3, which is right, was 0

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gfnet_bench import corruptions, evaluation, metrics
+from gfnet_bench.benches import fast_modes
 from gfnet_bench.catalog import Transform
 from gfnet_bench.datasets import DATASETS, Images, load_images, suite_of
 from gfnet_bench.errors import GfnetBenchError, MissingError, UsageError
@@ -196,12 +197,30 @@ class Bench:
 
     def _measure(self, cells: Sequence[Cell], models: Sequence[Model]) -> list[Outcome | Exception]:
         """Measure cells whose models see the same pixels."""
+        images, dtype = self.images(cells[0], models[0]), cells[0].settings["dtype"]
+        evaluations = self._evaluate(cells, models, images, self._pixels(images), dtype)
+        noted: list[dict[str, Any]] = [{} for _ in cells]
+        if dtype != "float32":
+            rows = fast_modes.sample(len(images))
+            some = images.subset(rows)
+            exact = self._evaluate(cells, models, some, some.pixels[:], "float32")
+            for note, a, b in zip(noted, evaluations, exact, strict=True):
+                if isinstance(a, Evaluation) and isinstance(b, Evaluation):
+                    note[fast_modes.NOTED] = fast_modes.against_float32(a.predictions, b.predictions, rows)
+        return [
+            found if isinstance(found, Exception) else self._outcome(cell, model, images, found, note)
+            for cell, model, found, note in zip(cells, models, evaluations, noted, strict=True)
+        ]
+
+    def _evaluate(
+        self, cells: Sequence[Cell], models: Sequence[Model], images: Images, pixels: Any, dtype: str
+    ) -> list[Evaluation | GfnetBenchError]:
+        """One pass over images for cells that differ in their models alone."""
         s, perturbation = cells[0].settings, of_cell(cells[0])
-        images = self.images(cells[0], models[0])
         names = ", ".join(cell.model for cell in cells)
-        evaluations = evaluation.evaluate_all(
+        return evaluation.evaluate_all(
             models,
-            self._pixels(images),
+            pixels,
             images.labels,
             images.ids,
             corrupt=_corrupt(perturbation, models[0].transform) if isinstance(perturbation, Corrupted) else None,
@@ -209,15 +228,11 @@ class Bench:
             classes=images.classes,
             batch_size=self.batch_size,
             device=self.device,
-            dtype=s["dtype"],
+            dtype=dtype,
             seed=s["seed"],
             salt=perturbation.salt,
             progress=f"{names} {s['dataset']} {perturbation.spelling}" if self.progress else None,
         )
-        return [
-            found if isinstance(found, Exception) else self._outcome(cell, model, images, found)
-            for cell, model, found in zip(cells, models, evaluations, strict=True)
-        ]
 
     def _pixels(self, images: Images) -> Any:
         """Those of a set of images, kept on the device while it is the one in use, if they take up little of it."""
@@ -226,16 +241,16 @@ class Bench:
             self._resident = images, resident(images.pixels, torch.device(self.device))
         return self._resident[1]
 
-    def _outcome(self, cell: Cell, model: Model, images: Images, found: Evaluation) -> Outcome:
-        predictions, batch_size, noted = found
+    def _outcome(self, cell: Cell, model: Model, images: Images, found: Evaluation, noted: dict[str, Any]) -> Outcome:
+        predictions, batch_size, seen = found
         values = {
             **metrics.scores(predictions, images.answers),
             "excluded": len(images.excluded),
             "expected": images.expected,
         }
         arrays = metrics.to_arrays(predictions, images.answers)
-        told = about_attack(of_cell(cell), noted)
-        return Outcome(values, arrays, {**self.provenance(cell, model, images, batch_size), **told})
+        told = about_attack(of_cell(cell), seen)
+        return Outcome(values, arrays, {**self.provenance(cell, model, images, batch_size), **told, **noted})
 
     def provenance(self, cell: Cell, model: Model, images: Images, batch_size: int) -> dict[str, Any]:
         """What a number of this model on these images rests on, and where it was computed."""

@@ -15,6 +15,7 @@ from gfnet_bench.records import Record
 from gfnet_bench.reports.base import REPORTS, Report
 from gfnet_bench.reports.drawing.tables import Row, Table
 from gfnet_bench.reports.reading.consistent import consistent
+from gfnet_bench.reports.reading.fast_modes import fast_mode_notes
 from gfnet_bench.reports.reading.scores import (
     Score,
     Setup,
@@ -82,7 +83,7 @@ def robustness(
         columns = {score: called[score] for score in _columns(results, setups, called, means, asked)}
         outcomes = [results.outcome(setup, score) for setup in setups for score in columns]
         titled = _titled(one, measured)
-        notes = [*_classes(results, setups), *inputs.get(one, ()), *problems]
+        notes = [*_classes(results, setups), *fast_mode_notes(measured, setups), *inputs.get(one, ()), *problems]
         verdicts = verdict_notes([*selection.loaded.records, *selection.records], setups, columns)
         tables += [
             wide_table(titled, results, setups, columns, outcomes, [*verdicts, *notes]),
