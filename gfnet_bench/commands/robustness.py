@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gfnet_bench import terminal
-from gfnet_bench.commands import argtypes, options, plan
+from gfnet_bench.commands import argtypes, options, plan, sweeps
 from gfnet_bench.suites import SUITES
 
 if TYPE_CHECKING:
@@ -25,6 +25,8 @@ examples:
   gfnet-bench robustness --model gfnet_s deit_small --data-dir DATA
       the paper's table; what is measured already is not measured again
   gfnet-bench robustness -m 'gfnet_*' --dataset imagenet imagenet_a --attack clean pgd --eps 1/255 4/255 --limit 1000
+  gfnet-bench robustness --suite mini --attack pgd random --eps 0.25/255..8/255 --dry-run
+      a sweep: every radius twice the last; the report draws accuracy against it. Likewise --steps 1..50
   gfnet-bench robustness -m resnet50.a1_in1k --transform model --format json
   gfnet-bench robustness -m gfnet_s --checkpoint my.pth --name mine --dry-run
   gfnet-bench robustness -m mynet.py:make --mean 0.5 --std 0.5 --img-size 96
@@ -62,9 +64,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         what,
         "--eps",
         metavar="E",
-        help="radius in pixel units, 4/255 (default: 1/255; mini: 4/255; not L-infinity: the attack's own)",
+        help="radius in pixel units, 4/255, or a sweep, 0.25/255..8/255, each twice the last (default: 1/255; mini: "
+        "4/255; not L-infinity: the attack's own)",
     )
-    what.add_argument("--steps", type=argtypes.positive, help="gradient steps of an attack (default: 5)")
+    what.add_argument(
+        "--steps", type=sweeps.counts, metavar="N", help="gradient steps of an attack, or a sweep, 1..50 (default: 5)"
+    )
     what.add_argument(
         "--relative-step", type=argtypes.above_zero, metavar="R", help="step as a share of epsilon (default: 0.5)"
     )
@@ -255,10 +260,10 @@ def _attacks(arguments: argparse.Namespace, epsilon: float) -> list[Perturbation
     """The attacks, each once; one for each epsilon of those that have one."""
     from gfnet_bench.perturbations import attacked
 
-    how = {name: getattr(arguments, name) for name in ("steps", "relative_step")}
-    how["random_start"] = False if arguments.no_random_start else None
-    words = arguments.attack or ("clean", "fgsm", "pgd")
-    return list(dict.fromkeys(p for word in words for p in attacked(word, arguments.eps, epsilon, **how)))
+    how = {"relative_step": arguments.relative_step, "random_start": False if arguments.no_random_start else None}
+    words, radii = arguments.attack or ("clean", "fgsm", "pgd"), sweeps.radii(arguments.eps)
+    each = [(word, steps) for word in words for steps in arguments.steps or [None]]
+    return list(dict.fromkeys(p for word, steps in each for p in attacked(word, radii, epsilon, steps=steps, **how)))
 
 
 def _recipe(arguments: argparse.Namespace) -> str | None:

@@ -13,6 +13,7 @@ from gfnet_bench.perturbations import Corrupted, Corruptions, of_cell
 from gfnet_bench.published import corruptions
 from gfnet_bench.records import Record
 from gfnet_bench.reports.base import REPORTS, Report
+from gfnet_bench.reports.drawing.figures import Drawing
 from gfnet_bench.reports.drawing.tables import Row, Table
 from gfnet_bench.reports.reading.consistent import consistent
 from gfnet_bench.reports.reading.fast_modes import fast_mode_notes
@@ -27,6 +28,7 @@ from gfnet_bench.reports.reading.scores import (
 from gfnet_bench.reports.reading.selection import Selection
 from gfnet_bench.reports.reading.verdicts import verdict_notes
 from gfnet_bench.reports.robustness.corruption_tables import corruption_errors, severities
+from gfnet_bench.reports.robustness.curves import robustness_curves, swept
 from gfnet_bench.reports.robustness.groups import groups
 from gfnet_bench.reports.robustness.paired import paired
 from gfnet_bench.reports.robustness.results import Outcome, Results
@@ -67,6 +69,7 @@ def robustness(
 
     tables: list[Table] = []
     details: list[Table] = []
+    figures: list[Drawing] = []
     lines: list[Row] = []
     known = [SUITES[name] for name in SUITES]
     for one in dict.fromkeys([*known, *map(_suite, shown)]):
@@ -80,7 +83,11 @@ def robustness(
         means = _means(measured)
         asked = [*metrics, *([] if one.reference and not is_own(one.name) else [MEAN_CE.name])]
         called = titles({*standard(one), *_scores(measured, means, asked)})
-        columns = {score: called[score] for score in _columns(results, setups, called, means, asked)}
+        drawn = swept(measured, setups, one)
+        shown_in = (
+            score for score in _columns(results, setups, called, means, asked) if score.perturbation not in drawn
+        )
+        columns = {score: called[score] for score in shown_in}
         outcomes = [results.outcome(setup, score) for setup in setups for score in columns]
         titled = _titled(one, measured)
         notes = [*_classes(results, setups), *fast_mode_notes(measured, setups), *inputs.get(one, ()), *problems]
@@ -89,6 +96,9 @@ def robustness(
             wide_table(titled, results, setups, columns, outcomes, [*verdicts, *notes]),
             beside_table(titled, results, columns, outcomes),
         ]
+        for table, figure in robustness_curves(one, measured, setups):
+            tables.append(table)
+            figures.append(figure)
         for score in _corrupted_sets(one, columns, means):
             tables.append(corruption_errors(results, setups, score))
             having = [setup for setup in setups if results.records(setup, score)]
@@ -103,6 +113,7 @@ def robustness(
         tables,
         Table("robustness_long", title, long_columns(lines), lines, [*chain(*inputs.values()), *problems]),
         details=details,
+        figures=figures,
     )
 
 
