@@ -37,7 +37,7 @@ class Evaluation(NamedTuple):
     Attributes:
         predictions: image by image.
         batch_size: the one it ended with (memory may have forced it down).
-        noted: of an attack, image by image (n,): its `forward_passes` and `backward_passes`, and what else it notes.
+        noted: of an attack, image by image (n, ...): `forward_passes`, `backward_passes`, and what else it notes.
     """
 
     predictions: Predictions

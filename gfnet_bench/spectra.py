@@ -110,6 +110,31 @@ def band_shares(energy: Floats) -> Floats:
     return _of_total(np.stack(parts, axis=-1), energy.sum((-2, -1))[..., None])
 
 
+def energy(pictures: Floats) -> Floats:
+    """What each frequency adds to the mean square of pictures: (..., h, w) to the same, zero in the middle.
+
+    All frequencies together sum to the mean square (Parseval).
+    """
+    height, width = pictures.shape[-2:]
+    transformed = np.fft.fft2(pictures.astype(np.float64)) / (height * width)
+    return np.fft.fftshift(np.abs(transformed) ** 2, axes=(-2, -1))
+
+
+def against_white_noise(profiles: Floats, mean_square: Floats, frequencies: int) -> Floats:
+    """Energies in units of what white noise of the same mean square has at every frequency.
+
+    Args:
+        profiles: (n, rings), see `energy` and `radial_profile`.
+        mean_square: (n,), the sums over all frequencies.
+        frequencies: how many there are, pixels of a picture.
+
+    Returns:
+        (m, rings) of those that have any energy.
+    """
+    some = mean_square > 0
+    return profiles[some].astype(np.float64) * frequencies / mean_square[some, None].astype(np.float64)
+
+
 def _of_total(parts: Floats, total: Floats) -> Floats:
     return np.divide(parts, total, out=np.full_like(parts, np.nan), where=total > 0)
 

@@ -79,7 +79,7 @@ class Watch:
         forward: (n,) float32, how often the model was shown an image.
         backward: (n,) float32, how often a gradient came back to it.
         passes: how many gradients were wanted (`forward`) and came (`backward`), and the `values` of those.
-        notes: what else an attack wants to be known of each image, (n,) by name.
+        notes: what else an attack wants to be known of each image, (n, ...) by name.
     """
 
     def __init__(self, predict: Predict, images: Tensor, classes: int = 1) -> None:
@@ -99,8 +99,9 @@ class Watch:
         return part
 
     def note(self, name: str, values: Tensor) -> None:
-        """Let something be known of the images that are attacked, (b,)."""
-        whole = self.notes.setdefault(name, torch.zeros(len(self.logits), dtype=values.dtype, device=values.device))
+        """Let something be known of the images that are attacked, (b, ...)."""
+        shape = len(self.logits), *values.shape[1:]
+        whole = self.notes.setdefault(name, torch.zeros(shape, dtype=values.dtype, device=values.device))
         whole[self._rows] = values
 
     def __call__(self, images: Tensor) -> Tensor:

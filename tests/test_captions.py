@@ -16,6 +16,7 @@ from test_report_filters import clustered, heatmap_record, spectra_record, surge
 from test_report_paper import counted, scored
 from test_report_robustness import fill, mini
 from test_tables import HOSTILE
+from whole_records import added
 
 from gfnet_bench.errors import MissingError
 from gfnet_bench.records import Cell, Record, Store
@@ -187,6 +188,7 @@ FILTERS = {
     "maps on an oblong grid": [
         spectra_record("gfnet_mini", [(3, 5)], (8, 8)), heatmap_record("gfnet_mini", lambda v, h: 0.3)
     ],
+    "a perturbation": [spectra_record("gfnet_mini", [(2, 2)], (4, 4)), added(weights="gfnet_mini")],
     "one cutoff": [(r, a) for r, a in surgery_records() if r.cell.settings["cutoff"] in (None, 0.15)],
     "nothing to compare with": [(r, a) for r, a in surgery_records() if r.cell.settings["kind"]],
 }  # fmt: skip
@@ -199,6 +201,7 @@ SAID = {
     "grids of a single token": {"bands", "dashed"},
     "maps without filters": set(),
     "maps on an oblong grid": {"bars", "dash", "dashed", "frames"},
+    "a perturbation": {"grey", "dotted", "bars", "dash", "bands"},
     "one cutoff": {"bars", "dashed"},
     "nothing to compare with": {"bands"},
 }

@@ -307,7 +307,7 @@ def test_a_command_without_weights_says_what_is_missing(tmp_path, capsys, monkey
 @pytest.mark.parametrize(
     ("words", "text"),
     [
-        (["--model", "vit_mini"], "no global filters to draw; --heatmap works for any model"),
+        (["--model", "vit_mini"], "no global filters to draw; --heatmap and --perturbation work for any"),
         (["--model", "gfnet_mini", "vit_mini"], "vit_mini: no global filters to draw"),
         (["--model", "vit_mini", "--heatmap", "--surgery"], "--surgery: no model here has global filters"),
         (["--model", "vit_mini", "--heatmap", "--layers", "0"], "--layers: no model here has global filters"),
@@ -327,9 +327,16 @@ def test_a_command_without_weights_says_what_is_missing(tmp_path, capsys, monkey
             "imagenet, mini",
         ),
         (["--model", "gfnet_mini", "--cutoff", "0.2", "--kind", "low_pass"], "--kind, --cutoff: expected --surgery"),
-        (["--model", "gfnet_mini", "--heatmap", "--attack", "fgsm"], "--attack: expected --surgery with it"),
+        (
+            ["--model", "gfnet_mini", "--heatmap", "--attack", "fgsm"],
+            "--attack: expected --surgery or --perturbation with it",
+        ),
         (["--model", "gfnet_mini", "--corruption", "fog", "--severity", "3"], "--corruption, --severity: expected"),
-        (["--model", "gfnet_mini", "--limit", "9"], "--limit: expected --surgery or --heatmap with it, found none"),
+        (
+            ["--model", "gfnet_mini", "--limit", "9"],
+            "--limit: expected --surgery or --heatmap or --perturbation with it",
+        ),
+        (["--model", "vit_mini", "--perturbation", "--attack", "clean"], "--perturbation: expected an attack"),
         (["--suite", "mini", "--surgery", "--norm", "4"], "--norm: expected --heatmap with it"),
         (["--model", "gfnet_mini", "--surgery", "--frequencies", "7"], "--frequencies: expected --heatmap with it"),
     ],

@@ -140,6 +140,26 @@ def test_a_wide_filter_counts_in_cycles_per_token_along_both_axes():
     assert spectra.centre_of_mass(energy) == pytest.approx(0.25)
 
 
+# Energy of pictures
+
+
+def test_the_energy_of_a_wave_is_at_its_frequency_and_sums_to_the_mean_square():
+    y, x = np.mgrid[:12, :16]
+    wave = 3 + 2 * np.cos(2 * np.pi * (3 * y / 12 + 4 * x / 16) + 0.3)
+    energy = spectra.energy(np.stack([wave, np.zeros_like(wave)]))
+    there = {tuple(at): float(energy[0][tuple(at)]) for at in np.argwhere(energy[0] > 1e-9)}
+    assert there == {(6, 8): pytest.approx(9), (9, 12): pytest.approx(1), (3, 4): pytest.approx(1)}
+    assert energy[0].sum() == pytest.approx((wave**2).mean()) and energy[1].sum() == 0
+
+
+def test_white_noise_is_one_at_every_frequency():
+    noise = np.random.default_rng(0).normal(size=(400, 16, 16))
+    energy = spectra.energy(noise)
+    found = spectra.against_white_noise(spectra.radial_profile(energy).mean, energy.sum((-2, -1)), 256)
+    assert found.shape == (400, 9) and np.abs(found.mean(0) - 1).max() < 0.15
+    assert not len(spectra.against_white_noise(np.zeros((3, 9)), np.zeros(3), 256))
+
+
 # Fourier noise
 
 

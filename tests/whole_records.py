@@ -125,6 +125,25 @@ def mapped(part: int = 0, parts: int = 1) -> Whole:
     return Record(one, values, provenance=SEEN), {"frequencies": frequencies, "wrong": wrong}
 
 
+def added(images: int = 6, weights: str = "ab" * 32) -> Whole:
+    """The spectrum of what PGD added to images of 4 x 4 pixels, two of which are kept."""
+    pgd = {"name": "pgd", "norm": "linf", "epsilon": 1 / 255, "relative_step": 0.5, "steps": 5, "random_start": True}
+    settings = {**SCORED, "dataset": "mini", "limit": images, "perturbation": pgd, "measure": "perturbation"}
+    rng, square = np.random.default_rng(0), np.full(images, 1e-5, dtype=np.float32)
+    arrays = {
+        "radial": np.tile(np.array([2, 1, 0.5], dtype=np.float32) * 1e-6, (images, 1)),
+        "square": square,
+        "random": np.ones(3, dtype=np.float32),
+        "clean": rng.integers(0, 256, (2, 4, 4, 3), dtype=np.uint8),
+        "difference": rng.uniform(-1 / 255, 1 / 255, (2, 4, 4, 3)).astype(np.float32),
+        **{name: np.array(x, dtype=np.int16) for name, x in (("labels", (1, 2)), ("clean_answers", (1, 2)))},
+        "answers": np.array([1, 3], dtype=np.int16),
+    }
+    values = {"images": images, "image": [4, 4], "shown": 2, "mean_square": float(square.mean(dtype="f8"))}
+    seen = {**SEEN, "weights_sha256": weights}
+    return Record(cell("filters", "gfnet_mini", settings), {**values, "excluded": 0}, provenance=seen), arrays
+
+
 def every_kind() -> dict[str, Whole]:
     """One of each, by name."""
     fgsm = {"name": "fgsm", "norm": "linf", "epsilon": 1 / 255}
@@ -142,4 +161,5 @@ def every_kind() -> dict[str, Whole]:
         "spectra": drawn(),
         "surgery": operated(),
         "heatmap": mapped(),
+        "perturbation": added(),
     }

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from gfnet_bench.bars import tqdm
 from gfnet_bench.benches import robustness
+from gfnet_bench.benches.perturbation import measure as measure_perturbation
 from gfnet_bench.datasets import DATASETS, Images
 from gfnet_bench.errors import GfnetBenchError, UsageError
 from gfnet_bench.evaluation import precision, to_pixels
@@ -42,7 +43,7 @@ class Bench:
 
     def measure(self, cells: Sequence[Cell]) -> list[Outcome | Exception]:
         """Measure cells; those of one call share their images."""
-        measures = {"spectra": self._spectra, "heatmap": self._heatmap}
+        measures = {"spectra": self._spectra, "heatmap": self._heatmap, "perturbation": self._perturbation}
         if cells[0].settings["measure"] == "surgery":
             return self.scoring.measure(cells)
         self.scoring.keep(cells)
@@ -60,6 +61,9 @@ class Bench:
         image = [model.transform.height, model.transform.width]
         values = {"layers": len(filters), "grids": [list(layer.grid) for layer in filters.values()], "image": image}
         return Outcome(values, arrays, self._about(model))
+
+    def _perturbation(self, cell: Cell) -> Outcome:
+        return measure_perturbation(self.scoring, cell)
 
     def _heatmap(self, cell: Cell) -> Outcome:
         s = cell.settings

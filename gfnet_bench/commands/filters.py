@@ -27,13 +27,16 @@ examples:
   gfnet-bench filters --suite mini                 all of it: filters, surgery, heat maps of four networks; minutes
   gfnet-bench filters --model gfnet_s --surgery --limit 500 --data-dir DATA
   gfnet-bench filters --model gfnet_s deit_small --heatmap --frequencies 31 --data-dir DATA
+  gfnet-bench filters --model gfnet_mini resnet_mini --perturbation --attack pgd --eps 4/255 --dry-run
+      which frequencies each network gives way at: the spectrum of what the attack adds, and a few images
 """
 
 
 _ONLY_FOR = {
-    ("surgery",): ("kind", "cutoff", "attack", "eps", "corruption", "severity"),
+    ("surgery",): ("kind", "cutoff", "corruption", "severity"),
     ("heatmap",): ("norm", "frequencies"),
-    ("surgery", "heatmap"): ("dataset", "images", "limit", "transform", "seed", "dtype"),
+    ("surgery", "perturbation"): ("attack", "eps"),
+    ("surgery", "heatmap", "perturbation"): ("dataset", "images", "limit", "transform", "seed", "dtype"),
 }
 """Measures to the options that nothing else heeds."""
 
@@ -42,24 +45,28 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Which filters, what is done to them, on which images."""
     what = parser.add_argument_group("what to measure")
     options.add_model_option(
-        what, "models without global filters take part in heat maps alone (default: gfnet_xs; mini: all four)"
+        what,
+        "those without global filters take part in --heatmap and --perturbation alone (default: gfnet_xs; mini: all)",
     )
     options.add_suite_option(what, "mini, with no measure named, measures everything")
     options.add_own_images_options(what)
     what.add_argument("--surgery", action="store_true", help="accuracy without a band of the filters' frequencies")
     what.add_argument("--heatmap", action="store_true", help="error under noise of one Fourier frequency at a time")
+    what.add_argument(
+        "--perturbation", action="store_true", help="spectrum of what an attack adds to images, and a few of these"
+    )
 
     figure = parser.add_argument_group("figure 5")
     options.add_list(figure, "--layers", metavar="N", help="rows, counted from 0: 0..11, or 1 5 7 (default: all)")
     options.add_list(figure, "--channels", metavar="N", help="columns (default: 0..23)")
 
-    images = parser.add_argument_group("surgery and heat maps")
+    images = parser.add_argument_group("surgery, heat maps and perturbations")
     images.add_argument("--dataset", metavar="NAME", help="default: imagenet, or mini")
     images.add_argument(
         "--limit",
         type=argtypes.limit,
         metavar="N",
-        help="a seeded, stratified sample of N images (default: 1000 for surgery, 256 for heat maps; mini: 100 and 50)",
+        help="a seeded, stratified sample of N images (default: 1000, 256 for heat maps; mini: 100 and 50)",
     )
     options.add_list(
         images,
@@ -75,7 +82,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="radii in cycles per token; 0.5 is the Nyquist frequency",
     )
     options.add_list(
-        images, "--attack", metavar="NAME", help="on the operated network, as in robustness (default: clean pgd)"
+        images, "--attack", metavar="NAME", help="as in robustness, on the operated network too (default: pgd)"
     )
     images.add_argument("--eps", metavar="E", help="radius in pixel units (default: 1/255; mini: 4/255)")
     options.add_list(
@@ -169,8 +176,11 @@ def _cells(arguments: argparse.Namespace) -> list[Cell]:
 
     of_suite, named = options.suite_and_models(arguments, [arguments.dataset] if arguments.dataset else ())
     suite, usual = SUITES[of_suite], SUITES[of_suite].filters
-    everything = arguments.suite and usual.whole and not (arguments.surgery or arguments.heatmap)
+    everything = (
+        arguments.suite and usual.whole and not (arguments.surgery or arguments.heatmap or arguments.perturbation)
+    )
     measured = {"surgery": arguments.surgery or everything, "heatmap": arguments.heatmap or everything}
+    measured["perturbation"] = arguments.perturbation
     for measures, names in _ONLY_FOR.items():
         if not any(measured[measure] for measure in measures):
             wanted = " or ".join(f"--{measure}" for measure in measures)
@@ -180,9 +190,12 @@ def _cells(arguments: argparse.Namespace) -> list[Cell]:
     models = options.or_usual(named, usual.models or suite.models, suite)
     of_model = of_models(found, options.own_settings(arguments, models))
     depths = {model: layers for model in models if (layers := depth(model, arguments.img_size))}
-    idle = [] if measured["heatmap"] else [model for model in models if model not in depths]
+    of_any = measured["heatmap"] or measured["perturbation"]
+    idle = [] if of_any else [model for model in models if model not in depths]
     if idle:
-        raise UsageError(f"{', '.join(idle)}: no global filters to draw; --heatmap works for any model")
+        raise UsageError(
+            f"{', '.join(idle)}: no global filters to draw; --heatmap and --perturbation work for any model"
+        )
     if not depths:
         options.refuse(arguments, dict.fromkeys(("surgery", "layers", "channels"), "no model here has global filters"))
     if arguments.layers and max(numbers(arguments.layers, "--layers")) >= min(depths.values()):
@@ -224,6 +237,13 @@ def _cells(arguments: argparse.Namespace) -> list[Cell]:
             parts=usual.parts,
             options=settings(usual.heatmap_limit),
         )
+    if measured["perturbation"]:
+        cells += study.perturbation_cells(
+            models,
+            dataset=_dataset(arguments, suite),
+            attacks=_only_attacks(arguments, suite),
+            options=settings(usual.surgery_limit),
+        )
     return cells
 
 
@@ -239,19 +259,34 @@ def _dataset(arguments: argparse.Namespace, suite: Suite) -> str:
 def _perturbations(arguments: argparse.Namespace, suite: Suite) -> list[tuple[str, Perturbation]]:
     """Data sets with what is done to their images."""
     from gfnet_bench.datasets import DATASETS, generated_of
-    from gfnet_bench.perturbations import CLEAN, attacked
     from gfnet_bench.studies import filters as study
 
     dataset = _dataset(arguments, suite)
     if generated_of(dataset) is None:
         why = f"expected one of {', '.join(filter(generated_of, DATASETS))} as data set, found {dataset}"
         options.refuse(arguments, dict.fromkeys(("corruption", "severity"), why))
+    corruptions = arguments.corruption or study.CORRUPTIONS
+    return study.perturbations(dataset, _attacks(arguments, suite), corruptions, arguments.severity)
+
+
+def _attacks(arguments: argparse.Namespace, suite: Suite) -> list[Perturbation]:
+    """What is named, clean images among it, or PGD."""
+    from gfnet_bench.perturbations import CLEAN, attacked
+
     words = arguments.attack or ("pgd",)
     if all(word == CLEAN.spelling for word in words):
         options.refuse(arguments, {"eps": "expected an attack that has it, found clean"})
     radii = [arguments.eps] if arguments.eps else None
-    attacks = [p for word in words for p in attacked(word, radii, suite.epsilon)]
-    return study.perturbations(dataset, attacks, arguments.corruption or study.CORRUPTIONS, arguments.severity)
+    return list(dict.fromkeys(p for word in words for p in attacked(word, radii, suite.epsilon)))
+
+
+def _only_attacks(arguments: argparse.Namespace, suite: Suite) -> list[Perturbation]:
+    from gfnet_bench.perturbations import CLEAN
+
+    found = [attack for attack in _attacks(arguments, suite) if attack != CLEAN]
+    if not found:
+        raise UsageError("--perturbation: expected an attack, whose perturbation has a spectrum, found clean images")
+    return found
 
 
 def numbers(words: Sequence[str], option: str) -> list[int]:

@@ -1,4 +1,4 @@
-"""Records of the filters study: learned filters as arrays, accuracies after surgery, errors under Fourier noise."""
+"""Records of the filters study: learned filters, accuracies after surgery, errors under noise, spectra of attacks."""
 
 from __future__ import annotations
 
@@ -38,6 +38,7 @@ SETTINGS: dict[str, Fields] = {
         "layer": none_or(COUNT),
     },
     "heatmap": {**robustness.SETTINGS, "perturbation": having(_NOISE), "part": list_of(COUNT, 2)},
+    "perturbation": robustness.SETTINGS,
 }
 SPECTRA: Fields = {"layers": whole(1, 1000), "grids": list_of(list_of(whole(1, 4096), 2)), "image": SIZE}
 HEATMAP: Fields = {
@@ -46,6 +47,14 @@ HEATMAP: Fields = {
     "image": SIZE,
     "clean_error": SHARE,
     "mean_error": SHARE,
+    **maybe({"excluded": COUNT, "expected": none_or(COUNT)}),
+}
+
+PERTURBATION: Fields = {
+    "images": whole(1, robustness.MOST_IMAGES),
+    "image": SIZE,
+    "shown": whole(1, 64),
+    "mean_square": number(0, 1),
     **maybe({"excluded": COUNT, "expected": none_or(COUNT)}),
 }
 
@@ -98,6 +107,21 @@ def _heatmap(settings: Mapping[str, Any], values: Mapping[str, Any]) -> Beside:
     return Beside(arrays, follows)
 
 
+def _perturbation(settings: Mapping[str, Any], values: Mapping[str, Any]) -> Beside:
+    check(values, PERTURBATION)
+    n, k, (height, width) = values["images"], values["shown"], values["image"]
+    classes = dict.fromkeys(("labels", "clean_answers", "answers"), Array("i2", (k,), 0))
+    arrays = {
+        "radial": Array("f4", (n, min(height, width) // 2 + 1), 0),
+        "square": Array("f4", (n,), 0, 1),
+        "random": Array("f4", (min(height, width) // 2 + 1,), 0),
+        "clean": Array("u1", (k, height, width, 3)),
+        "difference": Array("f4", (k, height, width, 3), -1, 1),
+        **classes,
+    }
+    return Beside(arrays, lambda found: {"mean_square": float(found["square"].mean(dtype="f8"))})
+
+
 def _share_of_frequencies(image: list[int], lowest: int | None, part: int, parts: int) -> int:
     """How many frequencies a part of a heat map has: of each k and -k one, shared out evenly, the first parts fuller.
 
@@ -109,4 +133,9 @@ def _share_of_frequencies(image: list[int], lowest: int | None, part: int, parts
     return everything // parts + (part < everything % parts)
 
 
-_CHECKS = {"spectra": _spectra, "surgery": robustness.check_values, "heatmap": _heatmap}
+_CHECKS = {
+    "spectra": _spectra,
+    "surgery": robustness.check_values,
+    "heatmap": _heatmap,
+    "perturbation": _perturbation,
+}

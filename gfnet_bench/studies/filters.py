@@ -1,8 +1,9 @@
 """Learned filters and robustness, side by side: the filters themselves, filter surgery, and Fourier heat maps.
 
-Three measures. `spectra` keeps a network's filters as arrays, from which every figure of them is drawn. `surgery`
+Four measures. `spectra` keeps a network's filters as arrays, from which every figure of them is drawn. `surgery`
 is the robustness study on a network whose filters have lost a band of frequencies. `heatmap` is the error of any
-network under noise of one frequency after the other (Yin et al. 2019).
+network under noise of one frequency after the other (Yin et al. 2019). `perturbation` is the spectrum of what an
+attack adds to images, with a few of these.
 """
 
 from __future__ import annotations
@@ -131,6 +132,17 @@ def heatmap_cells(
         )
         for model in models
         for part in range(parts)
+    ]
+
+
+def perturbation_cells(
+    models: Sequence[str], *, dataset: str, attacks: Sequence[Perturbation], options: Options = AS_USUAL
+) -> list[Cell]:
+    """What each attack adds to the images of a data set, for each network."""
+    return [
+        Cell(STUDY, PROTOCOLS[STUDY], model, {**options.settings(dataset, attack, model), "measure": "perturbation"})
+        for attack in attacks
+        for model in models
     ]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -17,6 +17,8 @@ from gfnet_bench.clustering import Clusters, cluster
 from gfnet_bench.errors import MissingError
 from gfnet_bench.perturbations import CLEAN, Corrupted, FourierNoise, Perturbation, of_cell
 from gfnet_bench.records import Record, Store, canonical_json
+from gfnet_bench.reports.drawing.tables import names_of
+from gfnet_bench.reports.filters.perturbed import Perturbed
 from gfnet_bench.reports.reading.labels import labelled
 from gfnet_bench.reports.reading.scores import OF_THE_NETWORK, Score, Setup
 
@@ -222,12 +224,13 @@ class Found(NamedTuple):
     networks: list[Network]
     surgeries: list[Surgery]
     heatmaps: list[HeatMap]
+    perturbed: list[Perturbed]
     gaps: list[str]
 
 
 def read(records: Sequence[Record], store: Store | None) -> Found:
     """Sort records by measure and read their arrays."""
-    found = Found([], [], [], [])
+    found = Found([], [], [], [], [])
     surgeries: dict[Setup, list[Operated]] = {}
     maps: dict[str, list[tuple[Record, dict[str, NDArray[Any]]]]] = {}
     failed: dict[str, list[str]] = {}
@@ -249,6 +252,8 @@ def read(records: Sequence[Record], store: Store | None) -> Found:
             found.networks.append(_network(record, arrays, setup.label))
         elif measure == "surgery":
             surgeries.setdefault(setup, []).append(_operated(record, arrays))
+        elif measure == "perturbation":
+            found.perturbed.append(_perturbed(record, arrays, setup.label))
         else:
             whole = {key: value for key, value in cell.settings.items() if key != "part"}
             maps.setdefault(canonical_json([cell.model, whole]), []).append((record, arrays))
@@ -296,6 +301,29 @@ def _operated(record: Record, arrays: dict[str, NDArray[Any]]) -> Operated:
     return Operated(title, s["kind"], cutoff, s["layer"], right, ids, record.cell.sha256, done.order)
 
 
+def _perturbed(record: Record, arrays: dict[str, NDArray[Any]], label: str) -> Perturbed:
+    s, attack = record.cell.settings, of_cell(record.cell)
+    height, width = record.values["image"]
+    return Perturbed(
+        record.cell.model,
+        label,
+        perturbation_title(s["dataset"], attack),
+        (_slug(label), names_of([attack.title])[attack.title]),
+        _comparable(s),
+        s["dataset"],
+        (height, width),
+        arrays,
+        {index: name for name, index in s.get("classes", {}).items()},
+        record.cell.sha256,
+    )
+
+
+def _comparable(settings: Mapping[str, Any]) -> str:
+    """What cells have in common that may be compared whatever their networks."""
+    differing = ("part", "img_size", *OF_THE_NETWORK)
+    return canonical_json({key: value for key, value in settings.items() if key not in differing})
+
+
 def _heat_map(records: Sequence[Record], parts: Sequence[dict[str, NDArray[Any]]], label: str) -> HeatMap:
     record = records[0]
     s, noise, images = record.cell.settings, of_cell(record.cell), int(record.values["images"])
@@ -303,14 +331,12 @@ def _heat_map(records: Sequence[Record], parts: Sequence[dict[str, NDArray[Any]]
     frequencies = np.concatenate([part["frequencies"] for part in parts]).astype(np.int64)
     wrong = np.concatenate([part["wrong"] for part in parts])
     error = spectra.noise_map(wrong / images, frequencies, *record.values["image"])
-    differing = ("part", "img_size", *OF_THE_NETWORK)
-    same = canonical_json({key: v for key, v in s.items() if key not in differing})
     return HeatMap(
         record.cell.model,
         label,
         s["dataset"],
         noise.norm,
-        same,
+        _comparable(s),
         error,
         record.values["clean_error"],
         images,

@@ -11,7 +11,8 @@ from gfnet_bench import metrics, spectra
 from gfnet_bench.reports.drawing import intervals
 from gfnet_bench.reports.drawing.tables import RECORDS, Column, Row, Table, data_columns, names_of
 from gfnet_bench.reports.filters import surgery_figures
-from gfnet_bench.reports.filters.results import NO_STRUCTURE, HeatMap, Layer, Network, Surgery
+from gfnet_bench.reports.filters.perturbed_figures import MEASURED, measured
+from gfnet_bench.reports.filters.results import NO_STRUCTURE, Found, HeatMap, Layer, Network, Surgery
 from gfnet_bench.reports.reading.family import P, correct
 
 # Filters
@@ -208,22 +209,25 @@ def heat_map_tables(maps: Sequence[HeatMap]) -> list[Table]:
 _LONG = data_columns((
     "measure", "model", "row", "layer", *_MEASURES, "perturbation", "kind", "cutoff_cycles_per_token",
     "cutoff_end_cycles_per_token", "top1_percent", "top1_percent_low", "top1_percent_high", "norm", *_ERRORS,
-    "images",
+    *MEASURED, "images",
 ))  # fmt: skip
 
 
-def long_table(networks: Sequence[Network], surgeries: Sequence[Surgery], maps: Sequence[HeatMap]) -> Table:
-    """One row per layer of filters, accuracy and heat map; a surgery without a layer is on all of them."""
+def long_table(found: Found) -> Table:
+    """A row per layer of filters, accuracy, heat map and perturbation; surgery without a layer is on all of them."""
     rows: list[Row] = []
-    for network in networks:
+    for network in found.networks:
         about = {"measure": "spectra", "model": network.model, "row": network.label}
         rows += [{**about, "layer": i, **measures(layer)} for i, layer in enumerate(network.layers)]
-    for surgery in surgeries:
+    for surgery in found.surgeries:
         about = {"measure": "surgery", "model": surgery.model, "row": surgery.label}
         for o in surgery.operated:
             what = {"layer": o.layer, "perturbation": o.perturbation, "kind": o.kind or "as learned"}
             rows.append({**about, **what, **o.ends, **o.percent})
-    for m in maps:
+    for m in found.heatmaps:
         about = {"measure": "heatmap", "model": m.model, "row": m.label, "perturbation": "fourier"}
         rows.append({**about, "norm": m.norm, **_errors(m), "images": m.images})
-    return Table("filters_long", "Filters: a row per layer, accuracy and heat map", _LONG, rows)
+    for p in found.perturbed:
+        about = {"measure": "perturbation", "model": p.model, "row": p.label, "perturbation": p.attack}
+        rows.append({**about, **measured(p), "images": p.images})
+    return Table("filters_long", "Filters: a row per layer, accuracy, heat map and perturbation", _LONG, rows)
