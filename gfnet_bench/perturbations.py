@@ -124,6 +124,11 @@ class Attacked(Perturbation):
         return restored(self.settings)
 
     @property
+    def salt(self) -> str:
+        """As of the attack that makes the images, where they are made for another network: it draws the same."""
+        return self.settings.get("by", self.name)
+
+    @property
     def norm(self) -> str | None:
         """What it keeps small: see `Attack`."""
         return self.settings.get("norm", norm_of(self.name))

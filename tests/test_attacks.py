@@ -70,7 +70,7 @@ NOT_FINITE = [{key: float(value)} for key in ("epsilon", "relative_step") for va
 
 def every_attack(**options):
     """All that look at the model, with passes enough for the ensembles to get to their second attack."""
-    looking = [name for name in ATTACKS if name != "random"]
+    looking = [name for name in ATTACKS if name not in ("random", "transfer")]
     names = [name for name in looking if "norm" in fields_of(name) or "norm" not in options]
     return [make_attack(name, **{"budget": 40, "steps": 5, **options}) for name in names]
 
@@ -98,7 +98,7 @@ def test_settings_are_what_a_record_stores():
     }
 
 
-@pytest.mark.parametrize("name", list(ATTACKS))
+@pytest.mark.parametrize("name", sorted({*ATTACKS, "transfer:vit_mini"} - {"transfer"}))
 def test_settings_survive_a_round_trip(name):
     attack = make_attack(name, epsilon=4 / 255, steps=7, relative_step=0.3, random_start=False)
     assert restored(stored(attack)) == attack

@@ -71,7 +71,7 @@ def column(page, table: str, number: int) -> list[str]:
 def test_headings_sort(opened):
     page, table = opened.page, "#table-robustness-mini-grid"
     heading = page.locator(f"{table} thead th").nth(2)
-    assert heading.text_content() == "Top-1"
+    assert heading.text_content() == "Top-1 ↑"
     first = column(page, table, 2)
     heading.get_by_role("button").click()
     assert heading.get_attribute("aria-sort") == "descending"

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gfnet_bench import corruptions, evaluation, metrics
+from gfnet_bench.attacks.base import Attack
+from gfnet_bench.attacks.transfer import Transfer
 from gfnet_bench.benches import fast_modes
 from gfnet_bench.catalog import Transform
 from gfnet_bench.datasets import DATASETS, Images, load_images, suite_of
@@ -63,6 +65,7 @@ class Bench:
     _models: dict[Any, Model | GfnetBenchError] = field(default_factory=dict)
     _images: dict[Any, Images | GfnetBenchError] = field(default_factory=dict)
     _present: Present | None = None
+    _sources: dict[Any, Model | GfnetBenchError] = field(default_factory=dict)
     _resident: tuple[Images, Any] | None = None
 
     def model(self, cell: Cell) -> Model:
@@ -224,7 +227,7 @@ class Bench:
             images.labels,
             images.ids,
             corrupt=_corrupt(perturbation, models[0].transform) if isinstance(perturbation, Corrupted) else None,
-            attack=perturbation.attack if isinstance(perturbation, Attacked) else None,
+            attack=self._attack(cells[0], perturbation) if isinstance(perturbation, Attacked) else None,
             classes=images.classes,
             batch_size=self.batch_size,
             device=self.device,
@@ -233,6 +236,32 @@ class Bench:
             salt=perturbation.salt,
             progress=f"{names} {s['dataset']} {perturbation.spelling}" if self.progress else None,
         )
+
+    def _attack(self, cell: Cell, perturbation: Attacked) -> Attack:
+        """What attacks; one whose images are made for another network gets that.
+
+        Raises:
+            GfnetBenchError: if that is not shown the same images.
+        """
+        attack = perturbation.attack
+        if not isinstance(attack, Transfer):
+            return attack
+        model, source = self.model(cell), self.source(cell, attack)
+        if _shown(source) != _shown(model) or source.num_classes != model.num_classes:
+            wanted, found = ("{} classes of {} x {} pixels".format(m.num_classes, *_shown(m)) for m in (model, source))
+            raise GfnetBenchError(f"{perturbation.spelling}: expected a network for {wanted}, found one for {found}")
+        return attack.on(source)
+
+    def source(self, cell: Cell, attack: Transfer) -> Model:
+        """The network that images of a cell are made for: the published one, whatever is asked of the others."""
+        if cell.model == attack.source and self.asked.checkpoint is None:
+            return self.model(cell)
+        transform, asked = cell.settings["transform"], Asked(img_size=_size(cell))
+
+        def load() -> Model:
+            return load_model(attack.source, asked, transform=transform, device=self.device)
+
+        return _once(self._sources, (attack.source, transform, asked), load)
 
     def _pixels(self, images: Images) -> Any:
         """Those of a set of images, kept on the device while it is the one in use, if they take up little of it."""
@@ -301,6 +330,10 @@ def _size(cell: Cell) -> tuple[int, int] | None:
 def _network(cell: Cell) -> Hashable:
     """Equal for cells that are measured with the same loaded model."""
     return cell.model, cell.settings.get("transform", "paper"), _size(cell), str(cell.settings.get("classes"))
+
+
+def _shown(model: Model) -> tuple[int, int]:
+    return model.transform.height, model.transform.width
 
 
 def _transform(cell: Cell, model: Model) -> Transform:

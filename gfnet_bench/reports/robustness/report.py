@@ -33,6 +33,7 @@ from gfnet_bench.reports.robustness.groups import groups
 from gfnet_bench.reports.robustness.paired import paired
 from gfnet_bench.reports.robustness.results import Outcome, Results
 from gfnet_bench.reports.robustness.tables import beside_table, long_columns, long_row, wide_table
+from gfnet_bench.reports.robustness.transfer import transferred, transfers
 from gfnet_bench.suites import SUITES, Suite
 from gfnet_bench.suites.own import is_own
 
@@ -83,11 +84,9 @@ def robustness(
         means = _means(measured)
         asked = [*metrics, *([] if one.reference and not is_own(one.name) else [MEAN_CE.name])]
         called = titles({*standard(one), *_scores(measured, means, asked)})
-        drawn = swept(measured, setups, one)
-        shown_in = (
-            score for score in _columns(results, setups, called, means, asked) if score.perturbation not in drawn
-        )
-        columns = {score: called[score] for score in shown_in}
+        drawn = {*swept(measured, setups, one), *transferred(measured)}  # these have tables of their own
+        listed = _columns(results, setups, called, means, asked)
+        columns = {score: called[score] for score in listed if score.perturbation not in drawn}
         outcomes = [results.outcome(setup, score) for setup in setups for score in columns]
         titled = _titled(one, measured)
         notes = [*_classes(results, setups), *fast_mode_notes(measured, setups), *inputs.get(one, ()), *problems]
@@ -96,7 +95,7 @@ def robustness(
             wide_table(titled, results, setups, columns, outcomes, [*verdicts, *notes]),
             beside_table(titled, results, columns, outcomes),
         ]
-        for table, figure in robustness_curves(one, measured, setups):
+        for table, figure in (*robustness_curves(one, measured, setups), *transfers(one, measured, setups)):
             tables.append(table)
             figures.append(figure)
         for score in _corrupted_sets(one, columns, means):
