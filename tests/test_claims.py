@@ -41,9 +41,18 @@ def costs(mixer: str, measure: str, key: str) -> tuple[np.ndarray, np.ndarray]:
     return np.log(np.array(pairs[-max(3, -(-len(pairs) // 2)) :], dtype=float)).T
 
 
+def is_of_the_suite(perturbation: dict) -> bool:
+    """Not another point of a sweep."""
+    return (perturbation.get("epsilon", 4 / 255), perturbation.get("steps", 5)) == (4 / 255, 5)
+
+
 def right(model: str, dataset: str, done: str) -> np.ndarray:
-    (file,) = (RECORDED / "robustness" / model).glob(f"{dataset}.{done}.*.npz")
-    with np.load(file) as arrays:
+    (file,) = (
+        path
+        for path in (RECORDED / "robustness" / model).glob(f"{dataset}.{done}.*.json")
+        if is_of_the_suite(json.loads(path.read_text())["cell"]["settings"]["perturbation"])
+    )
+    with np.load(file.with_suffix(".npz")) as arrays:
         return arrays["top5"][:, 0] == arrays["labels"]
 
 

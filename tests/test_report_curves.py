@@ -1,7 +1,9 @@
 """Accuracy against radius and steps: which points, which columns, and what is said of a curve that rises."""
 
 import argparse
+import itertools
 
+import numpy as np
 import pytest
 import torch
 from test_report_robustness import CLEAN, IMAGES, PGD, cell, fill, record
@@ -10,8 +12,9 @@ from gfnet_bench.attacks.random_direction import RandomDirection
 from gfnet_bench.cli import main
 from gfnet_bench.commands import sweeps
 from gfnet_bench.errors import UsageError
+from gfnet_bench.evaluation import evaluate
 from gfnet_bench.metrics import wilson_interval
-from gfnet_bench.perturbations import parse
+from gfnet_bench.perturbations import attacked, parse
 from gfnet_bench.reports.robustness import robustness
 
 
@@ -66,6 +69,36 @@ def test_the_wide_table_keeps_the_attack_of_the_suite_alone(swept):
 def test_a_stronger_attack_that_helps_a_model_is_told(swept):
     told = [note for note in table(swept, "robustness_mini_pgd_x5_by_radius").notes if "rises" in note]
     assert len(told) == 1 and told[0].startswith("resnet_mini: the accuracy rises from 4/255 to 16/255 by more than")
+
+
+def test_a_slow_rise_is_told_though_no_step_of_it_is(tmp_path):
+    rising = (12, 19, 26, 33)  # the interval of each reaches into that of the next
+    items = [record(cell("gfnet_mini", "mini", attack(r)), n) for r, n in zip((1, 2, 4, 8), rising, strict=True)]
+    ends = [wilson_interval(n, IMAGES) for n in rising]
+    assert all(b.low < a.high for a, b in itertools.pairwise(ends)) and ends[2].low > ends[0].high
+    notes = table(robustness(fill(tmp_path, items)), "robustness_mini_pgd_x5_by_radius").notes
+    assert [note[:52] for note in notes if "rises" in note] == ["gfnet_mini: the accuracy rises from 1/255 to 4/255 b"]
+
+
+def test_the_curve_of_fgsm_on_a_linear_network_is_known():
+    """A margin of m falls at the radius m / |w|, L1, as long as no pixel meets black or white."""
+    generator = torch.Generator().manual_seed(0)
+    weight = torch.randn(3 * 4 * 4, generator=generator)
+    images = torch.randint(100, 156, (200, 4, 4, 3), generator=generator, dtype=torch.uint8)
+
+    def predict(x):
+        held = (x - 0.5).flatten(1) @ weight
+        return torch.stack([held, -held], dim=1)
+
+    held = ((images.permute(0, 3, 1, 2).double() / 255 - 0.5).flatten(1) @ weight.double()).numpy()
+    labels, names = (held < 0).astype(np.int64), [str(i) for i in range(200)]
+    falls = np.abs(held) / weight.double().abs().sum().item()
+    found, expected = [], []
+    for attack in attacked("fgsm", sweeps.radii(["0.25/255..16/255"])):
+        seen = evaluate(predict, images.numpy(), labels, names, classes=None, attack=attack.attack).predictions
+        found.append(float((seen.top5[:, 0] == labels).mean()))
+        expected.append(float((falls > attack.attack.epsilon).mean()))
+    assert found == expected and len(set(found)) > 4 and found[-1] < 0.1
 
 
 def test_the_figure_shows_every_point_and_explains_itself(swept, tmp_path):

@@ -7,7 +7,6 @@ failed or the gradient lies.
 
 from __future__ import annotations
 
-import itertools
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -196,7 +195,8 @@ def _rises(curve: Curve, of: Mapping[Setup, Sequence[Point]]) -> list[str]:
     """A sentence for each model that a stronger attack seems to help, beyond what the intervals allow."""
     notes = []
     for setup, points in of.items():
-        for weaker, stronger in itertools.pairwise(points):
+        for i, stronger in enumerate(points[1:], 1):
+            weaker = min(points[:i], key=lambda point: point.interval.high)
             if stronger.interval.low > weaker.interval.high:
                 ends = f"{_heading(curve, weaker.at)} to {_heading(curve, stronger.at)}"
                 notes.append(
