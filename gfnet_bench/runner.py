@@ -238,7 +238,7 @@ def run_together(
     records = {record.cell: record for record in kept}
     known = set(told)
     measured = 0
-    with tqdm(total=len(to_do), desc="cells", unit="cell", disable=not progress, position=0) as bar:
+    with tqdm(total=len(to_do), desc="cells", unit="cell", disable=not progress, position=0, tells=True) as bar:
         for _, neighbours in itertools.groupby(to_do, key):
             group = list(neighbours)
             started, clock = datetime.now(timezone.utc), time.monotonic()
@@ -262,6 +262,7 @@ def run_together(
                     known.add(str(outcome))
                 records[cell] = _save(store, cell, outcome, error, run_of)
             measured += len(group)
+            bar.set_postfix_str(f"{group[0]}{' and others' * (len(group) > 1)}", refresh=False)
             bar.update(len(group))
     return [records[cell] for cell in cells]
 
