@@ -46,7 +46,9 @@ _KEYS_OF_A_POINT = ("value_percent", "value_percent_low", "value_percent_high")
 def _against_accuracy(report: Report) -> list[plots.Plot]:
     """Accuracy on clean images against everything else, one panel each."""
     found = []
+    listed = {column.title for table in report.tables for column in table.columns}  # a sweep has curves of its own
     rows = [row for row in (report.data.rows if report.data else ()) if row.get("ours_percent") is not None]
+    rows = [row for row in rows if row["column"] in listed]
     for suite in dict.fromkeys(row["suite"] for row in rows):
         of_suite = [row for row in rows if row["suite"] == suite]
         main = Score(of_suite[0][SCORE].suite.main, CLEAN, "top1")
