@@ -5,6 +5,9 @@ Run:      python experiments/train_mini.py gfnet_mini --data FOLDER     (10 to 3
           weights of the one before (--start, with a --log of its own):
             vit_mini     --epochs 12 --learning-rate 7e-4 --seed 1, then --epochs 5 --learning-rate 5e-4 --seed 2
             resmlp_mini  --epochs 4 --learning-rate 7e-4 --seed 1
+          gfnet_mini_at and resnet_mini_at are trained on images attacked by PGD (Madry et al. 2018), and start from the
+          weights of gfnet_mini and resnet_mini: --start gfnet_bench/mini/weights/gfnet_mini.safetensors --epochs 3
+          (resnet_mini_at: 5 epochs)
 Data:     the four .gz files of Fashion-MNIST; Debian's package dataset-fashion-mnist holds them.
 Then:     python experiments/make_mini_images.py
 Outcome:  (2026-11-22) yes: see gfnet_bench/mini/README.md; a row an epoch in results/mini/.
@@ -38,7 +41,12 @@ from gfnet_bench.mini import weights_path
 BATCH = 64
 # The networks differ in what an epoch costs and in how fast they learn.
 EPOCHS = {"gfnet_mini": 10, "vit_mini": 12, "resmlp_mini": 14, "resnet_mini": 8, "reference": 4}
+EPOCHS |= {"gfnet_mini_at": 5, "resnet_mini_at": 5}
 LEARNING_RATE = {"gfnet_mini": 2e-3, "vit_mini": 1e-3, "resmlp_mini": 1.5e-3, "resnet_mini": 2e-3, "reference": 2e-3}
+LEARNING_RATE |= {"gfnet_mini_at": 1e-3, "resnet_mini_at": 1e-3}
+
+# What `_at` networks are trained against: L-infinity, pixels in [0, 1], a random start.
+EPSILON, STEP, STEPS = 8 / 255, 4 / 255, 3
 
 
 def read_idx(path: Path) -> NDArray[np.uint8]:
@@ -68,6 +76,21 @@ def normalise(images: Tensor) -> Tensor:
     return (images.float() / 127.5 - 1).expand(-1, 3, -1, -1)
 
 
+def attacked(network: nn.Module, inputs: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:
+    """Inputs (b, 3, h, w) in [-1, 1] after PGD on the network as it is in use, whose statistics stay as they are."""
+    network.eval()
+    low, high = (inputs - 2 * EPSILON).clamp_(min=-1), (inputs + 2 * EPSILON).clamp_(max=1)
+    moved = low + (high - low) * torch.rand(inputs.shape, generator=generator)
+    for _ in range(STEPS):
+        moved.requires_grad_()
+        with torch.autocast("cpu", torch.bfloat16):
+            loss = F.cross_entropy(network(moved).float(), labels, reduction="sum")
+        (gradient,) = torch.autograd.grad(loss, moved)
+        moved = (moved.detach() + 2 * STEP * gradient.sign()).clamp(low, high)
+    network.train()
+    return moved
+
+
 def augment(images: Tensor, generator: torch.Generator) -> Tensor:
     """Half of the images mirrored; the photographs are centred already, so they are not shifted."""
     flip = torch.rand(len(images), generator=generator) < 0.5
@@ -82,7 +105,7 @@ def logits(network: nn.Module, images: Tensor) -> Tensor:
 
 
 def train(name: str, folder: Path, seed: int, log: Path, start: Path | None, epochs: int, rate: float) -> nn.Module:
-    """The recipe: AdamW, one cosine cycle, label smoothing 0.1, bfloat16 autocast.
+    """The recipe: AdamW, one cosine cycle, label smoothing 0.1, bfloat16 autocast; `_at` on attacked images alone.
 
     Args:
         name: see `build`.
@@ -125,6 +148,8 @@ def train(name: str, folder: Path, seed: int, log: Path, start: Path | None, epo
             batches = order[: len(order) // BATCH * BATCH].split(BATCH)
             for batch in batches:
                 inputs = normalise(augment(images[batch], generator))
+                if name.endswith("_at"):
+                    inputs = attacked(network, inputs, labels[batch], generator)
                 with torch.autocast("cpu", torch.bfloat16):
                     loss = F.cross_entropy(network(inputs).float(), labels[batch], label_smoothing=0.1)
                 optimiser.zero_grad(set_to_none=True)

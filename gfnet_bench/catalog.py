@@ -235,6 +235,8 @@ _mini("gfnet_mini", "GFNet-mini", "GFNet")
 _mini("vit_mini", "ViT-mini", "DeiT", "dosovitskiy2021image")
 _mini("resmlp_mini", "ResMLP-mini", "ResMLP")
 _mini("resnet_mini", "ResNet-mini", "ResNet")
+_mini("gfnet_mini_at", "GFNet-mini (adversarially trained)", "GFNet", "madry2018towards")
+_mini("resnet_mini_at", "ResNet-mini (adversarially trained)", "ResNet", "he2016deep", "madry2018towards")
 
 
 def find_spec(name: str) -> ModelSpec:

@@ -141,7 +141,7 @@ def test_titles_and_weights_are_those_of_the_paper() -> None:
     assert "1paf9gQWdsLXrG58R77yJ3U0FiNINg9xN" in weights.urls[1]
     files = [spec.weights.file for spec in (MODELS[name] for name in MODELS) if spec.weights]
     urls = [url for spec in (MODELS[name] for name in MODELS) if spec.weights for url in spec.weights.urls]
-    assert len(set(files)) == len(files) == 7 + 4 + 4
+    assert len(set(files)) == len(files) == 7 + 4 + 6
     assert len(set(urls)) == len(urls) == 2 * 7 + 4
 
 

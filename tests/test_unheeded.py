@@ -221,7 +221,7 @@ def plan(capsys, *words):
         (["-m", "*", "--suite", "mini"], "gfnet_mini, vit_mini, resmlp_mini, resnet_mini", "gfnet_s"),
         (["-m", "*_mini"], "gfnet_mini, vit_mini, resmlp_mini, resnet_mini", "gfnet_s"),
         (["-m", "gfnet_*", "--dataset", "mini"], "gfnet_mini", "gfnet_s"),
-        (["-m", "gfnet_*", "vit_mini"], "gfnet_mini, vit_mini", "gfnet_s"),
+        (["-m", "gfnet_*", "vit_mini"], "gfnet_mini, gfnet_mini_at, vit_mini", "gfnet_s"),
         (["-m", "gfnet_*", "deit_small"], "gfnet_h_b, deit_small", "_mini"),
         (["-m", "vit_*", "--dataset", "imagenet"], "vit_base_patch16_224", "vit_mini"),
         (["-m", "vit_*"], "vit_mini", "vit_base"),

@@ -1,4 +1,4 @@
-"""The embedded suite: a sample of Fashion-MNIST and the weights of four small networks, shipped with the package."""
+"""The embedded suite: a sample of Fashion-MNIST and the weights of small networks, shipped with the package."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The four small networks of the `mini` suite: 32 x 32 pixels, ten classes, about 19 M multiply-adds each.
+"""The small networks of the `mini` suite: 32 x 32 pixels, ten classes, about 19 M multiply-adds each.
 
 They are built from the code of their big relatives, at a size that trains on two CPU cores.
 `experiments/train_mini.py` made the weights that ship with the package.
@@ -37,6 +37,8 @@ default_cfgs = generate_default_cfgs(
         "vit_mini": _cfg("patch_embed.proj", "head", fixed_input_size=True),
         "resmlp_mini": _cfg("stem.proj", "head", fixed_input_size=True),
         "resnet_mini": _cfg("conv1", "fc", pool_size=(1, 1)),
+        "gfnet_mini_at": _cfg("patch_embed.proj", "head", fixed_input_size=True, pool_size=(16, 16)),
+        "resnet_mini_at": _cfg("conv1", "fc", pool_size=(1, 1)),
     }
 )
 
@@ -52,12 +54,27 @@ def _create(cls: type[nn.Module], variant: str, pretrained: bool, settings: dict
     return build_model_with_cfg(cls, variant, pretrained, **{"num_classes": 10, **settings, **kwargs})
 
 
+def _gfnet(variant: str, pretrained: bool, **kwargs: Any) -> nn.Module:
+    settings = {"img_size": 32, "patch_size": 2, "embed_dim": 48, "depth": 4}
+    kwargs.setdefault("feature_cfg", {"feature_cls": "getter", "out_indices": (0, 1, 2, 3)})
+    return _create(GFNet, variant, pretrained, settings, **kwargs)
+
+
+def _resnet(variant: str, pretrained: bool, **kwargs: Any) -> nn.Module:
+    settings = {"block": BasicBlock, "layers": (3, 1, 1, 1), "channels": (64, 64, 64, 64)}
+    return _create(ResNet, variant, pretrained, settings, **kwargs)
+
+
 @register_model
 def gfnet_mini(pretrained: bool = False, **kwargs: Any) -> nn.Module:
     """A GFNet on 16 x 16 tokens: width 48, four blocks."""
-    settings = {"img_size": 32, "patch_size": 2, "embed_dim": 48, "depth": 4}
-    kwargs.setdefault("feature_cfg", {"feature_cls": "getter", "out_indices": (0, 1, 2, 3)})
-    return _create(GFNet, "gfnet_mini", pretrained, settings, **kwargs)
+    return _gfnet("gfnet_mini", pretrained, **kwargs)
+
+
+@register_model
+def gfnet_mini_at(pretrained: bool = False, **kwargs: Any) -> nn.Module:
+    """`gfnet_mini`, trained on images attacked by PGD at 8/255."""
+    return _gfnet("gfnet_mini_at", pretrained, **kwargs)
 
 
 @register_model
@@ -79,5 +96,10 @@ def resmlp_mini(pretrained: bool = False, **kwargs: Any) -> nn.Module:
 @register_model
 def resnet_mini(pretrained: bool = False, **kwargs: Any) -> nn.Module:
     """A ResNet of basic blocks, 64 channels, 8 x 8 positions in its first stage."""
-    settings = {"block": BasicBlock, "layers": (3, 1, 1, 1), "channels": (64, 64, 64, 64)}
-    return _create(ResNet, "resnet_mini", pretrained, settings, **kwargs)
+    return _resnet("resnet_mini", pretrained, **kwargs)
+
+
+@register_model
+def resnet_mini_at(pretrained: bool = False, **kwargs: Any) -> nn.Module:
+    """`resnet_mini`, trained on images attacked by PGD at 8/255."""
+    return _resnet("resnet_mini_at", pretrained, **kwargs)

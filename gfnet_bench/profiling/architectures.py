@@ -312,8 +312,11 @@ ARCHITECTURES: dict[str, Callable[[_Cost, Grid], None]] = {
     "resmlp_36": partial(_resmlp, depth=36),
     "gmlp_s": partial(_gmlp, depth=30, width=256),
     "mixer_b16": partial(_mixer, depth=12, width=768),
-    "gfnet_mini": partial(_gfnet, widths=[48], depths=[4], patch=2, classes=10),
+    **dict.fromkeys(("gfnet_mini", "gfnet_mini_at"), partial(_gfnet, widths=[48], depths=[4], patch=2, classes=10)),
     "vit_mini": partial(_vit, width=64, depth=5, patch=4, classes=10, class_token=False),
     "resmlp_mini": partial(_resmlp, depth=8, width=64, patch=4, classes=10),
-    "resnet_mini": partial(_resnet, depths=(3, 1, 1, 1), bottleneck=False, widths=(64, 64, 64, 64), classes=10),
+    **dict.fromkeys(
+        ("resnet_mini", "resnet_mini_at"),
+        partial(_resnet, depths=(3, 1, 1, 1), bottleneck=False, widths=(64, 64, 64, 64), classes=10),
+    ),
 }
