@@ -85,6 +85,15 @@ def test_fgsm_is_a_square_wave(measured):
     assert record.values["mean_square"] == pytest.approx((4 / 255) ** 2 * (WAVE != 0).mean(), rel=1e-4)
 
 
+def test_images_made_for_another_network_have_its_spectrum(measured, monkeypatch):
+    other = Linear()
+    other.wave = torch.from_numpy(noise(np.array((-3, -3)), 8, 8)).float()
+    monkeypatch.setattr(robustness.Bench, "model", lambda self, cell: Linear())
+    monkeypatch.setattr(robustness.Bench, "source", lambda self, cell, attack: other)
+    _, arrays = measured("transfer:resnet_mini,by=fgsm,epsilon=4/255")
+    assert np.abs(arrays["difference"] - other.wave.sign().numpy()[None, :, :, None] * 4 / 255).max() < 1e-6
+
+
 def test_a_random_direction_is_the_measure_of_it(measured):
     _, arrays = measured("random:epsilon=8/255")
     assert 0.6 < arrays["random"][1:].mean() < 1.4

@@ -59,7 +59,7 @@ def test_a_source_that_is_shown_other_images_is_refused():
     model = bench.source(asked, Transfer("vit_mini"))
     model.num_classes = 7
     with pytest.raises(GfnetBenchError, match="expected a network for 7 classes of 32 x 32 pixels, found one for 10"):
-        bench._attack(asked, attack)
+        bench.attack(asked, attack)
 
 
 def test_the_matrix_has_the_attack_itself_where_source_and_row_are_one(tmp_path):

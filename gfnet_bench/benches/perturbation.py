@@ -74,6 +74,7 @@ def measure(bench: robustness.Bench, cell: Cell) -> Outcome:
     if not isinstance(perturbation, Attacked):
         raise UsageError(f"{perturbation.name}: expected an attack, whose perturbation has a spectrum, found none")
     model = bench.fitting_model(cell)
+    made_by = bench.attack(cell, perturbation)
     images = bench.images(cell, model)
 
     def run(these: Images, attack: Attack | None) -> Evaluation:
@@ -92,11 +93,11 @@ def measure(bench: robustness.Bench, cell: Cell) -> Outcome:
             progress=str(cell) if bench.progress else None,
         )
 
-    whole = run(images, Noting(perturbation.attack, _profile))
-    random = _random(perturbation.attack)
+    whole = run(images, Noting(made_by, _profile))
+    random = _random(made_by)
     baseline = None if random is None else run(images, Noting(random, _profile)).noted
     few = images.subset(shown(images, cell.settings["seed"]))
-    clean, attacked = run(few, None), run(few, Noting(perturbation.attack, lambda moved: {"difference": moved}))
+    clean, attacked = run(few, None), run(few, Noting(made_by, lambda moved: {"difference": moved}))
     square = whole.noted["square"]
     height, width = model.transform.height, model.transform.width
     values = {

@@ -227,7 +227,7 @@ class Bench:
             images.labels,
             images.ids,
             corrupt=_corrupt(perturbation, models[0].transform) if isinstance(perturbation, Corrupted) else None,
-            attack=self._attack(cells[0], perturbation) if isinstance(perturbation, Attacked) else None,
+            attack=self.attack(cells[0], perturbation) if isinstance(perturbation, Attacked) else None,
             classes=images.classes,
             batch_size=self.batch_size,
             device=self.device,
@@ -237,7 +237,7 @@ class Bench:
             progress=f"{names} {s['dataset']} {perturbation.spelling}" if self.progress else None,
         )
 
-    def _attack(self, cell: Cell, perturbation: Attacked) -> Attack:
+    def attack(self, cell: Cell, perturbation: Attacked) -> Attack:
         """What attacks; one whose images are made for another network gets that.
 
         Raises:
