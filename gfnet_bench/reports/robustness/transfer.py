@@ -69,6 +69,8 @@ def transfers(suite: Suite, records: Sequence[Record], setups: Sequence[Setup]) 
             if setup.model in matrix:
                 matrix[setup.model].setdefault(setup, record)
         seen = [setup for setup in setups if any(setup in row for row in matrix.values())]
+        places = {setup.model: i for i, setup in reversed(list(enumerate(seen)))}
+        matrix = {m: matrix[m] for m in sorted(matrix, key=lambda m: places.get(m, len(places)))}  # a diagonal
         whole = {**({"clean": clean} if clean else {}), **matrix}
         name = f"robustness_{suite.name}_{names[titles[family]].removesuffix('_of_another_network')}_transfer"
         title = f"Top-1 under {titles[family]}, {suite.title}, %"
