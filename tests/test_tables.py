@@ -11,7 +11,7 @@ import pytest
 
 from gfnet_bench.errors import UsageError
 from gfnet_bench.reports.base import Report
-from gfnet_bench.reports.drawing.emphasis import places
+from gfnet_bench.reports.drawing.emphasis import ASIDE, places
 from gfnet_bench.reports.drawing.tables import FORMATS, Column, Table, data_columns, render
 from gfnet_bench.terminal import FILE, Screen
 
@@ -198,6 +198,8 @@ def test_the_best_and_the_second_stand_out_as_people_read_them():
     columns = [Column("name", "Name"), Column("a", "A", better="higher"), Column("b", "B", "s", better="lower")]
     rows = [{"name": n, "a": a, "b": b} for n, a, b in zip("wxyz", (1.04, 3.0, 1.0, 2.0), (5, None, 5, 7), strict=True)]
     assert places(rows, columns) == {(1, "a"): 1, (3, "a"): 2, (0, "b"): 1, (2, "b"): 1}  # of two none is a second
+    aside = [rows[0], {**rows[1], ASIDE: True}, *rows[2:]]
+    assert {place for place in places(aside, columns) if place[1] == "a"} == {(3, "a")}
     assert places(rows[:1], columns) == places([rows[0], rows[2]], columns) == {}  # 1.04 and 1.0 are read as 1.0
     table = Table("t", "T", columns, rows, ["a note"])
     lines = table.render("md").splitlines()

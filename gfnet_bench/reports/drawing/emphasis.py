@@ -11,6 +11,9 @@ if TYPE_CHECKING:
 Places = Mapping[tuple[int, str], int]
 """(row, key of its column) -> 1 for the best, 2 for the second."""
 
+ASIDE = "_aside"
+"""An entry of a row that no column shows: its numbers are of other images than most, in no order with theirs."""
+
 NOTE = "Best in bold, second underlined; whether a difference is real is for the paired tests to say."
 
 
@@ -23,7 +26,7 @@ def places(rows: Sequence[Row], columns: Sequence[Column]) -> Places:
     found: dict[tuple[int, str], int] = {}
     for column in columns:
         if column.better:
-            read = {i: column.rounded(row) for i, row in enumerate(rows)}
+            read = {i: column.rounded(row) for i, row in enumerate(rows) if not row.get(ASIDE)}
             ranked = sorted({v for v in read.values() if v is not None}, reverse=column.better == "higher")
             first = ranked[: min(2, len(ranked) - 1)]
             found |= {(i, column.key): first.index(v) + 1 for i, v in read.items() if v is not None and v in first}

@@ -8,6 +8,7 @@ from typing import Any
 from gfnet_bench.metrics import TOP1, Metric
 from gfnet_bench.reports.drawing import intervals
 from gfnet_bench.reports.drawing.beside import MARKS
+from gfnet_bench.reports.drawing.emphasis import ASIDE
 from gfnet_bench.reports.drawing.tables import RECORDS, Column, Row, Table, data_columns, names_of
 from gfnet_bench.reports.reading.differences import EXPLAINED, explained
 from gfnet_bench.reports.reading.scores import (
@@ -34,6 +35,7 @@ def wide_table(
     names = names_of(title.replace("Top-", "Top") for title in columns.values())
     keys = {score: _key(name, score.measure) for score, name in zip(columns, names.values(), strict=True)}
     rows: list[dict[str, Any]] = []
+    sampled = all(setup.settings.get("limit") is not None for setup in setups)
     for setup in setups:
         behind = {key: results.behind(setup, score) for score, key in keys.items()}
         row: dict[str, Any] = {
@@ -41,6 +43,7 @@ def wide_table(
             "params": results.noted(setup, "params"),
             _TEXT: {},
             RECORDS: behind,
+            ASIDE: setup.settings.get("limit") is not None and not sampled,
         }
         for o in (o for o in outcomes if o.setup == setup):
             row |= {f"{keys[o.score]}{end}": value for end, value in _fields(o).items()}
