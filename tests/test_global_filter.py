@@ -398,6 +398,18 @@ def test_auto_asks_for_the_kernels_of_its_width(monkeypatch):
     assert module._resolved("auto", on_cuda) == "triton" and asked == [(14, 10, 384, "cuda")]
 
 
+def test_auto_leaves_the_sides_to_torch_whose_kernels_issue_too_much(monkeypatch):
+    by_triton = types.SimpleNamespace(works=lambda *maps: True)
+    monkeypatch.setattr(module, "_import", lambda: (by_triton, ""))
+
+    def way(h, w, asked="auto"):
+        maps = types.SimpleNamespace(shape=(2, h, w, 384), is_cuda=True, dtype=torch.float32, device="cuda")
+        return module._resolved(asked, maps)
+
+    assert [way(side, side) for side in (64, 65, 70, 98, 111, 112)] == ["triton", *["fft"] * 4, "triton"]
+    assert way(14, 70) == way(70, 14) == "fft" and way(70, 70, "triton") == "triton"
+
+
 def test_one_machine_code_serves_every_batch():
     """Triton compiles a kernel for each of 1, multiples of 16 and others, of every number that is not left out."""
     pytest.importorskip("triton")

@@ -5,15 +5,17 @@
 | `reference` | torch.fft on channel-last maps, as the authors do | devices other than CPU and CUDA |
 | `fft` | torch.fft on channel-first blocks that fit the cache, its scale folded into the weight | other grids |
 | `dense` | the transforms as products with real matrices | CPU, sides to 48 |
-| `triton` | our kernels, see below | CUDA |
+| `triton` | our kernels, see below | CUDA, but for sides of 65 to 111 |
 | `triton_tf32`, `triton_bf16` | those of products, coarser: errors near 1e-3, 1e-2 of the maximum | nowhere |
 
 On CUDA one kernel that touches memory twice takes sides to 64: unrolled transforms to 16 (`unrolled`), products beyond
 (`fused`). Larger ones that are products of two numbers to 16, all of the paper's Figure 2, take three kernels that
-touch it six times (`lines`). Other grids, Triton before 3.6 and GPUs before sm_80 take `fft`. The choice depends on
-grid and device only, never on batch size or threads. On a CPU the result of an image was found to be the same to the
-bit in every batch; another number of threads may alter a last digit. All ways but the last two agree with float64 to
-1e-6 of the maximum; `dense` follows torch's float32 matmul precision where a user lowers that.
+touch it six times (`lines`). Other grids, Triton before 3.6 and GPUs before sm_80 take `fft`, and so do sides of 65 to
+111: there `lines` issues about 110 instructions a number (counted in its code for sm_90, not timed), which takes longer
+than the memory that torch.fft moves. The choice depends on grid and device only, never on batch size or threads. On a
+CPU the result of an image was found to be the same to the bit in every batch; another number of threads may alter a
+last digit. All ways but the last two agree with float64 to 1e-6 of the maximum; `dense` follows torch's float32 matmul
+precision where a user lowers that.
 
 The kernels were checked in Triton's interpreter, with products of tf32 as the hardware makes them (bfloat16 it cannot
 do), and compiled for sm_80 and sm_90, not yet run: where `auto` first takes them for a grid and width, it compares them
@@ -44,6 +46,8 @@ from gfnet_bench.models.global_filter.by_torch import with_torch_fft
 WAYS = ("auto", "reference", "fft", "dense", "triton", "triton_tf32", "triton_bf16")
 # Measured with experiments/filter_speed.py: products win while matrices are small, whatever the factors of the side.
 DENSE_SIDES = 48
+FFT_SIDES = range(65, 112)
+"""On CUDA, by counted instructions: see above."""
 
 _VARIABLE = "GFNET_BENCH_FILTER"
 _setting = os.environ.get(_VARIABLE, "auto")
@@ -211,6 +215,8 @@ def _resolved(way: str, x: Tensor) -> str:
         return way
     if not x.is_cuda:
         return "dense" if max(h, w) <= DENSE_SIDES else "fft"
+    if max(h, w) in FFT_SIDES:
+        return "fft"
     try:
         trusted = x.dtype == torch.float32 and kernels().works(h, w, c, x.device)
     except MissingError:
