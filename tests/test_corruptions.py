@@ -226,3 +226,31 @@ def test_on_a_gpu_the_batch_does_not_matter_either(name, recipe):
         assert together.device == images.device
         for i, seed in enumerate(SEEDS):
             assert torch.equal(corrupt(images[i : i + 1], name, severity, recipe=recipe, seeds=[seed])[0], together[i])
+
+
+@pytest.mark.parametrize("name", ["jpeg_compression", "pixelate", "spatter", "elastic_transform", "motion_blur"])
+def test_numbers_that_never_change_are_sent_to_a_device_once(name, monkeypatch):
+    """On the CPU, which stands in for it: what a second batch still makes of NumPy's and Python's numbers."""
+    from gfnet_bench.corruptions import jpeg_compression, pixelate
+
+    made = []
+    for maker in ("tensor", "from_numpy"):
+        real = getattr(torch, maker)
+        monkeypatch.setattr(torch, maker, lambda *a, r=real, **k: (made.append(r), r(*a, **k))[1])
+    images = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8)
+    seeds = torch.arange(2)
+
+    def once():
+        made.clear()
+        if name == "jpeg_compression":
+            jpeg_compression.jpeg_of_tensors(images, 85)
+        elif name == "pixelate":
+            pixelate.pixelated_by_products(images, 0.6, pixelate.Image.Resampling.BOX)
+        else:
+            corrupt(images, name, 3, recipe="imagenet_c", seeds=seeds)
+        return len(made)
+
+    once()
+    # One is the salt of the seeds and one the final JPEG, whose files a CPU writes; the line of motion blur is each
+    # image's own, and is found on the CPU.
+    assert once() == {"motion_blur": 4, "spatter": 2, "elastic_transform": 2}.get(name, 0)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Protocol, TypeVar
 
 import torch
@@ -116,6 +117,12 @@ def apply(images: Tensor, name: str, severity: int, *, recipe: str, draws: Draws
         raise GfnetBenchError(f"{name}: expected a recipe that it has constants for ({known}), found {recipe}")
     function, constants = _MADE[f"{name} by {recipe}"]
     return function(images, constants[severity - 1], draws)
+
+
+@lru_cache(maxsize=64)
+def on_device(numbers: Sequence[Any], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Numbers, in tuples, on a device: sent there once, since the host would wait for that; not to be changed."""
+    return torch.tensor(numbers, dtype=dtype, device=device)
 
 
 def divided(x: Tensor, by: float) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from gfnet_bench.corruptions.base import Draws, corruption
+from gfnet_bench.corruptions.base import Draws, corruption, on_device
 from gfnet_bench.corruptions.gaussian_blur import gaussian
 
 
@@ -73,8 +73,8 @@ def _affine_places(h: int, w: int, moves: Tensor) -> tuple[Tensor, Tensor]:
     """
     third = min(h, w) // 3
     device = moves.device
-    middle = torch.tensor([w // 2, h // 2], dtype=torch.float32, device=device)
-    corners = middle + third * torch.tensor([[1, 1], [1, -1], [-1, -1]], dtype=torch.float32, device=device)
+    middle = on_device((w // 2, h // 2), torch.float32, device)
+    corners = middle + third * on_device(((1, 1), (1, -1), (-1, -1)), torch.float32, device)
     moved = (corners + moves.to(torch.float32)).to(torch.float64)
     # The sides of the square show where the axes go.
     xx, yx = ((moved[:, 1] - moved[:, 2]) / (2 * third)).unbind(1)

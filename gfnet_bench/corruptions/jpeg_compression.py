@@ -9,6 +9,7 @@ gives the bytes: colours to luma and chroma, chroma to half the size, cosine tra
 from __future__ import annotations
 
 import io
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -97,11 +98,20 @@ def jpeg_of_tensors(images: Tensor, quality: int) -> Tensor:
     return torch.stack(channels, dim=1).clamp_(0, 255).to(torch.uint8)
 
 
+@lru_cache(maxsize=32)
 def _steps(standard: str, quality: int, device: torch.device) -> Tensor:
     """(8, 8) float64: the steps to multiples of which coefficients are rounded at this quality."""
     percent = 5000 // quality if quality < 50 else 200 - 2 * quality
     steps = [(int(step) * percent + 50) // 100 for step in standard.split()]
-    return torch.tensor(steps, dtype=torch.float64, device=device).clamp_(1, 255).view(8, 8)
+    return torch.tensor(steps, dtype=torch.float64).clamp_(1, 255).view(8, 8).to(device)
+
+
+@lru_cache(maxsize=8)
+def _cosines(device: torch.device) -> Tensor:
+    """(8, 8) float64: the cosine transform."""
+    left = torch.tensor(_COSINES, dtype=torch.float64)
+    signs = torch.tensor((1, -1), dtype=torch.float64).repeat(4)[:, None]
+    return torch.cat([left, left.flip(1) * signs], dim=1).to(device)
 
 
 def _halved(planes: Tensor) -> Tensor:
@@ -118,9 +128,7 @@ def _quantised(planes: Tensor, steps: Tensor) -> Tensor:
     b, c, h, w = planes.shape
     down, across = -(-h // 8), -(-w // 8)
     blocks = _extended(planes, 8 * down, 8 * across).view(b, c, down, 8, across, 8).transpose(3, 4)
-    left = torch.tensor(_COSINES, dtype=torch.float64, device=planes.device)
-    signs = torch.tensor((1, -1), dtype=torch.float64, device=planes.device).repeat(4)[:, None]
-    forth = torch.cat([left, left.flip(1) * signs], dim=1)
+    forth = _cosines(planes.device)
     back = forth.T
 
     # Sums of integers far below 2**53 are exact in float64, for which every device has a matrix product.

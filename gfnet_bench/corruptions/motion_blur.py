@@ -57,7 +57,7 @@ def cut_motion_blur(images: Tensor, constant: tuple[int, float], draws: Draws) -
     """`motion_blur` as imagecorruptions does it: pixels as far away as the image is wide or high are left out."""
     line = line_of(*constant, draws.uniform(-45, 45, ()))
     images = images.contiguous()
-    start = _flat_shift(*constant).to(images.device).index_select(0, images.reshape(-1).int()).view(images.shape)
+    start = _flat_shift(*constant, images.device).index_select(0, images.reshape(-1).int()).view(images.shape)
     return (smear(images, line, start, cut=True) >> UNIT).to(torch.uint8)
 
 
@@ -144,9 +144,9 @@ def _kernel(count: int, sigma: float) -> NDArray[np.float64]:
 
 
 @lru_cache(maxsize=16)
-def _flat_shift(radius: int, sigma: float) -> Tensor:
+def _flat_shift(radius: int, sigma: float, device: torch.device) -> Tensor:
     """(256,) int32: -1 for the levels that come out one lower on a flat area, where the reference truncates its sum."""
     levels, total = np.arange(256), np.zeros(256)
     for weight in _kernel(2 * radius + 1, sigma):
         total = total + weight * levels
-    return torch.from_numpy(np.where(total < levels, -1, 0).astype(np.int32))
+    return torch.from_numpy(np.where(total < levels, -1, 0).astype(np.int32)).to(device)

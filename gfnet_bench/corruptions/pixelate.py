@@ -51,12 +51,12 @@ def _pixelated(images: Tensor, factor: float, back: Image.Resampling) -> Tensor:
 def pixelated_by_products(images: Tensor, factor: float, back: Image.Resampling) -> Tensor:
     """The corruption without Pillow, for any device: images (b, 3, h, w) uint8 and their sides' factor, below 1."""
     h, w = images.shape[2:]
-    rows, columns = (_weights(side, int(side * factor)).to(images.device) for side in (h, w))
+    rows, columns = (_weights(side, int(side * factor), images.device) for side in (h, w))
     # Sums below 2**31, exact in float64.
     x = _rounded(images.to(torch.float64) @ columns.T)
     x = _rounded(rows @ x)
     for axis, side in ((2, h), (3, w)):
-        x = x.index_select(axis, _sources(int(side * factor), side, back).to(images.device))
+        x = x.index_select(axis, _sources(int(side * factor), side, back, images.device))
     return x.to(torch.uint8)
 
 
@@ -65,7 +65,7 @@ def _rounded(sums: Tensor) -> Tensor:
 
 
 @lru_cache(maxsize=64)
-def _weights(size: int, new: int) -> Tensor:
+def _weights(size: int, new: int, device: torch.device) -> Tensor:
     """(new, size) float64: the weights by which Pillow's box filter makes `new` pixels of `size`, times 2**22."""
     scale = size / new
     width = max(scale, 1.0)
@@ -75,13 +75,14 @@ def _weights(size: int, new: int) -> Tensor:
         first, last = int(max(centre - width / 2 + 0.5, 0)), int(min(centre + width / 2 + 0.5, size))
         inside = [j for j in range(first, last) if -0.5 < (j - centre + 0.5) * (1 / width) <= 0.5]
         weights[i, inside] = int(0.5 + 1 / len(inside) * 2**_FRACTION)
-    return torch.from_numpy(weights)
+    return torch.from_numpy(weights).to(device)
 
 
 @lru_cache(maxsize=64)
-def _sources(size: int, new: int, resampling: Image.Resampling) -> Tensor:
+def _sources(size: int, new: int, resampling: Image.Resampling, device: torch.device) -> Tensor:
     """(new,) int64: the pixel of `size` that each of `new` shows when enlarged."""
     if resampling == Image.Resampling.BOX:
-        return _weights(size, new).argmax(1)
+        return _weights(size, new, device).argmax(1)
     scale = size / new
-    return torch.from_numpy(np.cumsum([scale / 2] + [scale] * (new - 1)).astype(np.int64))  # step by step, as Pillow
+    places = np.cumsum([scale / 2] + [scale] * (new - 1)).astype(np.int64)  # step by step, as Pillow
+    return torch.from_numpy(places).to(device)

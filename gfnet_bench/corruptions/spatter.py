@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gfnet_bench.corruptions.base import Draws, corruption, divided
+from gfnet_bench.corruptions.base import Draws, corruption, divided, on_device
 from gfnet_bench.corruptions.gaussian_blur import gaussian
 
 WATER = (175 / 255, 238 / 255, 238 / 255)  # pale turquoise, RGB
@@ -80,12 +80,12 @@ def _spatter(images: Tensor, constant: Constant, draws: Draws, mud: torch.dtype)
         for sigma in ((opacity, 0), (0, opacity)):
             splashes = gaussian(splashes, sigma).to(torch.float32)
         splashes.masked_fill_(splashes < 0.8, 0)
-        colour = torch.tensor(MUD, dtype=mud, device=images.device)[:, None, None] * splashes
+        colour = on_device(MUD, mud, images.device)[:, None, None] * splashes
         return (levels.mul_(1 - splashes) + colour).clamp_(max=1).mul_(255).to(torch.uint8)
     drops = _drops(liquid.masked_fill_(liquid < least, 0).mul_(255).to(torch.int32).bitwise_and_(255).to(torch.float32))
     largest = drops.amax((1, 2), keepdim=True)
     drops = drops.div_(largest).mul_(opacity)[:, None]
-    wet = levels.add_(drops * torch.tensor(WATER, device=images.device)[:, None, None])
+    wet = levels.add_(drops * on_device(WATER, torch.float32, images.device)[:, None, None])
     wet = wet.clamp_(0, 1).mul_(255).to(torch.uint8)
     # A small image may get no drop at all, which would be 0 / 0.
     return torch.where(largest[:, None] > 0, wet, images)
