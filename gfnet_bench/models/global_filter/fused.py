@@ -170,14 +170,14 @@ def _store_pair(out, plus, minus, u, exists, h: constexpr, er, ei, fr, fi, o_r, 
     tl.store(out + 2 * minus + 1, tl.where(alone, fi, ei + fi + o_r), mask=partner)
 
 
-@triton.jit(do_not_specialize=["b"])  # one machine code for every batch, the one that is checked
+@triton.jit(do_not_specialize=["images"])  # one machine code for every batch, the one that is checked
 def _weight_gradient_kernel(
     x,
     grad,
     out,
     along_h,
     along_w,
-    b,
+    images,
     c,
     h: constexpr,
     w: constexpr,
@@ -196,7 +196,7 @@ def _weight_gradient_kernel(
     first = tl.program_id(1) * IMAGES
     x += first.to(tl.int64) * (h * w * c)
     grad += first.to(tl.int64) * (h * w * c)
-    for _ in range(min(b - first, IMAGES)):
+    for _ in range(min(images - first, IMAGES)):
         cr, ci, sr, si = _spectrum(x, along_h, along_w, h, w, c, HP, WP, BC, PRECISION)
         gcr, gci, gsr, gsi = _spectrum(grad, along_h, along_w, h, w, c, HP, WP, BC, PRECISION)
         x += h * w * c

@@ -245,7 +245,7 @@ def _columns_kernel(
     tl.store(x + imag, im.reshape(BC, B, A), mask=paired)
 
 
-@triton.jit(do_not_specialize=["b", "part"])  # one machine code for every batch, the one that is checked
+@triton.jit(do_not_specialize=["images", "part"])  # one machine code for every batch, the one that is checked
 def _weight_gradient_kernel(
     x,
     grad,
