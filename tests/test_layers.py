@@ -27,15 +27,26 @@ MAY_IMPORT = {
     "profiling": BOTTOM | {"mixers"},
     "evaluation": BOTTOM,
     "runner": BOTTOM,
+    "segmentation": BOTTOM | NOUNS,
     "present": BOTTOM | {"datasets", "models", "perturbations"},
     "corrupted_folder": BOTTOM | {"corruptions", "datasets", "perturbations"},
     "studies": BOTTOM | {"datasets", "mixers", "models", "perturbations"},
-    "benches": BOTTOM | NOUNS | {"perturbations", "evaluation", "present", "runner", "studies"},
+    "benches": BOTTOM | NOUNS | {"perturbations", "evaluation", "present", "runner", "segmentation", "studies"},
     "perturbations": BOTTOM | {"attacks", "corruptions"},
     "reports": BOTTOM | {"attacks", "datasets", "mixers", "perturbations"},  # declarations, which need no torch
     "commands": BOTTOM
     | NOUNS
-    | {"perturbations", "evaluation", "runner", "present", "corrupted_folder", "studies", "benches", "reports"},
+    | {
+        "perturbations",
+        "evaluation",
+        "runner",
+        "present",
+        "corrupted_folder",
+        "segmentation",
+        "studies",
+        "benches",
+        "reports",
+    },
     "cli": BOTTOM | {"commands"},
     "__main__": {"cli", "interrupts"},
     "api": BOTTOM | NOUNS | {"perturbations", "evaluation", "runner", "studies", "benches", "reports", "commands"},

@@ -1,0 +1,1 @@
+"""Semantic segmentation: scenes, augmentation, training and whole-image evaluation, without mmcv."""
