@@ -18,6 +18,7 @@ from gfnet_bench.errors import GfnetBenchError, acquit
 
 PYRAMID, HEAD, CLASSES = 256, 128, 150
 STRIDES = (4, 8, 16, 32)
+DROPOUT = 0.1  # of whole channels before the last layer, in training
 
 
 class SemanticFPN(nn.Module):
@@ -27,15 +28,25 @@ class SemanticFPN(nn.Module):
         backbone: (b, 3, H, W) images to four maps (b, c_i, H / s_i, W / s_i) for the strides s_i = 4, 8, 16, 32.
         channels: the c_i.
         classes: k.
+        pyramid: channels of the feature pyramid.
+        head: channels of the head.
     """
 
-    def __init__(self, backbone: nn.Module, channels: Sequence[int], classes: int = CLASSES) -> None:
+    def __init__(
+        self,
+        backbone: nn.Module,
+        channels: Sequence[int],
+        classes: int = CLASSES,
+        pyramid: int = PYRAMID,
+        head: int = HEAD,
+    ) -> None:
         super().__init__()
         self.backbone = backbone
-        self.lateral = nn.ModuleList(nn.Conv2d(c, PYRAMID, 1) for c in channels)
-        self.smooth = nn.ModuleList(nn.Conv2d(PYRAMID, PYRAMID, 3, padding=1) for _ in channels)
-        self.heads = nn.ModuleList(_ScaleHead(max(1, level)) for level in range(len(channels)))
-        self.classify = nn.Conv2d(HEAD, classes, 1)
+        self.lateral = nn.ModuleList(nn.Conv2d(c, pyramid, 1) for c in channels)
+        self.smooth = nn.ModuleList(nn.Conv2d(pyramid, pyramid, 3, padding=1) for _ in channels)
+        self.heads = nn.ModuleList(_ScaleHead(max(1, level), pyramid, head) for level in range(len(channels)))
+        self.dropout = nn.Dropout2d(DROPOUT)
+        self.classify = nn.Conv2d(head, classes, 1)
 
     def forward(self, images: Tensor) -> Tensor:
         """(b, 3, H, W) normalised images to (b, k, H / 4, W / 4) logits."""
@@ -46,7 +57,7 @@ class SemanticFPN(nn.Module):
         total = heads[0]
         for head in heads[1:]:
             total = total + F.interpolate(head, size=total.shape[2:], mode="bilinear", align_corners=False)
-        return self.classify(total)
+        return self.classify(self.dropout(total))
 
 
 class _ScaleHead(nn.Sequential):
@@ -55,34 +66,43 @@ class _ScaleHead(nn.Sequential):
     The level at stride 4 has one convolution and keeps its side; the levels below have one for each doubling.
     """
 
-    def __init__(self, doublings: int) -> None:
+    def __init__(self, doublings: int, pyramid: int, width: int) -> None:
         layers: list[nn.Module] = []
         for i in range(doublings):
-            conv = nn.Conv2d(PYRAMID if i == 0 else HEAD, HEAD, 3, padding=1, bias=False)
-            layers += [conv, nn.BatchNorm2d(HEAD), nn.ReLU(inplace=True)]
+            conv = nn.Conv2d(pyramid if i == 0 else width, width, 3, padding=1, bias=False)
+            layers += [conv, nn.BatchNorm2d(width), nn.ReLU(inplace=True)]
             if i < doublings - 1:  # the last doubling is the resize before the sum
                 layers.append(nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False))
         super().__init__(*layers)
 
 
-def build(name: str, img_size: int | tuple[int, int], classes: int = CLASSES) -> SemanticFPN:
-    """Semantic FPN over a pyramid of the catalogue, without weights, to be counted and timed.
+def build(
+    name: str,
+    img_size: int | tuple[int, int],
+    classes: int = CLASSES,
+    *,
+    pyramid: int = PYRAMID,
+    head: int = HEAD,
+    **settings: Any,
+) -> SemanticFPN:
+    """Semantic FPN over a pyramid of the catalogue, without weights.
 
     Args:
-        name: a model with feature maps at strides 4, 8, 16 and 32: ResNet, PVT, Swin, GFNet-H.
+        name: a model with feature maps at strides 4, 8, 16 and 32: ResNet, PVT, Swin, GFNet-H, PoolFormer.
         img_size: side of the images, or (height, width).
         classes: k.
+        pyramid: channels of the feature pyramid.
+        head: channels of the head.
+        settings: of the backbone, as timm's `create_model` takes them.
 
     Raises:
         GfnetBenchError: if the model gives no such maps, or cannot take that size.
     """
     spec = find_spec(name)
     # Convolutional networks take any size, and timm cuts their classifiers off by itself.
-    sized: dict[str, Any] = (
-        {} if spec.family.startswith(("ResNe", "RegNet")) else {"img_size": img_size, "num_classes": 0}
-    )
+    sized: dict[str, Any] = {} if takes_any_size(name) else {"img_size": img_size, "num_classes": 0}
     try:
-        backbone: Any = timm.create_model(spec.timm_name, pretrained=False, features_only=True, **sized)
+        backbone: Any = timm.create_model(spec.timm_name, pretrained=False, features_only=True, **sized, **settings)
     except (RuntimeError, TypeError, ValueError, AssertionError) as error:
         acquit(error)
         raise GfnetBenchError(f"{name}: cannot be built for images of {img_size} as a backbone: {error}") from error
@@ -92,7 +112,13 @@ def build(name: str, img_size: int | tuple[int, int], classes: int = CLASSES) ->
         raise GfnetBenchError(f"{name}: expected feature maps at strides 4, 8, 16 and 32, found {found}")
     chosen = [reductions[stride] for stride in STRIDES]
     channels = [backbone.feature_info.channels()[i] for i in chosen]
-    return SemanticFPN(_Maps(backbone, chosen, channels), channels, classes)
+    return SemanticFPN(_Maps(backbone, chosen, channels), channels, classes, pyramid, head)
+
+
+def takes_any_size(name: str) -> bool:
+    """Whether a backbone is convolutional, and takes images of any size as it stands."""
+    spec = find_spec(name)
+    return spec.family.startswith(("ResNe", "RegNet")) or spec.timm_name.startswith(("poolformer", "convnext"))
 
 
 class _Maps(nn.Module):
