@@ -7,7 +7,6 @@ import errno
 import os
 import secrets
 import stat
-import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO
@@ -61,13 +60,15 @@ def write_together(contents: Mapping[Path, bytes | None]) -> None:
                 _write(waiting[path], content)
             except OSError as error:  # people know the file they asked for, not what it is called meanwhile
                 raise OSError(error.errno, error.strerror, str(path)) from error
+        # By the clock of the file system: that of another machine may be a day ahead.
+        now = max((temporary.stat().st_mtime for temporary in waiting.values()), default=0.0)
         with alone_in(folder):
             for path in contents:
                 if path in waiting:
                     waiting[path].replace(path)
                 else:
                     path.unlink(missing_ok=True)
-        _sweep(folder)
+        _sweep(folder, now)
     finally:
         for temporary in waiting.values():
             temporary.unlink(missing_ok=True)
@@ -131,9 +132,9 @@ def _temporary(folder: Path) -> Path:
     return folder / f".{os.getpid()}-{secrets.token_hex(8)}.tmp"
 
 
-def _sweep(folder: Path) -> None:
+def _sweep(folder: Path, now: float) -> None:
     """Remove what is stale."""
     for leftover in folder.glob(".*.tmp"):
         with contextlib.suppress(OSError):  # others sweep too
-            if time.time() - leftover.stat().st_mtime > STALE:
+            if now - leftover.stat().st_mtime > STALE:
                 leftover.unlink()

@@ -1,14 +1,18 @@
-"""Run the cells that have no record which holds; a failure becomes a record too, and nothing measured is ever lost."""
+"""Run the cells that have no record which holds; a failure becomes a record too, and nothing measured is ever lost.
+
+Several commands on one results folder share the work: each takes a lease of a cell before it measures it.
+"""
 
 from __future__ import annotations
 
 import functools
 import itertools
+import math
 import platform
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from importlib import metadata
@@ -21,6 +25,7 @@ from gfnet_bench.bars import tqdm
 from gfnet_bench.errors import GfnetBenchError, sentence
 from gfnet_bench.inputs import NOTED, Inputs, differing, plugins_of, same
 from gfnet_bench.interrupts import doing
+from gfnet_bench.leases import Leases
 from gfnet_bench.records import Cell, Record, Store
 
 OVERWRITE = ("never", "failed", "always")
@@ -233,18 +238,19 @@ def run_together(
     for note in notes:
         tqdm.write(note, file=sys.stderr)
     store.prepare(to_do)
-    if label is not None:
-        kept = [r if r.provenance.get("label") == label else store.relabel(r, label) for r in kept]
+    before = {cell: store.find(cell) for cell in to_do}
     records = {record.cell: record for record in kept}
     known = set(told)
-    measured = 0
-    with tqdm(total=len(to_do), desc="cells", unit="cell", disable=not progress, position=0, tells=True) as bar:
-        for _, neighbours in itertools.groupby(to_do, key):
-            group = list(neighbours)
+    with (
+        Leases(store.folder) as leases,
+        tqdm(total=len(to_do), desc="cells", unit="cell", disable=not progress, position=0, tells=True) as bar,
+    ):
+        shared = _Shared(store, before, leases)
+        for group in shared.groups([list(neighbours) for _, neighbours in itertools.groupby(to_do, key)]):
             started, clock = datetime.now(timezone.utc), time.monotonic()
             outcomes: Sequence[Outcome | Exception]
             try:
-                with doing(f"measuring {group[0]}, cell {measured + 1} of {len(to_do)}"):
+                with doing(f"measuring {group[0]}, cell {len(to_do) - shared.left + 1} of {len(to_do)}"):
                     outcomes = measure(group)
             except Exception as problem:  # any failure is a result; the cells after it still run
                 outcomes = [problem] * len(group)
@@ -257,21 +263,101 @@ def run_together(
             for cell, outcome in zip(group, outcomes, strict=True):
                 error = f"{type(outcome).__name__}: {outcome}" if isinstance(outcome, Exception) else None
                 if error is not None and str(outcome) not in known:  # 75 cells that lack a folder say so once
-                    before = "; what was measured before is kept" if _is_measured(store, cell) else ""
-                    tqdm.write(f"failed: {cell}: {error}{before}", file=sys.stderr)
+                    kept_too = "; what was measured before is kept" if _is_measured(store, cell) else ""
+                    tqdm.write(f"failed: {cell}: {error}{kept_too}", file=sys.stderr)
                     known.add(str(outcome))
-                records[cell] = _save(store, cell, outcome, error, run_of)
-            measured += len(group)
+                records[cell] = _save(store, before[cell], cell, outcome, error, run_of)
+                shared.finished(cell)
             bar.set_postfix_str(f"{group[0]}{' and others' * (len(group) > 1)}", refresh=False)
-            bar.update(len(group))
+            bar.update(len(to_do) - shared.left - bar.n)
+        bar.update(len(to_do) - bar.n)
+    records |= shared.of_others
+    if label is not None:
+        unlike = [r for r in (*kept, *shared.of_others.values()) if r.provenance.get("label") != label]
+        records |= {record.cell: store.relabel(record, label) for record in unlike}
     return [records[cell] for cell in cells]
 
 
-def _save(store: Store, cell: Cell, outcome: Outcome | Exception, error: str | None, run_of: dict[str, Any]) -> Record:
+POLLS_S = 0.2, 5.0
+"""So long a command that has nothing left but what others measure waits before it looks again, at first and at last."""
+
+_sleep = time.sleep
+
+
+class _Shared:
+    """Cells that other commands may want as well.
+
+    Attributes:
+        of_others: records that others made meanwhile.
+        left: how many cells have no record yet.
+    """
+
+    def __init__(self, store: Store, before: dict[Cell, Record | None], leases: Leases) -> None:
+        self._store, self._before, self._leases = store, before, leases
+        self.of_others: dict[Cell, Record] = {}
+        self.left = len(before)
+
+    def groups(self, waiting: list[list[Cell]]) -> Iterator[list[Cell]]:
+        """Groups of cells that are this command's to measure, until every cell has a record.
+
+        A group that another has begun is left to it at first, so that what it shares is not made twice.
+        """
+        first, pause = True, POLLS_S[0]
+        while waiting:
+            others: list[list[Cell]] = []
+            before = self.left
+            for group in waiting:
+                mine, held = self._take(group, whole=first)
+                if mine:
+                    yield mine
+                others += [held] if held else []
+            waiting = others
+            if waiting and not first and self.left == before:
+                _sleep(pause)
+                pause = min(2 * pause, POLLS_S[1])
+            elif waiting and first:
+                tqdm.write(f"waiting for {sum(map(len, waiting))} cells that others measure", file=sys.stderr)
+            first = False
+
+    def _take(self, group: list[Cell], whole: bool) -> tuple[list[Cell], list[Cell]]:
+        """The cells that are taken now, and those that others have."""
+        mine: list[Cell] = []
+        held: list[Cell] = []
+        for cell in group:
+            if (whole and held) or not self._leases.take(cell.sha256[:32], str(cell)):
+                held.append(cell)
+                continue
+            record = self._store.find(cell)  # once more: its last worker may have ended just now
+            if record is None or record == self._before[cell]:
+                mine.append(cell)
+            else:
+                self.of_others[cell] = record
+                self.finished(cell)
+        return mine, held
+
+    def finished(self, cell: Cell) -> None:
+        """There is a record now, or it could not be measured."""
+        self._leases.give_back(cell.sha256[:32])
+        self.left -= 1
+
+
+def _save(
+    store: Store,
+    before: Record | None,
+    cell: Cell,
+    outcome: Outcome | Exception,
+    error: str | None,
+    run_of: dict[str, Any],
+) -> Record:
     found = Outcome({}) if isinstance(outcome, Exception) else outcome
     provenance = {**run_of, **plugins_of(cell), **found.provenance}
     record = Record(cell=cell, values=found.values, error=error, artifacts=(), provenance=provenance)
-    if error is not None and _is_measured(store, cell):
+    there = store.find(cell)
+    if there is not None and there.error is None and there != before:  # by one that took this process for dead
+        if error is None and (odd := disagreement(there, record)):
+            tqdm.write(f"{cell}: measured twice, and not the same: {odd}; the first is kept", file=sys.stderr)
+        return there
+    if error is not None and there is not None and there.error is None:
         return record  # not on disk: a failure takes no number away
     try:
         return store.save(record, found.arrays)
@@ -279,6 +365,21 @@ def _save(store: Store, cell: Cell, outcome: Outcome | Exception, error: str | N
         raise GfnetBenchError(
             f"the record of {cell} is not written, what was measured before is kept: {sentence(problem)}"
         ) from problem
+
+
+ROUNDING = 1e-5
+"""Two devices may differ by so much, as a share of the number."""
+
+
+def disagreement(first: Record, second: Record) -> str:
+    """Where two measurements of a cell differ by more than rounding, `top1 0.5 and 0.6`; times and bytes always may."""
+    if first.cell.settings.get("measure") in ("latency", "memory"):
+        return ""
+    pairs = ((name, value, second.values.get(name)) for name, value in first.values.items())
+    numbers = ((name, a, b) for name, a, b in pairs if isinstance(a, (int, float)) and isinstance(b, (int, float)))
+    return ", ".join(
+        f"{n} {a} and {b}" for n, a, b in numbers if not math.isclose(a, b, rel_tol=ROUNDING, abs_tol=1e-9)
+    )
 
 
 def _is_measured(store: Store, cell: Cell) -> bool:
