@@ -24,11 +24,25 @@ from gfnet_bench.commands import (
     paper,
     report,
     robustness,
+    segmentation,
 )
 from gfnet_bench.commands.parser import Parser, parse
 from gfnet_bench.errors import GfnetBenchError, UsageError, sentence
 
-COMMANDS = (paper, robustness, complexity, filters, attack_check, corrupt, report, data, doctor, listing, completion)
+COMMANDS = (
+    paper,
+    robustness,
+    complexity,
+    filters,
+    segmentation,
+    attack_check,
+    corrupt,
+    report,
+    data,
+    doctor,
+    listing,
+    completion,
+)
 
 EXAMPLES = """\
 examples:

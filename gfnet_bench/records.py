@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-PROTOCOLS = {"robustness": 3, "complexity": 1, "filters": 1, "attack_check": 1}
+PROTOCOLS = {"robustness": 3, "complexity": 1, "filters": 1, "attack_check": 1, "segmentation": 1}
 """Raise a study's number when a change alters its results: older records then drop out of reports by themselves."""
 
-_NAMING = ("dataset", "perturbation", "measure", "tokens")
+_NAMING = ("dataset", "perturbation", "measure", "tokens", "scenes", "corruption")
 """The settings a file is named after, as far as a cell has them."""
 
 _log = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ class Cell:
     """Everything that decides one number; equal cells are the same measurement.
 
     Attributes:
-        study: `robustness`, `complexity`, `filters` or `attack_check`.
+        study: `robustness`, `complexity`, `filters`, `attack_check` or `segmentation`.
         protocol: version of the way the study measures.
         model: the model's name.
         settings: anything JSON can hold, finite.

@@ -52,6 +52,9 @@ NOTHING = [
     (["filters", "--model", "vit_mini", "--heatmap"], ["--channels", "0"]),
     *((COUNT, words) for words in (["--backward"], ["--cuda-graphs"], ["--dtype", "float32"], ["--published"])),
     *((COUNT, words) for words in (["--batch-size", "4"], ["--time-budget", "1"])),
+    (["segmentation"], ["--data-dir", "x"]),
+    *((["segmentation", "--train-only"], words) for words in (["--corruption", "fog"], ["--severity", "1"])),
+    *((["segmentation", "--train-only"], words) for words in (["--limit", "9"], ["--format", "md"])),
     (MODELS, ["--width", "384"]),
     (MODELS, ["--published"]),
     (BLOCKS, ["--img-size", "224"]),
@@ -84,9 +87,12 @@ NOTHING = [
 ]
 
 
+DRY = ("robustness", "filters", "complexity", "paper", "segmentation")
+
+
 def dry(words):
     """The same command line, which shall measure nothing should it pass."""
-    return [*words, *(["--dry-run"] if words[0] in ("robustness", "filters", "complexity", "paper") else [])]
+    return [*words, *(["--dry-run"] if words[0] in DRY else [])]
 
 
 @pytest.mark.parametrize(("words", "option"), NOTHING, ids=lambda words: " ".join(words))
@@ -156,6 +162,7 @@ ALWAYS = {
     "report": {"--compare"},
     "corrupt": {"--preview", "--recipe"},
     "attack-check": {"--model", "--images", "--attack", "--dataset", "--limit", "--eps", "--img-size"},
+    "segmentation": {"--model", "--train-only", "--eval-only", "--iterations", "--rate", "--dtype"},
     "list": set(),
     "completion": set(),
 }
@@ -178,6 +185,8 @@ HEEDED = [
     [*MINI, "--dataset", "mini", "mini_c", "--attack", "pgd", "--severity", "1", "--corruption", "all"],
     [*MINI, "--recipe", "cifar_c", "--corruption", "fog", "all"],
     ["robustness", "--dataset", "mini_c", "--severity", "2"],
+    ["segmentation", "--limit", "9", "--severity", "1", "--corruption", "fog", "--rate", "0.1", "--iterations", "9"],
+    ["segmentation", "--train-only", "--dtype", "bfloat16", "--batch-size", "4", "--seed", "3"],
     [*FIGURE5, "--surgery", "--eps", "1/255", "--attack", "clean", "fgsm", "--severity", "5", "--seed", "2"],
     [*FIGURE5, "--heatmap", "--norm", "2", "--frequencies", "3", "--dtype", "bfloat16", "--layers", "0"],
     [

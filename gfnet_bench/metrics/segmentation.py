@@ -85,6 +85,11 @@ def mean_accuracy(found: Regions) -> float:
     return float(np.mean(right[all_ > 0] / all_[all_ > 0]))
 
 
+def values(found: Regions) -> dict[str, float]:
+    """What a record says of these regions."""
+    return {"miou": mean_iou(found), "pixel_accuracy": pixel_accuracy(found), "mean_accuracy": mean_accuracy(found)}
+
+
 def mean_iou_interval(found: Regions) -> Interval | None:
     """Normal interval of the mean IoU, its error from a bootstrap over images; None of a single image.
 

@@ -11,6 +11,7 @@ from gfnet_bench import __version__
 from gfnet_bench.catalog import MODELS, ModelSpec
 from gfnet_bench.datasets import DATASETS
 from gfnet_bench.families import FAMILIES
+from gfnet_bench.mini.pyramids import MINI
 from gfnet_bench.mixers import MIXERS
 from gfnet_bench.perturbations import from_settings
 from gfnet_bench.records import Record
@@ -24,6 +25,10 @@ def bibtex(records: Iterable[Record]) -> str:
     whole = dict.fromkeys(cite.strip() for cite in cited if cite.lstrip().startswith("@"))
     entries = [_tool(records), *(entry for key, entry in references().items() if key in cited), *whole]
     return "\n\n".join(entries) + "\n"
+
+
+SCENES = {"ade20k": ("zhou2017scene",), "mini_scenes": ("xiao2017fashion",)}
+"""What the images of segmentation rest on."""
 
 
 @cache
@@ -40,14 +45,19 @@ def _cites(record: Record) -> Iterator[str]:
     subject, dataset, perturbation = (settings.get(key) for key in ("subject", "dataset", "perturbation"))
     spec = _spec(model)
     yield from _of_model(spec) if spec else MIXERS[model].cites if model in MIXERS else ()
-    if subject == "semantic_fpn":
+    if subject == "semantic_fpn" or record.cell.study == "segmentation":
         yield "kirillov2019panoptic"
+    if model in MINI:
+        yield from _of_model(MODELS[MINI[model].backbone])
+    yield from SCENES.get(str(settings.get("scenes")), ())
     embedded = spec is not None and spec.weights is not None and not spec.weights.urls
     if "timm" in record.provenance and subject not in ("block", "mixer") and not embedded:
         yield "wightman2019timm"
     yield from DATASETS[str(dataset)].cites if str(dataset) in DATASETS else ()
     if isinstance(perturbation, dict):
         yield from from_settings(perturbation).cites
+    if settings.get("corruption") is not None:
+        yield "hendrycks2019benchmarking"
 
 
 def _of_model(spec: ModelSpec) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gfnet_bench.files import open_regular
-from gfnet_bench.schemas import attack_check, complexity, filters, robustness
+from gfnet_bench.schemas import attack_check, complexity, filters, robustness, segmentation
 from gfnet_bench.schemas.arrays import unpack
 from gfnet_bench.schemas.kinds import (
     COUNT,
@@ -36,7 +36,13 @@ if TYPE_CHECKING:
 SCHEMA = 1
 """The layout of a record file."""
 
-STUDIES = {"robustness": robustness, "complexity": complexity, "filters": filters, "attack_check": attack_check}
+STUDIES = {
+    "robustness": robustness,
+    "complexity": complexity,
+    "filters": filters,
+    "attack_check": attack_check,
+    "segmentation": segmentation,
+}
 """Each has `check_settings` and `check_values`."""
 
 MOST_BYTES = 2**24

@@ -5,41 +5,14 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from gfnet_bench.errors import GfnetBenchError, acquit
+from gfnet_bench.mini.pyramids import MINI
 from gfnet_bench.models import load_model
 from gfnet_bench.models.classifier import Classifier
 from gfnet_bench.models.semantic_fpn import SemanticFPN, build, takes_any_size
 from gfnet_bench.segmentation.resizing import Size
-
-
-class Small(NamedTuple):
-    """A network for `mini_scenes`.
-
-    Attributes:
-        title: as tables print it.
-        backbone: the model of the catalogue that it is a small version of.
-        settings: what is smaller.
-    """
-
-    title: str
-    backbone: str
-    settings: Mapping[str, Any]
-
-
-_WIDTHS, _HEAD = (32, 64, 96, 128), {"pyramid": 48, "head": 32}
-MINI = {
-    "gfnet_h_mini": Small(
-        "GFNet-H mini",
-        "gfnet_h_ti",
-        # LayerScale that starts from a thousandth would take longer than these runs last.
-        {"embed_dim": _WIDTHS, "depth": (1, 1, 2, 1), "init_values": 1.0, **_HEAD},
-    ),
-    "pvt_mini": Small("PVT mini", "pvt_tiny", {"embed_dim": _WIDTHS, "num_heads": (1, 2, 3, 4), **_HEAD}),
-    "resnet_h_mini": Small("ResNet mini", "resnet18", {"layers": (1, 1, 1, 1), "channels": (24, 48, 72, 96), **_HEAD}),
-}
-"""From scratch, since there are no weights for them."""
 
 
 def network(name: str, side: int, classes: int, drop_path: float) -> SemanticFPN:
@@ -85,6 +58,22 @@ def start(net: SemanticFPN, name: str) -> str | None:
         acquit(error)
         raise GfnetBenchError(f"{name}: its weights do not fit the backbone ({error})") from error
     return model.weights_sha256
+
+
+def load(net: SemanticFPN, tensors: Mapping[str, Any], source: str) -> None:
+    """Give a network weights that were trained here.
+
+    Raises:
+        GfnetBenchError: if they are those of another network.
+    """
+    try:
+        net.load_state_dict(tensors)
+    except (RuntimeError, TypeError, AttributeError) as error:
+        acquit(error)
+        raise GfnetBenchError(
+            f"{source}: expected the weights of this backbone with a Semantic FPN of {net.classify.out_channels} "
+            "classes, found others; name the model they were trained with"
+        ) from error
 
 
 def rebuilt(net: SemanticFPN, name: str, classes: int) -> Callable[[Size], SemanticFPN] | None:

@@ -249,15 +249,32 @@ def read_state(path: Path) -> dict[str, Any]:
     Raises:
         GfnetBenchError: if it is damaged, or no such file.
     """
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, ValueError, EOFError, KeyError, pickle.UnpicklingError) as error:
-        acquit(error)
-        raise _damaged(path, error) from error
+    content = _loaded(path)
     wanted = ("identity", "iteration", "network", "optimizer", "losses")
     if not isinstance(content, dict) or any(key not in content for key in wanted):
         raise GfnetBenchError(f"{path}: expected the state of a run of `segmentation`, found something else; remove it")
     return content
+
+
+def read_weights(path: Path) -> dict[str, Any]:
+    """The network of a run's file, or of a file of weights alone; nothing in it is executed.
+
+    Raises:
+        GfnetBenchError: if it is damaged, or no such file.
+    """
+    content = _loaded(path)
+    found = content.get("network", content) if isinstance(content, dict) else None
+    if not isinstance(found, dict):
+        raise GfnetBenchError(f"{path}: expected weights, found {type(content).__name__}; name another --checkpoint")
+    return found
+
+
+def _loaded(path: Path) -> Any:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, ValueError, EOFError, KeyError, pickle.UnpicklingError) as error:
+        acquit(error)
+        raise _damaged(path, error) from error
 
 
 def _damaged(path: Path, error: Exception) -> GfnetBenchError:
