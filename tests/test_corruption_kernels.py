@@ -1,0 +1,148 @@
+"""The kernels that make corruptions on CUDA give the bytes of tensors and Pillow, and are not trusted unseen."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from test_corruptions_digital import noisy, pillow_jpeg, smooth, tensor
+
+from gfnet_bench.corruptions import kernels
+from gfnet_bench.corruptions.jpeg_compression import jpeg
+from gfnet_bench.corruptions.kernels import works
+
+QUALITIES = (7, 10, 15, 18, 25, 40, 50, 58, 65, 80, 85)  # all that recipes use, first and last of them at every size
+SIZES = ((32, 48), (33, 47), (41, 64), (50, 49), (63, 34))
+
+INTERPRET = """
+import json, sys
+import numpy as np
+import torch
+sys.path.insert(0, sys.argv[1])
+import plain_kernel
+try:
+    plain_kernel.run()
+except Exception as error:
+    print(json.dumps({"broken": f"{type(error).__name__}: {error}"}))
+    raise SystemExit
+from gfnet_bench.corruptions.kernels import jpeg, works
+from test_corruption_kernels import QUALITIES, SIZES, jpeg_images, pillow, tensor
+
+jpeg.BLOCKS = 128  # each program takes some tenths of a second
+
+def wrong(h, w, quality):
+    images = jpeg_images(h, w)
+    return int((jpeg.jpeg(tensor(images), quality) != pillow(images, quality)).sum())
+
+print(json.dumps({
+    "qualities": {quality: wrong(*SIZES[0], quality) for quality in QUALITIES},
+    "sizes": {str(size): [wrong(*size, QUALITIES[0]), wrong(*size, QUALITIES[-1])] for size in SIZES},
+    "works": [works("jpeg", torch.device("cpu"), wide) for wide in (True, False)],
+}))
+"""
+
+
+def jpeg_images(h, w):
+    """Noise, clouds, and black and white dots of every colour, whose rounded transforms leave 0 to 255."""
+    return np.concatenate([noisy(h, w), smooth(h, w), noisy(h, w, n=1) // 128 * 255])
+
+
+def pillow(images, quality):
+    return tensor(np.stack([pillow_jpeg(image, quality) for image in images]))
+
+
+@pytest.fixture(scope="module")
+def interpreted():
+    """What kernels give in Triton's interpreter, which must be chosen before Triton is imported."""
+    triton = pytest.importorskip("triton")
+    command = [sys.executable, "-c", INTERPRET, str(Path(__file__).parent)]
+    environment = {**os.environ, "TRITON_INTERPRET": "1"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    if "broken" in found:
+        pytest.skip(
+            f"the interpreter of Triton {triton.__version__} fails with NumPy {np.__version__}: {found['broken']}"
+        )
+    return found
+
+
+def test_jpeg_of_kernels_is_pillows(interpreted):
+    assert interpreted["qualities"] == dict.fromkeys(map(str, QUALITIES), 0)
+    assert interpreted["sizes"] == {str(size): [0, 0] for size in SIZES}
+
+
+def test_kernels_pass_their_own_check(interpreted):
+    assert interpreted["works"] == [True, True]
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("size", [(224, 224), (299, 213)], ids=str)
+def test_jpeg_of_a_gpu_is_pillows(size):
+    images = jpeg_images(*size)
+    assert works("jpeg", torch.device("cuda", 0), size[1] % 16 == 0)
+    for quality in QUALITIES:
+        assert torch.equal(jpeg(tensor(images).cuda(), quality).cpu(), pillow(images, quality))
+
+
+@pytest.mark.parametrize(("name", "wide"), [("chroma_kernel", True), ("colour_kernel", False)])
+def test_kernels_compile_without_a_gpu(name, wide):
+    pytest.importorskip("triton")
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource, compile
+
+    from gfnet_bench.corruptions.kernels import jpeg as kernels_of_jpeg
+
+    kernel = getattr(kernels_of_jpeg, name)
+    constants = {"WIDE": wide, "BLOCKS": kernels_of_jpeg.BLOCKS}
+    pointers = dict.fromkeys(("images", "out"), "*i64" if wide else "*u8") | {"dividers": "*i32"}
+    pointers["chroma"] = "*i64" if name == "chroma_kernel" else "*u8"
+    signature = {name: "constexpr" if name in constants else pointers.get(name, "i32") for name in kernel.arg_names}
+    source = ASTSource(fn=kernel, signature=signature, constexprs=constants)
+    built = compile(source, target=GPUTarget("cuda", 90, 32), options={"num_warps": 8, "enable_fp_fusion": True})
+    assert built.asm["cubin"] and built.metadata.shared <= 227 * 1024
+
+
+def agree():
+    return True
+
+
+def differ():
+    return False
+
+
+def break_down():
+    raise ValueError("no such instruction")
+
+
+def run_out():
+    raise torch.OutOfMemoryError("CUDA out of memory")
+
+
+@pytest.mark.parametrize("check", [agree, differ, break_down])
+def test_a_kernel_that_fails_its_check_costs_a_warning_and_no_byte(check, monkeypatch, recwarn):
+    monkeypatch.setattr(kernels, "INTERPRETED", True)
+    monkeypatch.setattr(kernels, "import_module", lambda name: SimpleNamespace(agrees=lambda device: check()))
+    works.cache_clear()
+    cpu = torch.device("cpu")
+    assert [works("jpeg", cpu), works("jpeg", cpu)] == [check is agree] * 2
+    said = {agree: [], differ: ["gives other bytes on cpu"], break_down: ["does not run on cpu: no such instruction"]}
+    assert [str(warning.message).split("; using")[0].split("() ")[-1] for warning in recwarn] == said[check]
+    works.cache_clear()
+
+
+def test_full_memory_is_no_verdict_on_a_kernel(monkeypatch):
+    monkeypatch.setattr(kernels, "INTERPRETED", True)
+    monkeypatch.setattr(kernels, "import_module", lambda name: SimpleNamespace(agrees=lambda device: run_out()))
+    works.cache_clear()
+    with pytest.raises(torch.OutOfMemoryError):
+        works("jpeg", torch.device("cpu"))
+
+
+def test_no_kernel_is_taken_where_there_is_no_cuda():
+    assert not works("jpeg", torch.device("cpu"), True)
