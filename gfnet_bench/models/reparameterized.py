@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 
-from timm.models import reparameterize_model
+from timm.utils import reparameterize_model
 from torch import nn
 
 from gfnet_bench.errors import UsageError, acquit
