@@ -2,7 +2,7 @@
 
 Run:      python experiments/ceilings.py                       (seconds on one GPU)
 Result:   results/tables/ceilings_cuda.md
-Outcome:  CUDA: not run yet.
+Outcome:  2026-11-26, H200: copy 4.3 TB/s, products 51 (float32), 372 (tf32) and 730 TFLOP/s (bfloat16).
 
 A copy counts what is read and what is written. Products are of square matrices, two operations a multiply-add, in the
 three precisions of `gfnet_bench.evaluation.precision`. Medians of repeats by the device's own clock.

@@ -5,8 +5,11 @@ Run:      python experiments/filter_speed.py                    (about 5 minutes
           python experiments/filter_speed.py --device cuda      (about 4 minutes, mostly compiling kernels)
 Result:   results/tables/filter_speed.md, filter_speed_2threads.md, filter_speed_cuda.md
 Outcome:  2026-11-22, sides 14 to 112 on a CPU: 2.2 to 3.1 times torch.fft on one core (median of turns; of the bests
-          1.7 to 2.6), 2.3 to 2.9 on two (2.0 to 2.8). CUDA: not run yet; goals are 4 times torch.fft at 14 and 28, 3 at
-          56, 1.5 from 112 on, at most twice the time of a copy up to 56, and 1.5 for a whole GFNet-S.
+          1.7 to 2.6), 2.3 to 2.9 on two (2.0 to 2.8). Goals on CUDA: 4 times torch.fft at 14 and 28, 3
+          at 56, 1.5 from 112 on, at most twice the time of a copy up to 56, and 1.5 for a whole GFNet-S. On an H200
+          10.1, 3.8, 2.0 and (112) 1.0 times; 1.8, 4.9 and 10.4 copies; GFNet-S 1.2 in float32, 1.7 in tf32, 1.9 in
+          bfloat16. With both gradients 1.9, 2.7, 0.8 and 0.8: sums over images are too slow from 56 on. The table ends
+          at 112, where its time was up, and was made while `auto` still took our kernels there.
 
 The layer as the authors write it (`reference`: channel-last torch.fft, result made contiguous) against our ways, batch
 8 on a CPU and 32 on a GPU, 384 channels; whole networks, authors' formulation and ours, in the same precision.

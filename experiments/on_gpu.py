@@ -6,7 +6,7 @@ Run:      python experiments/on_gpu.py a        ceilings, tests of every CUDA pa
           --dry-run makes every step tiny, on a CPU, and says what it would have been.
 Result:   log_<part>.txt and res_<part>.tgz in the folder that OUT names, or build/gpu; both are written anew after each
           step, so that a machine that is taken away leaves what was measured. To unpack: tar xzf res_a.tgz -C results
-Outcome:  not run yet.
+Outcome:  single steps ran on an H200 on 2026-11-26 (results/tables/*_cuda.md), the parts as they are not yet.
 
 Needs Python, torch, Triton and timm, and no network; part a wants pytest, part c simplejpeg and imagecorruptions. Each
 step runs in processes of its own within its own limit, so that one that hangs or fails keeps no other from running.

@@ -406,7 +406,7 @@ def test_auto_leaves_the_sides_to_torch_whose_kernels_issue_too_much(monkeypatch
         maps = types.SimpleNamespace(shape=(2, h, w, 384), is_cuda=True, dtype=torch.float32, device="cuda")
         return module._resolved(asked, maps)
 
-    assert [way(side, side) for side in (64, 65, 70, 98, 111, 112)] == ["triton", *["fft"] * 4, "triton"]
+    assert [way(side, side) for side in (64, 65, 70, 112, 154, 155)] == ["triton", *["fft"] * 4, "triton"]
     assert way(14, 70) == way(70, 14) == "fft" and way(70, 70, "triton") == "triton"
 
 
@@ -443,7 +443,7 @@ def compared_on_a_gpu(grid, way, channels, images):
         with pytest.raises(UsageError, match="expected sides to 64"):
             global_filter(*inputs(grid, device="cuda"), way)
         return
-    tolerance = {"triton_tf32": 5e-3, "triton_bf16": 5e-2}.get(way, 1e-6)
+    tolerance = {"triton_tf32": 1e-2, "triton_bf16": 5e-2}.get(way, 1e-6 if max(grid) <= 16 else 2e-6)
     x, weight = inputs(grid, channels=channels, images=images, device="cuda")
     x.requires_grad_(), weight.requires_grad_()
     y = global_filter(x, weight, way)

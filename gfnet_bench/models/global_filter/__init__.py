@@ -5,23 +5,25 @@
 | `reference` | torch.fft on channel-last maps, as the authors do | devices other than CPU and CUDA |
 | `fft` | torch.fft on channel-first blocks that fit the cache, its scale folded into the weight | other grids |
 | `dense` | the transforms as products with real matrices | CPU, sides to 48 |
-| `triton` | our kernels, see below | CUDA, but for sides of 65 to 111 |
+| `triton` | our kernels, see below | CUDA, but for sides of 65 to 154 |
 | `triton_tf32`, `triton_bf16` | those of products, coarser: errors near 1e-3, 1e-2 of the maximum | nowhere |
 
 On CUDA one kernel that touches memory twice takes sides to 64: unrolled transforms to 16 (`unrolled`), products beyond
 (`fused`). Larger ones that are products of two numbers to 16, all of the paper's Figure 2, take three kernels that
 touch it six times (`lines`). Other grids, Triton before 3.6 and GPUs before sm_80 take `fft`, and so do sides of 65 to
-111: there `lines` issues about 110 instructions a number (counted in its code for sm_90, not timed), which takes longer
-than the memory that torch.fft moves. The choice depends on grid and device only, never on batch size or threads. On a
-CPU the result of an image was found to be the same to the bit in every batch; another number of threads may alter a
-last digit. All ways but the last two agree with float64 to 1e-6 of the maximum; `dense` follows torch's float32 matmul
-precision where a user lowers that.
+154: `lines` issues about 110 instructions a number, and on an H200 it took 1.2 times as long as `fft` at 98, 1.3 times
+at 112 and 0.7 times at 182; its time grows with the side, that of `fft` with its square, and they meet near 155. The
+choice depends on grid and device only, never on batch size or threads. On a CPU the result of an image was found to be
+the same to the bit in every batch; another number of threads may alter a last digit. All ways but the last two agree
+with float64 to 1e-6 of the maximum, `fused` and `lines` to 2e-6; `dense` follows torch's float32 matmul precision where
+a user lowers that.
 
 The kernels were checked in Triton's interpreter, with products of tf32 as the hardware makes them (bfloat16 it cannot
-do), and compiled for sm_80 and sm_90, not yet run: where `auto` first takes them for a grid and width, it compares them
-with torch.fft in float64, gradients too, and warns and takes `fft` if that fails. The LayerNorm before the filter stays
-apart: to fold it into the load, a pass over all channels of a token would still have to find mean and deviation, which
-saves one of the 27 times that a block of GFNet touches its tokens (filter 2, two norms 4, MLP 5 + 8 + 5, residual 3).
+do), and on an H200 (results/tables/filter_speed_cuda.md). Where `auto` first takes them for a grid and width, it
+compares them with torch.fft in float64, gradients too, and warns and takes `fft` if that fails. The LayerNorm before
+the filter stays apart: to fold it into the load, a pass over all channels of a token would still have to find mean and
+deviation, which saves one of the 27 times that a block of GFNet touches its tokens (filter 2, two norms 4, MLP 5 + 8 +
+5, residual 3).
 
 The environment variable `GFNET_BENCH_FILTER`, or `filter_way`, sets one way for the whole process and those it starts.
 """
@@ -46,8 +48,8 @@ from gfnet_bench.models.global_filter.by_torch import with_torch_fft
 WAYS = ("auto", "reference", "fft", "dense", "triton", "triton_tf32", "triton_bf16")
 # Measured with experiments/filter_speed.py: products win while matrices are small, whatever the factors of the side.
 DENSE_SIDES = 48
-FFT_SIDES = range(65, 112)
-"""On CUDA, by counted instructions: see above."""
+FFT_SIDES = range(65, 155)
+"""On CUDA, as measured: see above."""
 
 _VARIABLE = "GFNET_BENCH_FILTER"
 _setting = os.environ.get(_VARIABLE, "auto")
