@@ -1,6 +1,5 @@
 """Regions, resizing and whole-image evaluation, against definitions worked by hand and by loops."""
 
-import cv2
 import numpy as np
 import pytest
 import torch
@@ -96,6 +95,7 @@ def test_sizes_by_hand(size, kept, shown):
 
 
 def test_resizing_is_that_of_opencv():
+    cv2 = pytest.importorskip("cv2")
     rng = np.random.default_rng(0)
     image = rng.integers(0, 256, (45, 61, 3), dtype=np.uint8)
     once = cv2.resize(image, (163, 120), interpolation=cv2.INTER_LINEAR)
