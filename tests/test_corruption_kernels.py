@@ -1,15 +1,11 @@
 """The kernels that make corruptions on CUDA give the bytes of tensors and Pillow, and are not trusted unseen."""
 
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from interpreter import interpreted
 from test_corruptions_digital import noisy, pillow_jpeg, smooth, tensor
 
 from gfnet_bench.corruptions import kernels
@@ -20,16 +16,6 @@ QUALITIES = (7, 10, 15, 18, 25, 40, 50, 58, 65, 80, 85)  # all that recipes use,
 SIZES = ((32, 48), (33, 47), (41, 64), (50, 49), (63, 34))
 
 INTERPRET = """
-import json, sys
-import numpy as np
-import torch
-sys.path.insert(0, sys.argv[1])
-import plain_kernel
-try:
-    plain_kernel.run()
-except Exception as error:
-    print(json.dumps({"broken": f"{type(error).__name__}: {error}"}))
-    raise SystemExit
 from gfnet_bench.corruptions.kernels import jpeg, works
 from test_corruption_kernels import QUALITIES, SIZES, jpeg_images, pillow, tensor
 
@@ -56,20 +42,10 @@ def pillow(images, quality):
     return tensor(np.stack([pillow_jpeg(image, quality) for image in images]))
 
 
-@pytest.fixture(scope="module")
-def interpreted():
-    """What kernels give in Triton's interpreter, which must be chosen before Triton is imported."""
-    triton = pytest.importorskip("triton")
-    command = [sys.executable, "-c", INTERPRET, str(Path(__file__).parent)]
-    environment = {**os.environ, "TRITON_INTERPRET": "1"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
-    if "broken" in found:
-        pytest.skip(
-            f"the interpreter of Triton {triton.__version__} fails with NumPy {np.__version__}: {found['broken']}"
-        )
-    return found
+@pytest.fixture(scope="module", name="interpreted")
+def _interpreted():
+    """What kernels give in Triton's interpreter."""
+    return interpreted(INTERPRET)
 
 
 def test_jpeg_of_kernels_is_pillows(interpreted):
@@ -131,7 +107,7 @@ def test_a_kernel_that_fails_its_check_costs_a_warning_and_no_byte(check, monkey
     works.cache_clear()
     cpu = torch.device("cpu")
     assert [works("jpeg", cpu), works("jpeg", cpu)] == [check is agree] * 2
-    said = {agree: [], differ: ["gives other bytes on cpu"], break_down: ["does not run on cpu: no such instruction"]}
+    said = {agree: [], differ: ["gives wrong numbers on cpu"], break_down: ["does not run on cpu: no such instruction"]}
     assert [str(warning.message).split("; using")[0].split("() ")[-1] for warning in recwarn] == said[check]
     works.cache_clear()
 

@@ -1,16 +1,14 @@
 """Every way to compute the global filter, against torch.fft in float64."""
 
 import copy
-import json
 import os
 import subprocess
 import sys
 import types
-from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
+from interpreter import interpreted
 
 from gfnet_bench.errors import UsageError
 from gfnet_bench.models import global_filter as module
@@ -207,16 +205,6 @@ FUSED_GRIDS = [(7, 7), (8, 8), (14, 14), (13, 9), (28, 28), (16, 33), (1, 6)]
 LINE_GRIDS = [(1, 1), (2, 6), (9, 7), (70, 2), (1, 66), (2, 182)]
 # Products as the hardware makes them: of each factor it reads the ten bits of tf32.
 INTERPRET = """
-import json, sys
-import numpy as np
-import torch
-sys.path.insert(0, sys.argv[1])
-import plain_kernel
-try:
-    plain_kernel.run()
-except Exception as error:
-    print(json.dumps({"broken": f"{type(error).__name__}: {error}"}))
-    raise SystemExit
 from triton.runtime import interpreter
 from gfnet_bench.models.global_filter import by_triton, fused, global_filter, lines, unrolled
 from test_global_filter import FUSED_GRIDS, LINE_GRIDS, UNROLLED_GRIDS, error, inputs, true_gradients, truth
@@ -256,21 +244,10 @@ print(json.dumps({
 """
 
 
-@pytest.fixture(scope="module")
-def interpreted():
-    """Errors of the kernels in Triton's interpreter, which must be chosen before Triton is imported."""
-    triton = pytest.importorskip("triton")
-    here = str(Path(__file__).parent)
-    environment = {**os.environ, "TRITON_INTERPRET": "1"}
-    command = [sys.executable, "-c", INTERPRET, here]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
-    if "broken" in found:
-        pytest.skip(
-            f"the interpreter of Triton {triton.__version__} fails with NumPy {np.__version__}: {found['broken']}"
-        )
-    return found
+@pytest.fixture(scope="module", name="interpreted")
+def _interpreted():
+    """Errors of the kernels in Triton's interpreter."""
+    return interpreted(INTERPRET)
 
 
 @pytest.mark.parametrize("grid", UNROLLED_GRIDS)
@@ -408,6 +385,15 @@ def test_auto_leaves_the_sides_to_torch_whose_kernels_issue_too_much(monkeypatch
 
     assert [way(side, side) for side in (64, 65, 70, 112, 154, 155)] == ["triton", *["fft"] * 4, "triton"]
     assert way(14, 70) == way(70, 14) == "fft" and way(70, 70, "triton") == "triton"
+
+
+@pytest.mark.parametrize("side", [33, 56, 64])
+def test_sums_over_images_are_left_to_torch_where_it_is_faster(side, monkeypatch):
+    by_triton = pytest.importorskip("gfnet_bench.models.global_filter.by_triton")
+    monkeypatch.setattr(by_triton.lines, "weight_gradient", None)
+    x, weight = inputs((side, 2), images=2)
+    _, expected = true_gradients(x, weight, x)
+    assert error(by_triton.weight_gradient(x, x), expected) <= 1e-6
 
 
 def test_one_machine_code_serves_every_batch():
