@@ -158,7 +158,7 @@ def test_a_cell_tells_its_recipe():
 
 def fresh(name):
     torch.manual_seed(1)
-    return SimpleNamespace(net=timm.create_model(MODELS[name].timm_name).eval(), weights_sha256=None)
+    return SimpleNamespace(net=timm.create_model(MODELS[name].timm_name).eval())
 
 
 @pytest.mark.parametrize("name", ["resnet18", "pvt_tiny", "swin_tiny", "gfnet_h_ti"])

@@ -35,8 +35,8 @@ def network(name: str, side: int, classes: int, drop_path: float) -> SemanticFPN
     return build(backbone, side, classes, **settings, **rate)
 
 
-def start(net: SemanticFPN, name: str) -> str | None:
-    """Give the backbone its weights of ImageNet; the hash of their file.
+def start(net: SemanticFPN, name: str) -> None:
+    """Give the backbone its weights of ImageNet.
 
     Raises:
         GfnetBenchError: if they cannot be had, or are not those of this backbone.
@@ -57,7 +57,6 @@ def start(net: SemanticFPN, name: str) -> str | None:
     except RuntimeError as error:
         acquit(error)
         raise GfnetBenchError(f"{name}: its weights do not fit the backbone ({error})") from error
-    return model.weights_sha256
 
 
 def load(net: SemanticFPN, tensors: Mapping[str, Any], source: str) -> None:

@@ -33,11 +33,6 @@ def aligned(size: Size, divisor: int = DIVISOR) -> Size:
     return math.ceil(size[0] / divisor) * divisor, math.ceil(size[1] / divisor) * divisor
 
 
-def test_size(size: Size, box: Box | None) -> Size:
-    """What an image of this size is shown as; without a box only rounded up."""
-    return aligned(size if box is None else fitted(size, box))
-
-
 def resize_image(image: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:
     """(h, w, 3) to (*size, 3), bilinear without antialiasing, as OpenCV does within a grey level."""
     if image.shape[:2] == size:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -32,7 +32,6 @@ class Scenes:
         ids: one name an image, the same on every machine.
         classes: their names.
         read: an id to its scene.
-        sizes: (h, w) of an id without its pixels, where images differ in size; None where all are alike.
         fingerprint: changes with the files.
     """
 
@@ -42,10 +41,7 @@ class Scenes:
     classes: tuple[str, ...]
     read: Callable[[str], Scene]
     fingerprint: str
-    sizes: Callable[[str], tuple[int, int]] | None = None
 
     def select(self, rows: Sequence[int]) -> Scenes:
         """Some of them."""
-        from dataclasses import replace
-
         return replace(self, ids=tuple(self.ids[row] for row in rows))
