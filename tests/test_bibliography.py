@@ -12,8 +12,9 @@ from gfnet_bench.datasets import DATASETS, DatasetSpec
 from gfnet_bench.families import FAMILIES
 from gfnet_bench.mixers import MIXERS
 from gfnet_bench.records import PROTOCOLS, Cell, Record
-from gfnet_bench.reports.bibliography import SCENES, bibtex, references
+from gfnet_bench.reports.bibliography import bibtex, references
 from gfnet_bench.reports.reading.scores import CLEAN, Score
+from gfnet_bench.scene_sets import SCENE_SETS
 
 ALWAYS = {"gfnet_bench", "rao2021gfnet"}
 
@@ -110,7 +111,7 @@ def test_every_key_has_an_entry_and_every_entry_a_use():
         *(key for name in MODELS for key in MODELS[name].cites),
         *(key for name in ATTACKS for key in ATTACKS[name].cites),
         *(key for name in DATASETS for key in DATASETS[name].cites),
-        *(key for name in SCENES for key in SCENES[name]),
+        *(key for scenes in SCENE_SETS.values() for key in scenes.cites),
     }
     others = {
         "kim2020torchattacks",

@@ -1,6 +1,7 @@
 """`segmentation` from end to end, on the embedded scenes and on a made-up ADE20K."""
 
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -16,9 +17,10 @@ from gfnet_bench.records import Record, Store
 from gfnet_bench.reports.bibliography import references
 from gfnet_bench.reports.drawing.tables import RECORDS
 from gfnet_bench.reports.segmentation import segmentation
+from gfnet_bench.scene_sets import ADE20K, SCENE_SETS
 from gfnet_bench.segmentation import ade20k, networks
 from gfnet_bench.segmentation.pictures import GAP, SIDE, palette
-from gfnet_bench.segmentation.recipes import BOXES, recipe_of, settings_of, usual
+from gfnet_bench.segmentation.recipes import recipe_of, settings_of, usual
 from gfnet_bench.studies.segmentation import Options, cells
 
 SHORT = ["--iterations", "60", "--batch-size", "8", "--limit", "40", "--device", "cpu", "--no-progress", "-j", "1"]
@@ -122,7 +124,7 @@ def ade(tmp_path):
 
 def test_ade20k_with_a_backbone_that_learned_a_grid(ade, monkeypatch, one_thread, capsys):
     monkeypatch.setattr("gfnet_bench.segmentation.networks.load_model", fresh)
-    monkeypatch.setitem(BOXES, "ade20k", (256, 64))  # as large as the recipe's would take its time
+    monkeypatch.setitem(SCENE_SETS, "ade20k", replace(ADE20K, box=(256, 64)))  # the recipe's takes its time
     words = ["segmentation", "-m", "gfnet_h_ti", "--data-dir", str(ade / "data"), "--output-dir", str(ade)]
     assert main([*words, "--iterations", "1", "-b", "1", "--device", "cpu", "--no-progress", "-j", "1"]) == 0
     (record,) = Store(ade)

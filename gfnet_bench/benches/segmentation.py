@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,12 +23,19 @@ from gfnet_bench.models.semantic_fpn import SemanticFPN
 from gfnet_bench.randomness import image_seeds
 from gfnet_bench.records import Cell, Record, canonical_json
 from gfnet_bench.runner import Outcome
+from gfnet_bench.scene_sets import ADE20K, MINI_SCENES, SCENE_SETS
 from gfnet_bench.segmentation import ade20k, mini_scenes, networks
 from gfnet_bench.segmentation.distributed import Group
 from gfnet_bench.segmentation.evaluation import Change, Evaluator, sample, sized
-from gfnet_bench.segmentation.recipes import BOXES, recipe_of
+from gfnet_bench.segmentation.recipes import recipe_of
 from gfnet_bench.segmentation.scenes import Scenes
 from gfnet_bench.segmentation.training import Log, Training, read_state, read_weights
+
+READERS: dict[str, Callable[[Sequence[Path], str], Scenes]] = {
+    ADE20K.name: ade20k.scenes,
+    MINI_SCENES.name: lambda _, subset: mini_scenes.scenes(subset),
+}
+"""Data folders and a subset to its images."""
 
 
 class Trained(NamedTuple):
@@ -80,7 +87,7 @@ class Bench:
             **metrics.values(found.regions),
             "images": len(scenes.ids),
             "classes": len(scenes.classes),
-            "expected": ade20k.IMAGES["validation"] if s["scenes"] == ade20k.NAME else len(whole.ids),
+            "expected": SCENE_SETS[s["scenes"]].images["validation"],
         }
         noted = {
             "data_fingerprint": scenes.fingerprint,
@@ -116,14 +123,14 @@ class Bench:
         Raises:
             MissingError: if they are not on this machine.
         """
-        return mini_scenes.scenes(subset) if name == mini_scenes.NAME else ade20k.scenes(self.data_dirs, subset)
+        return READERS[name](self.data_dirs, subset)
 
     def evaluator(self, cell: Cell) -> Evaluator:
         """How the network of a cell is shown images."""
-        s = cell.settings
+        kind = SCENE_SETS[cell.settings["scenes"]]
         network = self.trained(cell).network
-        other = networks.rebuilt(network, cell.model, _classes(cell))
-        return Evaluator(sized(network, other), BOXES[s["scenes"]], self.group.device, s["dtype"])
+        other = networks.rebuilt(network, cell.model, kind.classes)
+        return Evaluator(sized(network, other), kind.box, self.group.device, cell.settings["dtype"])
 
     def trained(self, cell: Cell) -> Trained:
         """The network of a cell: trained as far as it is not, or with the weights of the checkpoint."""
@@ -153,14 +160,14 @@ class Bench:
         return canonical_json([cell.model, s["scenes"], s["training"], s["dtype"], fingerprint])
 
     def _with_weights(self, cell: Cell, path: Path) -> Trained:
-        training = cell.settings["training"]
+        training, kind = cell.settings["training"], SCENE_SETS[cell.settings["scenes"]]
         if training is None:
-            net = networks.network(cell.model, _side(cell), _classes(cell), 0.0).to(self.group.device)
+            net = networks.network(cell.model, kind.side, kind.classes, 0.0).to(self.group.device)
             networks.load(net, read_weights(path), str(path))
             return Trained(net.eval(), path, None)
         recipe = recipe_of(training)
         torch.manual_seed(recipe.seed)
-        net = networks.network(cell.model, recipe.augmentation.crop, _classes(cell), training["drop_path"])
+        net = networks.network(cell.model, recipe.augmentation.crop, kind.classes, training["drop_path"])
         if self.eval_only:
             return self._found(cell, path, net.to(self.group.device))
         scenes = self.scenes(cell.settings["scenes"], "training")
@@ -192,14 +199,6 @@ class Bench:
         networks.load(net, content["network"], str(path))
         rates = np.array([recipe.rate_at(i) for i in range(recipe.iterations)], np.float32)
         return Trained(net.eval(), path, Log(content["losses"].numpy(), rates))
-
-
-def _classes(cell: Cell) -> int:
-    return len(mini_scenes.CLASSES) if cell.settings["scenes"] == mini_scenes.NAME else ade20k.CLASSES
-
-
-def _side(cell: Cell) -> int:
-    return mini_scenes.SIDE if cell.settings["scenes"] == mini_scenes.NAME else 512
 
 
 def _change(cell: Cell) -> Change | None:

@@ -152,7 +152,7 @@ def _cells(arguments: argparse.Namespace, model: str) -> list[Cell]:
     how = study.Options(arguments.limit, arguments.seed, arguments.dtype, checkpoint)
     scenes = recipes.scenes_of(model)
     training = None if checkpoint else recipes.settings_of(model, recipe)
-    return study.cells(model, scenes, training, how, _corruptions(arguments, recipes.CORRUPTED[scenes]))
+    return study.cells(model, scenes.name, training, how, _corruptions(arguments, scenes.corrupted_by))
 
 
 def _sha256(arguments: argparse.Namespace) -> str | None:

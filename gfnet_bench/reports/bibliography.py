@@ -16,6 +16,7 @@ from gfnet_bench.mixers import MIXERS
 from gfnet_bench.perturbations import from_settings
 from gfnet_bench.records import Record
 from gfnet_bench.reports.drawing.latex import tex
+from gfnet_bench.scene_sets import SCENE_SETS
 
 
 def bibtex(records: Iterable[Record]) -> str:
@@ -25,10 +26,6 @@ def bibtex(records: Iterable[Record]) -> str:
     whole = dict.fromkeys(cite.strip() for cite in cited if cite.lstrip().startswith("@"))
     entries = [_tool(records), *(entry for key, entry in references().items() if key in cited), *whole]
     return "\n\n".join(entries) + "\n"
-
-
-SCENES = {"ade20k": ("zhou2017scene",), "mini_scenes": ("xiao2017fashion",)}
-"""What the images of segmentation rest on."""
 
 
 @cache
@@ -49,7 +46,8 @@ def _cites(record: Record) -> Iterator[str]:
         yield "kirillov2019panoptic"
     if model in MINI:
         yield from _of_model(MODELS[MINI[model].backbone])
-    yield from SCENES.get(str(settings.get("scenes")), ())
+    if settings.get("scenes") in SCENE_SETS:
+        yield from SCENE_SETS[settings["scenes"]].cites
     embedded = spec is not None and spec.weights is not None and not spec.weights.urls
     if "timm" in record.provenance and subject not in ("block", "mixer") and not embedded:
         yield "wightman2019timm"

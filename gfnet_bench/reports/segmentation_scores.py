@@ -9,13 +9,13 @@ from typing import Any
 from gfnet_bench.catalog import CORRUPTIONS, MODELS
 from gfnet_bench.metrics import holm
 from gfnet_bench.metrics import segmentation as metrics
-from gfnet_bench.mini.pyramids import MINI as SMALL
+from gfnet_bench.mini.pyramids import MINI
 from gfnet_bench.records import Record, Store
 from gfnet_bench.reports.base import Report
 from gfnet_bench.reports.drawing.tables import RECORDS, Column, Row, Table
+from gfnet_bench.scene_sets import ADE20K, SCENE_SETS
 
 STUDY = "segmentation"
-MINI = "mini_scenes"
 
 
 def _with_interval(row: Row) -> str:
@@ -71,7 +71,7 @@ def is_table2(record: Record) -> bool:
     s = record.cell.settings
     return (
         is_score(record)
-        and s["scenes"] == "ade20k"
+        and s["scenes"] == ADE20K.name
         and s["corruption"] is None
         and record.values["images"] == record.values["expected"]
     )
@@ -91,8 +91,7 @@ def scores(records: Sequence[Record], store: Store) -> Report:
     kinds = sorted({record.cell.settings["scenes"] for record in records})
     title = f"Semantic segmentation of {' and '.join(kinds)}, Semantic FPN"
     notes = ["In brackets the 95 % interval of a bootstrap over images."]
-    if MINI in kinds:
-        notes.append(f"{MINI}: scenes composed of embedded images by seed, 10 classes and background; not ADE20K.")
+    notes += [f"{name}: {note}" for name in kinds if (note := SCENE_SETS[name].note)]
     pairs = [
         _pair(a, b, regions)
         for a, b in itertools.combinations(clean, 2)
@@ -132,7 +131,7 @@ def _images(record: Record) -> tuple[Any, ...]:
 
 
 def _title(model: str) -> str:
-    return SMALL[model].title if model in SMALL else MODELS[model].title if model in MODELS else model
+    return MINI[model].title if model in MINI else MODELS[model].title if model in MODELS else model
 
 
 def _score(record: Record, found: metrics.Regions) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from gfnet_bench.scene_sets import SCENE_SETS
 from gfnet_bench.schemas.kinds import (
     COUNT,
     OBJECT,
@@ -28,7 +29,7 @@ MOST_CLASSES = 255
 CORRUPTION: Fields = {"name": TEXT, "severity": whole(1, 5), "recipe": TEXT}
 TRAINING: Fields = {"iterations": whole(1), "batch": whole(1)}
 SETTINGS: Fields = {
-    "scenes": TEXT,
+    "scenes": word(*SCENE_SETS),
     "corruption": none_or(having(CORRUPTION)),
     "training": none_or(OBJECT),
     "checkpoint": none_or(SHA256),

@@ -18,11 +18,11 @@ from gfnet_bench.datasets.decode import BadImage, decode
 from gfnet_bench.datasets.image_files import BadFile, file_status, printable, read_file
 from gfnet_bench.errors import GfnetBenchError, MissingError, acquit
 from gfnet_bench.metrics.segmentation import IGNORED
+from gfnet_bench.scene_sets import ADE20K
 from gfnet_bench.segmentation.scenes import Scene, Scenes
 
-NAME, FOLDER = "ade20k", "ADEChallengeData2016"
-CLASSES = 150
-IMAGES = {"training": 20210, "validation": 2000}
+NAME, CLASSES = ADE20K.name, ADE20K.classes
+FOLDER = "ADEChallengeData2016"
 
 
 def find(data_dirs: Sequence[Path]) -> Path:

@@ -15,16 +15,15 @@ from numpy.typing import NDArray
 
 from gfnet_bench.datasets.mini import sample
 from gfnet_bench.randomness import image_seeds
+from gfnet_bench.scene_sets import MINI_SCENES
 from gfnet_bench.segmentation.scenes import Scene, Scenes
 
-NAME = "mini_scenes"
-SIDE = 64
+NAME, SIDE = MINI_SCENES.name, MINI_SCENES.side
 BACKGROUND = 10
 CLASSES = (
     *("t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot"),
     "background",
 )
-IMAGES = {"training": 2000, "validation": 300}
 SOURCES = {"training": "mini_v2", "validation": "mini"}
 """Which images of the package each subset is made of; they share none."""
 
@@ -38,7 +37,7 @@ _VISIBLE = 16  # grey levels from which a pixel is of the item and not around it
 
 def scenes(subset: str) -> Scenes:
     """The scenes of a subset; scene number i is the same in a shorter set."""
-    ids = tuple(f"{NAME}/{subset}/{number:05d}" for number in range(IMAGES[subset]))
+    ids = tuple(f"{NAME}/{subset}/{number:05d}" for number in range(MINI_SCENES.images[subset]))
     fingerprint = hashlib.sha256(f"{NAME} {subset} {VERSION}".encode()).hexdigest()
     return Scenes(NAME, subset, ids, CLASSES, compose, fingerprint)
 

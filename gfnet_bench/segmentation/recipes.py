@@ -7,30 +7,23 @@ from dataclasses import replace
 from typing import Any
 
 from gfnet_bench.catalog import find_spec
-from gfnet_bench.segmentation import ade20k, mini_scenes
+from gfnet_bench.scene_sets import ADE20K, MINI_SCENES, SceneSet
 from gfnet_bench.segmentation.augmentation import Augmentation
 from gfnet_bench.segmentation.networks import MINI
-from gfnet_bench.segmentation.resizing import Box
 from gfnet_bench.segmentation.training import Recipe
 
 DROP_PATH = 0.1
 
-BOXES: Mapping[str, Box | None] = {ade20k.NAME: (2048, 512), mini_scenes.NAME: None}
-"""What validation images are fitted into."""
-
-CORRUPTED = {ade20k.NAME: "imagenet_c", mini_scenes.NAME: "tiny_imagenet_c"}
-"""The recipe of corruptions, by the size of the images."""
-
 _MINI = Recipe(
     iterations=600,
     rate=3e-3,
-    augmentation=Augmentation(mini_scenes.SIDE, (mini_scenes.SIDE,) * 2, (0.9, 1.1), most=1.0, colours=False),
+    augmentation=Augmentation(MINI_SCENES.side, (MINI_SCENES.side,) * 2, (0.9, 1.1), most=1.0, colours=False),
 )
 
 
-def scenes_of(model: str) -> str:
+def scenes_of(model: str) -> SceneSet:
     """The set a network is for."""
-    return mini_scenes.NAME if model in MINI else ade20k.NAME
+    return MINI_SCENES if model in MINI else ADE20K
 
 
 def usual(model: str) -> Recipe:
