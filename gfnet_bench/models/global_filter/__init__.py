@@ -12,11 +12,11 @@ On CUDA one kernel that touches memory twice takes sides to 64: unrolled transfo
 (`fused`). Larger ones that are products of two numbers to 16, all of the paper's Figure 2, take three kernels that
 touch it six times (`lines`). Other grids, Triton before 3.6 and GPUs before sm_80 take `fft`, and so do sides of 65 to
 154: `lines` issues about 110 instructions a number, and on an H200 it took 1.2 times as long as `fft` at 98, 1.3 times
-at 112 and 0.7 times at 182; its time grows with the side, that of `fft` with its square, and they meet near 155. The
-choice depends on grid and device only, never on batch size or threads. On a CPU the result of an image was found to be
-the same to the bit in every batch; another number of threads may alter a last digit. All ways but the last two agree
-with float64 to 1e-6 of the maximum, `fused` and `lines` to 2e-6; `dense` follows torch's float32 matmul precision where
-a user lowers that.
+at 112 and 0.7 times at 182; its time grows with the side, that of `fft` with its square, and by that estimate they meet
+near 155. The choice depends on grid and device only, never on batch size or threads. On a CPU the result of an image
+was found to be the same to the bit in every batch; another number of threads may alter a last digit. All ways but the
+last two agree with float64 to 1e-6 of the maximum, `fused` and `lines` to 2e-6; `dense` follows torch's float32 matmul
+precision where a user lowers that.
 
 The kernels were checked in Triton's interpreter, with products of tf32 as the hardware makes them (bfloat16 it cannot
 do), and on an H200 (results/tables/filter_speed_cuda.md). Where `auto` first takes them for a grid and width, it
