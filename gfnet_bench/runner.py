@@ -183,6 +183,7 @@ def run(
     inputs: Callable[[Record], Inputs] | None = None,
     progress: bool = True,
     label: str | None = None,
+    claim: Callable[[Cell], Hashable] | None = None,
 ) -> list[Record]:
     """Measure what is missing, cell after cell, saving each before the next begins.
 
@@ -194,6 +195,8 @@ def run(
         inputs: see `plan`.
         progress: a bar over the cells, with the time that is left, on stderr; failures are told either way.
         label: what tables are to call the model, of what is measured and of what was.
+        claim: what neighbours have in common that one command is to take together, as a network that is trained for
+            them; each cell is for itself without.
 
     Returns:
         One record a cell, in the order of `cells`.
@@ -202,8 +205,9 @@ def run(
         GfnetBenchError: if a record cannot be written (a full disk, say); all earlier ones are on disk. Where none
             can be, it is found out before anything is measured.
     """
-    how: dict[str, Any] = {"overwrite": overwrite, "inputs": inputs, "progress": progress, "label": label}
-    return run_together(cells, lambda group: [measure(group[0])], lambda cell: cell, store, **how)
+    how: dict[str, Any] = {"overwrite": overwrite, "inputs": inputs, "progress": progress}
+    one_by_one = functools.partial(run_together, cells, lambda group: [measure(group[0])], lambda cell: cell, store)
+    return one_by_one(label=label, claim=claim, **how)
 
 
 def run_together(
@@ -217,6 +221,7 @@ def run_together(
     progress: bool = True,
     told: Iterable[str] = (),
     label: str | None = None,
+    claim: Callable[[Cell], Hashable] | None = None,
 ) -> list[Record]:
     """`run` for cells that share work: neighbours of equal `key` are measured in one call.
 
@@ -230,6 +235,7 @@ def run_together(
         progress: see `run`.
         told: reasons of failures that are known already, and not told again.
         label: see `run`.
+        claim: see `run`; as `key` without.
 
     Returns:
         See `run`. Cells that were measured together share their time equally.
@@ -246,7 +252,7 @@ def run_together(
         tqdm(total=len(to_do), desc="cells", unit="cell", disable=not progress, position=0, tells=True) as bar,
     ):
         shared = _Shared(store, before, leases)
-        for group in shared.groups([list(neighbours) for _, neighbours in itertools.groupby(to_do, key)]):
+        for group in _neighbours(shared.groups(_neighbours([to_do], claim or key)), key):
             started, clock = datetime.now(timezone.utc), time.monotonic()
             outcomes: Sequence[Outcome | Exception]
             try:
@@ -278,6 +284,13 @@ def run_together(
     return [records[cell] for cell in cells]
 
 
+def _neighbours(groups: Iterable[Iterable[Cell]], key: Callable[[Cell], Hashable]) -> Iterator[list[Cell]]:
+    """Groups cut where neighbours differ in `key`."""
+    for group in groups:
+        for _, cells in itertools.groupby(group, key):
+            yield list(cells)
+
+
 POLLS_S = 0.2, 5.0
 """So long a command that has nothing left but what others measure waits before it looks again, at first and at last."""
 
@@ -297,12 +310,12 @@ class _Shared:
         self.of_others: dict[Cell, Record] = {}
         self.left = len(before)
 
-    def groups(self, waiting: list[list[Cell]]) -> Iterator[list[Cell]]:
+    def groups(self, waiting: Iterable[list[Cell]]) -> Iterator[list[Cell]]:
         """Groups of cells that are this command's to measure, until every cell has a record.
 
         A group that another has begun is left to it at first, so that what it shares is not made twice.
         """
-        first, pause = True, POLLS_S[0]
+        first, pause, waiting = True, POLLS_S[0], list(waiting)
         while waiting:
             others: list[list[Cell]] = []
             before = self.left

@@ -135,6 +135,10 @@ def outcome(cell):
     return runner.Outcome({"top1": cell.settings["seed"] / 10})
 
 
+def pairs(cell):
+    return cell.settings["seed"] // 2
+
+
 def test_commands_on_one_folder_share_the_work(tmp_path):
     """Three at once, in groups of two: every cell is measured once, and each command has all the records."""
     measured, given, barrier = [], [], threading.Barrier(3)
@@ -142,9 +146,6 @@ def test_commands_on_one_folder_share_the_work(tmp_path):
     def measure(group):
         measured.extend(group)
         return [outcome(cell) for cell in group]
-
-    def pairs(cell):
-        return cell.settings["seed"] // 2
 
     def command():
         barrier.wait()
@@ -179,6 +180,25 @@ def test_what_another_measures_is_waited_for_and_what_it_leaves_is_taken(tmp_pat
     records = runner.run([first, second, third], lambda c: measured.append(c) or outcome(c), store, progress=False)
     assert measured == [third, second] and [r.values["top1"] for r in records] == [0.7, 0.1, 0.2]
     assert len(pauses) == 3 and "waiting for 2 cells that others measure" in capsys.readouterr().err
+
+
+def test_cells_with_one_claim_are_taken_together_and_measured_and_saved_each_for_itself(tmp_path, monkeypatch):
+    first, second, third, fourth = cells(4)
+    another = worker(tmp_path, Clock())
+    assert another.take(first.sha256[:32])
+    monkeypatch.setattr(runner, "_sleep", lambda _: another.__exit__())  # without a record
+    measured = []
+
+    def measure(cell):
+        assert all(Store(tmp_path).find(done) for done in measured)
+        measured.append(cell)
+        with worker(tmp_path, Clock()) as stranger:
+            free = [stranger.take(other.sha256[:32]) for other in (third, fourth) if cell in (third, fourth)]
+        assert free == [cell == fourth, False][: len(free)]
+        return outcome(cell)
+
+    records = runner.run([first, second, third, fourth], measure, Store(tmp_path), progress=False, claim=pairs)
+    assert [r.values["top1"] for r in records] == [0.0, 0.1, 0.2, 0.3] and measured[:2] == [third, fourth]
 
 
 @pytest.mark.parametrize(("theirs", "told"), [(0.3, False), (0.3 + 1e-7, False), (0.4, True)])

@@ -112,7 +112,8 @@ def _evaluated(arguments: argparse.Namespace, cells: Sequence[Cell], bench: Benc
         return outcome
 
     how: dict[str, Any] = {"overwrite": arguments.overwrite, "progress": bench.progress, "inputs": bench.inputs}
-    records = runner.run(cells, measure, store, **how)
+    # The first of a network's cells trains it: another command is to wait for that, not to do it once more.
+    records = runner.run(cells, measure, store, claim=lambda cell: cell.model, **how)
     if any(record.error is None for record in records):
         report = scores([record for record in records if record.error is None], store)
         print(report.render(arguments.format, screen=terminal.screen()), end="")
