@@ -53,7 +53,7 @@ def test_each_kernel_is_told_apart(monkeypatch):
     monkeypatch.setattr(device_check, "way_taken", lambda *_: "fft")
     _, *found = device_check._kernels(torch.device("cuda"))
     assert [severity for severity, _ in found] == ["ok", "warning", "ok"] and len(KERNELS) == 3
-    assert "kernel fused at 28 x 28, width 384: does not build" in found[1][1] and "fft is taken" in found[1][1]
+    assert "kernel lines at 28 x 28, width 384: does not build" in found[1][1] and "fft is taken" in found[1][1]
 
     def missing():
         raise MissingError("way triton: found Triton 3.5.1; install Triton 3.6 or later, or take way auto.")

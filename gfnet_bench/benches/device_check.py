@@ -15,7 +15,7 @@ from gfnet_bench.models.global_filter import kernels, way_taken
 from gfnet_bench.profiling.devices import available_bytes, device_key, device_state
 from gfnet_bench.profiling.latency import measure
 
-KERNELS = {"unrolled": (14, 384), "fused": (28, 384), "lines": (70, 384)}
+KERNELS = {"unrolled": (14, 384), "lines": (28, 384), "lines of two threads": (70, 384)}
 """Which of our kernels -> a side and a width that it takes."""
 
 COPIED = {"cuda": 2**30, "mps": 2**28, "cpu": 2**26}

@@ -5,25 +5,21 @@
 | `reference` | torch.fft on channel-last maps, as the authors do | devices other than CPU and CUDA |
 | `fft` | torch.fft on channel-first blocks that fit the cache, its scale folded into the weight | other grids |
 | `dense` | the transforms as products with real matrices | CPU, sides to 48 |
-| `triton` | our kernels, see below | CUDA, but for sides of 65 to 154 |
-| `triton_tf32`, `triton_bf16` | those of products, coarser: errors near 1e-3, 1e-2 of the maximum | nowhere |
+| `triton` | our kernels, see below | CUDA, where they take the grid |
 
-On CUDA one kernel that touches memory twice takes sides to 64: unrolled transforms to 16 (`unrolled`), products beyond
-(`fused`). Larger ones that are products of two numbers to 16, all of the paper's Figure 2, take three kernels that
-touch it six times (`lines`). Other grids, Triton before 3.6 and GPUs before sm_80 take `fft`, and so do sides of 65 to
-154: `lines` issues about 110 instructions a number, and on an H200 it took 1.2 times as long as `fft` at 98, 1.3 times
-at 112 and 0.7 times at 182; its time grows with the side, that of `fft` with its square, and by that estimate they meet
-near 155. The choice depends on grid and device only, never on batch size or threads. On a CPU the result of an image
-was found to be the same to the bit in every batch; another number of threads may alter a last digit. All ways but the
-last two agree with float64 to 1e-6 of the maximum, `fused` and `lines` to 2e-6; `dense` follows torch's float32 matmul
+On CUDA one kernel that touches memory twice takes sides to 16 (`unrolled`): on an H200 it had 10 times the speed of
+torch.fft and took 1.8 times as long as a copy. Beyond, three kernels touch it six times (`lines`): all sides to 64,
+even ones to 182 and odd ones to 91 without large prime factors, so all of the paper's Figure 2. They were compiled for
+sm_90 and their instructions counted, but have not met a GPU yet; `experiments/filter_speed.py` times them. Other grids,
+Triton before 3.6 and GPUs before sm_80 take `fft`. The choice depends on grid and device only, never on batch size or
+threads. On a CPU the result of an image was found to be the same to the bit in every batch; another number of threads
+may alter a last digit. All ways agree with float64 to 1e-6 of the maximum; `dense` follows torch's float32 matmul
 precision where a user lowers that.
 
-The kernels were checked in Triton's interpreter, with products of tf32 as the hardware makes them (bfloat16 it cannot
-do), and on an H200 (results/tables/filter_speed_cuda.md). Where `auto` first takes them for a grid and width, it
-compares them with torch.fft in float64, gradients too, and warns and takes `fft` if that fails. The LayerNorm before
-the filter stays apart: to fold it into the load, a pass over all channels of a token would still have to find mean and
-deviation, which saves one of the 27 times that a block of GFNet touches its tokens (filter 2, two norms 4, MLP 5 + 8 +
-5, residual 3).
+The kernels were checked in Triton's interpreter. Where `auto` first takes them for a grid and width, it compares them
+with torch.fft in float64, gradients too, and warns and takes `fft` if that fails. The LayerNorm before the filter stays
+apart: to fold it into the load, a pass over all channels of a token would still have to find mean and deviation, which
+saves one of the 27 times that a block of GFNet touches its tokens (filter 2, two norms 4, MLP 5 + 8 + 5, residual 3).
 
 The environment variable `GFNET_BENCH_FILTER`, or `filter_way`, sets one way for the whole process and those it starts.
 """
@@ -45,11 +41,9 @@ from gfnet_bench.errors import MissingError, UsageError
 from gfnet_bench.models.global_filter import by_torch
 from gfnet_bench.models.global_filter.by_torch import with_torch_fft
 
-WAYS = ("auto", "reference", "fft", "dense", "triton", "triton_tf32", "triton_bf16")
+WAYS = ("auto", "reference", "fft", "dense", "triton")
 # Measured with experiments/filter_speed.py: products win while matrices are small, whatever the factors of the side.
 DENSE_SIDES = 48
-FFT_SIDES = range(65, 155)
-"""On CUDA, as measured: see above."""
 
 _VARIABLE = "GFNET_BENCH_FILTER"
 _setting = os.environ.get(_VARIABLE, "auto")
@@ -197,16 +191,16 @@ def _filter(x: Tensor, weight: Tensor, way: str) -> Tensor:
     if weight.storage_offset() % 2:  # where no complex numbers can lie
         weight = weight.clone()
     with torch.autocast(x.device.type, enabled=False):
-        if way.startswith("triton"):
-            return kernels().global_filter(x, weight, way)
+        if way == "triton":
+            return kernels().global_filter(x, weight)
         return (by_torch.dense if way == "dense" else by_torch.fft)(x, weight)
 
 
 @torch.library.impl(_LIBRARY, "global_filter_weight_gradient", "CompositeExplicitAutograd")
 def _weight_gradient(x: Tensor, grad: Tensor, way: str) -> Tensor:
     x, grad, way = x.contiguous(), grad.contiguous(), _resolved(way, x)
-    if way.startswith("triton"):
-        return kernels().weight_gradient(x, grad, way)
+    if way == "triton":
+        return kernels().weight_gradient(x, grad)
     return by_torch.weight_gradient(x, grad)
 
 
@@ -217,8 +211,6 @@ def _resolved(way: str, x: Tensor) -> str:
         return way
     if not x.is_cuda:
         return "dense" if max(h, w) <= DENSE_SIDES else "fft"
-    if max(h, w) in FFT_SIDES:
-        return "fft"
     try:
         trusted = x.dtype == torch.float32 and kernels().works(h, w, c, x.device)
     except MissingError:

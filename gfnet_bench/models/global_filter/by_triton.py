@@ -8,60 +8,52 @@ import torch
 from torch import Tensor
 
 from gfnet_bench.errors import UsageError
-from gfnet_bench.models.global_filter import by_torch, fused, lines, unrolled
-from gfnet_bench.models.global_filter.tiles import INTERPRETED
+from gfnet_bench.models.global_filter import by_torch, lines, unrolled
+from gfnet_bench.models.global_filter.language import INTERPRETED
 from gfnet_bench.trusted import trusted
 
 
 def fits(h: int, w: int) -> bool:
     """Whether there are kernels for a grid."""
-    return max(h, w) <= fused.SIDES or lines.fits(h, w)
+    return lines.fits(h, w)
 
 
-def global_filter(x: Tensor, weight: Tensor, way: str = "triton") -> Tensor:
-    """(b, h, w, c) contiguous float32 to the same; weight (h, w // 2 + 1, c, 2); `way` names the precision.
+def global_filter(x: Tensor, weight: Tensor) -> Tensor:
+    """(b, h, w, c) contiguous float32 to the same; weight (h, w // 2 + 1, c, 2).
 
     Raises:
         UsageError: if there is no kernel for such a tensor.
     """
     h, w = x.shape[1:3]
     if x.dtype != torch.float32 or not (x.is_cuda or INTERPRETED):
-        raise UsageError(f"way {way}: expected float32 on a CUDA device, found {x.dtype} on {x.device}; take way auto.")
+        raise UsageError(
+            f"way triton: expected float32 on a CUDA device, found {x.dtype} on {x.device}; take way auto."
+        )
     if not fits(h, w):
         raise UsageError(
-            f"way {way}: expected sides to {fused.SIDES}, or products of two numbers to {lines.FACTORS}, "
-            f"found {h} x {w}; take way auto."
+            f"way triton: expected sides to {lines.TOKENS}, or even ones to {2 * lines.MOST} whose prime factors are "
+            f"{lines.PRIMES[-1]} at most, found {h} x {w}; take way auto."
         )
-    if max(h, w) <= unrolled.SIDES and way == "triton":
-        return unrolled.global_filter(x, weight)
-    return (fused if max(h, w) <= fused.SIDES else lines).global_filter(x, weight, way)
+    return (unrolled if max(h, w) <= unrolled.SIDES else lines).global_filter(x, weight)
 
 
-def weight_gradient(x: Tensor, grad: Tensor, way: str = "triton") -> Tensor:
+def weight_gradient(x: Tensor, grad: Tensor) -> Tensor:
     """Gradient for the weight, (h, w // 2 + 1, c, 2), from input and output gradient, (b, h, w, c) float32."""
-    h, w = x.shape[1:3]
-    if max(h, w) <= fused.GRADIENT_SIDES:
-        return fused.weight_gradient(x, grad, way)
-    # On an H200 `lines` takes twice torch.fft's time at 56 x 56, and as long at 112 x 112.
-    if max(h, w) > fused.SIDES and lines.fits(h, w):
-        return lines.weight_gradient(x, grad, way)
-    return by_torch.weight_gradient(x, grad)
+    return lines.weight_gradient(x, grad)
 
 
 @lru_cache(maxsize=64)
 def works(h: int, w: int, c: int, device: torch.device) -> bool:
     """Whether the kernels build on this device and give the result of torch.fft; asked once a grid and width.
 
-    The width is the one that is used: multiples of 16 are read 16 bytes at a time, which is other machine code than
-    that of other widths, and nothing compiles twice.
+    The width is the one that is used: every width has machine code of its own, and nothing compiles twice.
     """
     if not fits(h, w) or (device.type == "cuda" and torch.cuda.get_device_capability(device) < (8, 0)):
-        return False  # before sm_80 there are no products of tf32
-    images = fused.IMAGES + 2 if max(h, w) <= fused.GRADIENT_SIDES else 4  # more than one part of a sum over images
+        return False  # Triton knows no older ones
     with torch.inference_mode(False), torch.enable_grad():
         generator = torch.Generator(device).manual_seed(0)
         draw = partial(torch.randn, device=device, dtype=torch.float32, generator=generator)
-        x, grad = draw(2, images, h, w, c)
+        x, grad = draw(2, 4, h, w, c)  # of small grids, two parts of a sum over images
         weight = draw(h, w // 2 + 1, c, 2)
         exact = x.double().requires_grad_(), weight.double().requires_grad_()
         expected = by_torch.with_torch_fft(*exact)

@@ -1,439 +1,349 @@
-"""The global filter of large grids in three kernels, in place in the result: rows, columns, rows.
+"""The global filter of grids beyond 16 tokens a side in three kernels, in place in the result: rows, columns, rows.
 
-A whole grid no longer fits one program, a line of tokens for a few channels does. The first kernel transforms every row
-and keeps its half spectrum in as many numbers as the row has tokens: frequency v has its real part in slot v and its
-imaginary part in slot w - v ("halfcomplex" order, as FFTW calls it). The second takes a column of frequencies,
-transforms it, multiplies by the weights and goes back; the third turns rows into tokens again. Memory is touched six
-times, twice in each kernel, without a buffer beside the result, where torch.fft touches it 18 to 22 times: it copies
-to channel-first and back on both ways, scales in passes of its own, and cuFFT needs one or two passes a transform.
+A thread holds one channel of one line, or every second token of it, and transforms it by straight-line code. Threads
+side by side take channels side by side: memory is read as it lies, nothing is padded, and nothing goes through shared
+memory. Memory is touched six times, twice in each kernel, without a buffer beside the result, where torch.fft touches
+it 18 to 22 times: it copies to channel-first and back on both ways, scales in passes of its own, and cuFFT needs one or
+two passes a transform. The three kernels issue 46 instructions a number at side 28, 54 at 56 and 75 at 112, which take
+less time than memory does (results/tables/gpu_budget.md).
 
-A transform of n = a b tokens is done in two levels, which takes a + b products a token instead of n. With token
-t = b t1 + t2 and frequency k = k1 + a k2,
+Rows come in pairs, 2 j as real and 2 j + 1 as imaginary part of one complex row, whose spectrum Z lies where they lay:
+nothing but complex transforms is needed. The spectra of the two are (Z[v] + conj Z[w - v]) / 2 and
+(Z[v] - conj Z[w - v]) / 2i; the kernel of columns, which takes those of v and w - v together, parts and joins them on
+its way. The last row of an odd number has no partner: frequency v has its real part in slot v and its imaginary part in
+slot w - v ("halfcomplex" order, as FFTW calls it).
 
-    X[k1 + a k2] = sum over t2 of F_b[t2, k2] turn[t2, k1] sum over t1 of F_a[t1, k1] x[b t1 + t2],
-
-where F_n[t, k] = exp(-2 pi i t k / n) / sqrt(n) and turn[t2, k1] = exp(-2 pi i t2 k1 / n). The sides of a tile are
-padded to powers of two. A real row needs k1 to a / 2 alone: k and n - k hold conjugates.
+Long lines are shared by two threads of a warp, which take even and odd tokens, and in between the lower and upper half
+of the frequencies.
 """
 
-# mypy: disable-error-code="no-untyped-def"
-# (the compiler of the kernels reads annotations in its own way)
+# mypy: disable-error-code="no-untyped-def, assignment, misc"
+# (the compiler of the kernels reads annotations in its own way, and knows the length of a tuple)
 
 from __future__ import annotations
-
-import math
-from functools import lru_cache
-from typing import NamedTuple
 
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
-from triton.language import constexpr
 
-from gfnet_bench.models.global_filter.tiles import LAUNCH, LEAST, PRECISIONS, complex_weights, dot, swapped
+from gfnet_bench.models.global_filter.codelets import PRIMES, transform, turned
+from gfnet_bench.models.global_filter.language import INTERPRETED, LAUNCH, constexpr, gl, jit
 
-# A side is cut into two factors no larger: beyond, a program holds too few channels.
-FACTORS = 16
-# Numbers in the tile of a program: as many as its registers hold when compiled for sm_90.
-ROW_NUMBERS, COLUMN_NUMBERS = 2**12, 2**11
-# Programs that fill a GPU.
-PROGRAMS = 512
+# A thread has 255 registers, and two numbers for each token of its line: beyond, two threads share a line.
+TOKENS = 64
+# The most that a thread is given, at side 182, the largest of Figure 2: the kernel of columns spills 1.1 KB there.
+MOST = 91
+# Numbers of a program that adds up products, and programs that fill a GPU.
+NUMBERS, PROGRAMS = 512, 1024
 
+if INTERPRETED:
 
-@triton.jit
-def _table(pointer, ROWS: constexpr, COLUMNS: constexpr, STRIDE: constexpr, PLANE: constexpr):
-    """Cosines and negated sines, the two planes of a table, each (ROWS, COLUMNS)."""
-    places = pointer + tl.arange(0, ROWS)[:, None] * STRIDE + tl.arange(0, COLUMNS)[None, :]
-    return tl.load(places), tl.load(places + PLANE)
+    @jit
+    def _lanes():
+        """The 32 threads of a program, which are one warp."""
+        return gl.arange(0, 32)
 
+else:
 
-@triton.jit
-def _fourier(re, im, matrix, N: constexpr, PRECISION: constexpr):
-    """Complex (R, N) times the symmetric complex (N, N)."""
-    cosine, sine = _table(matrix, N, N, N, N * N)
-    return (
-        dot(im, -sine, PRECISION, dot(re, cosine, PRECISION)),
-        dot(im, cosine, PRECISION, dot(re, sine, PRECISION)),
-    )
+    @jit
+    def _lanes():
+        """The 32 threads of a program, which are one warp."""
+        layout: constexpr = gl.BlockedLayout([1], [32], [1], [0])
+        return gl.arange(0, 32, layout=layout)
 
 
-@triton.jit
-def _turned(re, im, cosine, sine, BC: constexpr, M: constexpr, N: constexpr):
-    """Complex (BC * M, N) times (M, N), element by element."""
-    re, im = re.reshape(BC, M, N), im.reshape(BC, M, N)
-    return (
-        (re * cosine[None] - im * sine[None]).reshape(BC * M, N),
-        (re * sine[None] + im * cosine[None]).reshape(BC * M, N),
-    )
+@jit
+def _other(x):
+    """What the other thread of the line has."""
+    return gl.gather(x, _lanes() ^ 16, 0)
 
 
-@triton.jit
-def _two_levels(
-    re,
-    im,
-    matrix_m,
-    matrix_n,
-    turn,
-    ROW: constexpr,
-    COLUMN: constexpr,
-    BC: constexpr,
-    M: constexpr,
-    N: constexpr,
-    PRECISION: constexpr,
-):
-    """Complex (BC * M, N) to (BC * N, M): over N, turned, over M; ROW and COLUMN are the strides of `turn`."""
-    re, im = _fourier(re, im, matrix_n, N, PRECISION)
-    places = turn + tl.arange(0, M)[:, None] * ROW + tl.arange(0, N)[None, :] * COLUMN
-    re, im = _turned(re, im, tl.load(places), tl.load(places + M * N), BC, M, N)
-    return _fourier(swapped(re, BC, M, N), swapped(im, BC, M, N), matrix_m, M, PRECISION)
+@jit
+def _crossed(re, im, part):
+    """For each number, the sum over both threads in the first, the difference in the second."""
+    sign = (1 - 2 * part).to(gl.float32)
+    out_re = ()
+    out_im = ()
+    for k in gl.static_range(0, len(re)):
+        out_re += (re[k] * sign + _other(re[k]),)
+        out_im += (im[k] * sign + _other(im[k]),)
+    return out_re, out_im
 
 
-@triton.jit
-def _row_tokens(w: constexpr, c, a: constexpr, b: constexpr, A: constexpr, B: constexpr, BC: constexpr):
-    """Where the tokens of this program's row lie, (BC, B, A), and which exist."""
-    tiles = tl.cdiv(c, BC)
-    channel = (tl.program_id(0) % tiles * BC + tl.arange(0, BC))[:, None, None]
-    t2, t1 = tl.arange(0, B)[None, :, None], tl.arange(0, A)[None, None, :]
-    row = (tl.program_id(0) // tiles).to(tl.int64) * (w * c)
-    return row + (b * t1 + t2) * c + channel, (t1 < a) & (t2 < b) & (channel < c)
+@jit
+def _turned_in_second(re, im, part, M: constexpr):
+    """Number k times exp(-2 pi i k / 2 M) in the second thread of a line."""
+    out_re = ()
+    out_im = ()
+    for k in gl.static_range(0, M):
+        turned_re, turned_im = turned(re[k], im[k], k, 2 * M)
+        out_re += (gl.where(part == 0, re[k], turned_re),)
+        out_im += (gl.where(part == 0, im[k], turned_im),)
+    return out_re, out_im
 
 
-@triton.jit
-def _row_slots(w: constexpr, c, a: constexpr, b: constexpr, H: constexpr, B: constexpr, BC: constexpr):
-    """Where the frequencies k1 + a k2 of this program's row lie, (BC, H, B).
-
-    Slots of real and imaginary part, sign of the latter, which frequencies exist, which of these have an imaginary
-    part, and which are not the conjugate of another one here.
-    """
-    tiles = tl.cdiv(c, BC)
-    channel = (tl.program_id(0) % tiles * BC + tl.arange(0, BC))[:, None, None]
-    k1, k2 = tl.arange(0, H)[None, :, None], tl.arange(0, B)[None, None, :]
-    k = k1 + a * k2
-    below = 2 * k <= w
-    real = tl.where(below, k, w - k)
-    row = (tl.program_id(0) // tiles).to(tl.int64) * (w * c) + channel
-    exists = (2 * k1 <= a) & (k2 < b) & (channel < c)
-    paired = (real > 0) & (2 * real < w)
-    first = below | ((k1 > 0) & (2 * k1 < a))
-    return row + real * c, row + (w - real) * c, tl.where(below, 1.0, -1.0), exists, paired, first
+@jit
+def _to_frequencies(re, im, part, N: constexpr, T: constexpr):
+    """Tokens T t + part of each thread to frequencies t + N / T part."""
+    re, im = transform(re, im, N // T)
+    if T == 2:
+        re, im = _turned_in_second(re, im, part, N // T)
+        re, im = _crossed(re, im, part)
+    return re, im
 
 
-@triton.jit
-def _rows_kernel(
-    x,
-    out,
-    matrix_a,
-    matrix_b,
-    turn,
-    c,
-    w: constexpr,
-    a: constexpr,
-    b: constexpr,
-    A: constexpr,
-    B: constexpr,
-    H: constexpr,
-    BC: constexpr,
-    PRECISION: constexpr,
-):
-    """Tokens of a row to its half spectrum."""
-    places, inside = _row_tokens(w, c, a, b, A, B, BC)
-    tile = tl.load(x + places, mask=inside, other=0.0).reshape(BC * B, A)
-    cosine, sine = _table(matrix_a, A, H, A, A * A)
-    turn_re, turn_im = _table(turn, B, H, A, A * B)
-    re, im = _turned(dot(tile, cosine, PRECISION), dot(tile, sine, PRECISION), turn_re, turn_im, BC, B, H)
-    re, im = _fourier(swapped(re, BC, B, H), swapped(im, BC, B, H), matrix_b, B, PRECISION)
-    real, imag, sign, exists, paired, first = _row_slots(w, c, a, b, H, B, BC)
-    tl.store(out + real, re.reshape(BC, H, B), mask=exists & first)
-    tl.store(out + imag, im.reshape(BC, H, B) * sign, mask=exists & first & paired)
+@jit
+def _to_tokens(re, im, part, N: constexpr, T: constexpr):
+    """The inverse of `_to_frequencies`, but for a factor N."""
+    if T == 2:
+        re, im = _crossed(re, im, part)
+        im, re = _turned_in_second(im, re, part, N // T)
+    im, re = transform(im, re, N // T)
+    return re, im
 
 
-@triton.jit
-def _rows_back_kernel(
-    x,
-    matrix_a,
-    matrix_b,
-    turn,
-    c,
-    w: constexpr,
-    a: constexpr,
-    b: constexpr,
-    A: constexpr,
-    B: constexpr,
-    H: constexpr,
-    BC: constexpr,
-    PRECISION: constexpr,
-):
-    """Half spectrum of a row to its tokens, in place.
-
-    Forward transforms serve backward: exchanging real and imaginary parts before and after conjugates them.
-    """
-    real, imag, sign, exists, paired, _ = _row_slots(w, c, a, b, H, B, BC)
-    re = tl.load(x + real, mask=exists, other=0.0).reshape(BC * H, B)
-    im = (tl.load(x + imag, mask=exists & paired, other=0.0) * sign).reshape(BC * H, B)
-    im, re = _fourier(im, re, matrix_b, B, PRECISION)
-    turn_re, turn_im = _table(turn, B, H, A, A * B)
-    im, re = _turned(swapped(im, BC, H, B), swapped(re, BC, H, B), turn_re, turn_im, BC, B, H)
-    k1 = tl.arange(0, H)
-    counts = tl.where(2 * k1 > a, 0.0, tl.where((k1 == 0) | (2 * k1 == a), 1.0, 2.0))[:, None]
-    columns = matrix_a + tl.arange(0, H)[:, None] + tl.arange(0, A)[None, :] * A
-    tile = dot(re, tl.load(columns) * counts, PRECISION)
-    tile = dot(im, tl.load(columns + A * A) * counts, PRECISION, tile)
-    places, inside = _row_tokens(w, c, a, b, A, B, BC)
-    tl.debug_barrier()  # no warp may write what another one has yet to read
-    tl.store(x + places, tile.reshape(BC, B, A), mask=inside)
+@jit
+def _place(c: constexpr, T: constexpr):
+    """Which image or pair of rows this program has; which thread of a line and which channel its lanes are."""
+    channels: constexpr = 32 // T
+    tiles: constexpr = (c + channels - 1) // channels
+    program, lane = gl.program_id(0), _lanes()
+    return program // tiles, lane // channels, program % tiles * channels + lane % channels
 
 
-@triton.jit
-def _column_slots(
-    c,
-    w: constexpr,
-    a: constexpr,
-    b: constexpr,
-    A: constexpr,
-    B: constexpr,
-    BC: constexpr,
-):
-    """Of this program's column v, (BC, B, A): places of real and imaginary parts within an image, and which exist."""
-    v = tl.full((1, 1, 1), tl.program_id(1), tl.int32)
-    channel = (tl.program_id(0) % tl.cdiv(c, BC) * BC + tl.arange(0, BC))[:, None, None]
-    t2, t1 = tl.arange(0, B)[None, :, None], tl.arange(0, A)[None, None, :]
-    row = (b * t1 + t2) * w
-    exists = (t1 < a) & (t2 < b) & (channel < c)
-    return (row + v) * c + channel, (row + w - v) * c + channel, exists, exists & (v > 0) & (2 * v < w)
+@jit
+def _rows(c: constexpr, h: constexpr, w: constexpr, T: constexpr):
+    """Of this program's two rows: thread, place of the first, which channels exist, whether there is a second."""
+    pair, part, channel = _place(c, T)
+    pairs: constexpr = (h + 1) // 2
+    y = pair % pairs * 2 + gl.zeros_like(channel)
+    return part, ((pair // pairs).to(gl.int64) * h + y) * (w * c) + channel, channel < c, y + 1 < h
 
 
-@triton.jit
-def _column_frequencies(c, a: constexpr, b: constexpr, A: constexpr, B: constexpr, BC: constexpr):
-    """Frequency u and channel of the transformed column, (BC, A, B), and which exist."""
-    channel = (tl.program_id(0) % tl.cdiv(c, BC) * BC + tl.arange(0, BC))[:, None, None]
-    k1, k2 = tl.arange(0, A)[None, :, None], tl.arange(0, B)[None, None, :]
-    return k1 + a * k2, channel, (k1 < a) & (k2 < b) & (channel < c)
+@jit
+def _rows_kernel(x, out, c: constexpr, h: constexpr, w: constexpr, T: constexpr):
+    """Tokens of two rows to the spectrum of the complex row that they are."""
+    M: constexpr = w // T
+    part, place, inside, both = _rows(c, h, w, T)
+    re = ()
+    im = ()
+    for t in gl.static_range(0, M):
+        token = place + (T * t + part) * c
+        re += (gl.load(x + token, mask=inside, other=0.0),)
+        im += (gl.load(x + token + w * c, mask=inside & both, other=0.0),)
+    re, im = _to_frequencies(re, im, part, w, T)
+    for k in gl.static_range(0, M):
+        v = k + M * part
+        real = re[k]
+        if h % 2 == 1:
+            real = gl.where(both | (2 * v <= w), re[k], -im[k])
+        gl.store(out + place + v * c, real, mask=inside)
+        gl.store(out + place + (v + w) * c, im[k], mask=inside & both)
 
 
-@triton.jit
-def _columns_kernel(
-    x,
-    weight,
-    matrix_a,
-    matrix_b,
-    turn,
-    c,
-    h: constexpr,
-    w: constexpr,
-    a: constexpr,
-    b: constexpr,
-    A: constexpr,
-    B: constexpr,
-    BC: constexpr,
-    PRECISION: constexpr,
-):
+@jit
+def _rows_back_kernel(x, c: constexpr, h: constexpr, w: constexpr, T: constexpr):
+    """The inverse of `_rows_kernel`, in place, but for a factor w."""
+    M: constexpr = w // T
+    part, place, inside, both = _rows(c, h, w, T)
+    re = ()
+    im = ()
+    for k in gl.static_range(0, M):
+        v = k + M * part
+        if h % 2 == 0:
+            re += (gl.load(x + place + v * c, mask=inside, other=0.0),)
+            im += (gl.load(x + place + (v + w) * c, mask=inside, other=0.0),)
+        else:
+            below = 2 * v <= w
+            half = gl.where(below, v, w - v)
+            imag = gl.load(
+                x + place + gl.where(both, v + w, w - half) * c, mask=inside & (both | (half > 0)), other=0.0
+            )
+            re += (gl.load(x + place + gl.where(both, v, half) * c, mask=inside, other=0.0),)
+            im += (gl.where(both, imag, gl.where(2 * half == w, 0.0, gl.where(below, imag, -imag))),)
+    re, im = _to_tokens(re, im, part, w, T)
+    for t in gl.static_range(0, M):
+        token = place + (T * t + part) * c
+        gl.store(x + token, re[t], mask=inside)
+        gl.store(x + token + w * c, im[t], mask=inside & both)
+
+
+@jit
+def _column(c: constexpr, h: constexpr, w: constexpr, T: constexpr):
+    """Image, thread, channel, places of frequencies v and w - v in row 0, and which exist."""
+    image, part, channel = _place(c, T)
+    v = gl.program_id(1) + gl.zeros_like(channel)
+    row = image.to(gl.int64) * (h * w * c) + channel
+    inside = channel < c
+    return image, part, channel, row + v * c, row + (w - v) % w * c, inside, inside & (v > 0) & (2 * v < w)
+
+
+@jit
+def _column_tokens(x, c: constexpr, h: constexpr, w: constexpr, T: constexpr):
+    """Frequency v of every row, twice: each thread's (h / T)."""
+    _, part, _, one, other, inside, paired = _column(c, h, w, T)
+    re = ()
+    im = ()
+    for j in gl.static_range(0, h // 2):
+        a = gl.load(x + one + 2 * j * w * c, mask=inside, other=0.0)
+        b = gl.load(x + one + (2 * j + 1) * w * c, mask=inside, other=0.0)
+        a2 = gl.load(x + other + 2 * j * w * c, mask=inside, other=0.0)
+        b2 = gl.load(x + other + (2 * j + 1) * w * c, mask=inside, other=0.0)
+        if T == 1:
+            re += (a + a2, b + b2)
+            im += (b - b2, a2 - a)
+        else:
+            re += (gl.where(part == 0, a + a2, b + b2),)
+            im += (gl.where(part == 0, b - b2, a2 - a),)
+    if h % 2 == 1:
+        a = gl.load(x + one + (h - 1) * w * c, mask=inside, other=0.0)
+        b = gl.load(x + other + (h - 1) * w * c, mask=paired, other=0.0)
+        re += (a + a,)
+        im += (b + b,)
+    return re, im
+
+
+@jit
+def _columns_kernel(x, weight, c: constexpr, h: constexpr, w: constexpr, T: constexpr):
     """Columns to frequencies, times the weights, and back, in place."""
-    x += (tl.program_id(0) // tl.cdiv(c, BC)).to(tl.int64) * (h * w * c)
-    real, imag, inside, paired = _column_slots(c, w, a, b, A, B, BC)
-    re = tl.load(x + real, mask=inside, other=0.0).reshape(BC * B, A)
-    im = tl.load(x + imag, mask=paired, other=0.0).reshape(BC * B, A)
-    re, im = _two_levels(re, im, matrix_b, matrix_a, turn, A, 1, BC, B, A, PRECISION)
-    u, channel, exists = _column_frequencies(c, a, b, A, B, BC)
-    wr, wi = complex_weights(weight, u, tl.program_id(1), channel, exists, w // 2 + 1, c)
-    wr, wi = wr.reshape(BC * A, B), wi.reshape(BC * A, B)
-    re, im = re * wr - im * wi, re * wi + im * wr
-    # Backward as in `_rows_back_kernel`.
-    im, re = _two_levels(im, re, matrix_a, matrix_b, turn, 1, A, BC, A, B, PRECISION)
-    tl.debug_barrier()
-    tl.store(x + real, re.reshape(BC, B, A), mask=inside)
-    tl.store(x + imag, im.reshape(BC, B, A), mask=paired)
+    M: constexpr = h // T
+    _, part, channel, one, other, inside, paired = _column(c, h, w, T)
+    re, im = _column_tokens(x, c, h, w, T)
+    re, im = _to_frequencies(re, im, part, h, T)
+    out_re = ()
+    out_im = ()
+    for k in gl.static_range(0, M):
+        place = ((k + M * part) * (w // 2 + 1) + gl.program_id(1)) * c + channel
+        bits = gl.load(weight + place, mask=inside, other=0)
+        real = (bits & 0xFFFFFFFF).to(gl.int32).to(gl.float32, bitcast=True) * (0.5 / (h * w))
+        imag = (bits >> 32).to(gl.int32).to(gl.float32, bitcast=True) * (0.5 / (h * w))
+        out_re += (re[k] * real - im[k] * imag,)
+        out_im += (re[k] * imag + im[k] * real,)
+    re, im = _to_tokens(out_re, out_im, part, h, T)
+    for j in gl.static_range(0, M // (3 - T)):
+        upper, lower = 2 * j * w * c, (2 * j + 1) * w * c
+        # A real row has no imaginary part where its frequency is its own conjugate.
+        if T == 1:
+            a, b = re[2 * j], gl.where(paired, im[2 * j], 0.0)
+            a2, b2 = re[2 * j + 1], gl.where(paired, im[2 * j + 1], 0.0)
+            gl.store(x + one + upper, a - b2, mask=inside)
+            gl.store(x + one + lower, b + a2, mask=inside)
+            gl.store(x + other + upper, a + b2, mask=paired)
+            gl.store(x + other + lower, a2 - b, mask=paired)
+        else:
+            a, b = re[j], gl.where(paired, im[j], 0.0)
+            real, imag = a - _other(b), b + _other(a)
+            place = gl.where(part == 0, one, other)
+            exists = inside & ((part == 0) | paired)
+            gl.store(x + place + upper, gl.where(part == 0, real, imag), mask=exists)
+            gl.store(x + place + lower, gl.where(part == 0, imag, real), mask=exists)
+    if h % 2 == 1:
+        gl.store(x + one + (h - 1) * w * c, re[h - 1], mask=inside)
+        gl.store(x + other + (h - 1) * w * c, im[h - 1], mask=paired)
+
+
+@jit
+def _spectrum_kernel(x, out, c: constexpr, h: constexpr, w: constexpr, T: constexpr):
+    """Columns to frequencies, in planes of real and imaginary parts; twice what they are."""
+    M: constexpr = h // T
+    plane: constexpr = h * (w // 2 + 1) * c
+    image, part, channel, _, _, inside, _ = _column(c, h, w, T)
+    re, im = _column_tokens(x, c, h, w, T)
+    re, im = _to_frequencies(re, im, part, h, T)
+    out += image.to(gl.int64) * (2 * plane)
+    for k in gl.static_range(0, M):
+        place = ((k + M * part) * (w // 2 + 1) + gl.program_id(1)) * c + channel
+        gl.store(out + place, re[k], mask=inside)
+        gl.store(out + plane + place, im[k], mask=inside)
 
 
 @triton.jit(do_not_specialize=["images", "part"])  # one machine code for every batch, the one that is checked
-def _weight_gradient_kernel(
-    x,
-    grad,
-    out,
-    matrix_a,
-    matrix_b,
-    turn,
-    images,
-    part,
-    c,
-    h: constexpr,
-    w: constexpr,
-    a: constexpr,
-    b: constexpr,
-    A: constexpr,
-    B: constexpr,
-    BC: constexpr,
-    PRECISION: constexpr,
-):
-    """Half spectra of rows, of input and output gradient, to one column of the gradient for the weight."""
-    real, imag, inside, paired = _column_slots(c, w, a, b, A, B, BC)
-    total_re = tl.zeros((BC * A, B), tl.float32)
-    total_im = total_re
-    first = tl.program_id(2) * part
-    x += first.to(tl.int64) * (h * w * c)
-    grad += first.to(tl.int64) * (h * w * c)
+def _products_kernel(x, grad, out, images, part, c: constexpr, h: constexpr, w: constexpr, N: constexpr):
+    """Spectra of input and output gradient to the gradient for the weight, over a part of the images."""
+    half: constexpr = w // 2 + 1
+    plane: constexpr = h * half * c
+    place = tl.program_id(0) * N + tl.arange(0, N)
+    inside = place < plane
+    first = tl.program_id(1) * part
+    x += first.to(tl.int64) * (2 * plane)
+    grad += first.to(tl.int64) * (2 * plane)
+    real = tl.zeros((N,), tl.float32)
+    imag = tl.zeros((N,), tl.float32)
     for _ in range(min(images - first, part)):
-        re = tl.load(x + real, mask=inside, other=0.0).reshape(BC * B, A)
-        im = tl.load(x + imag, mask=paired, other=0.0).reshape(BC * B, A)
-        re, im = _two_levels(re, im, matrix_b, matrix_a, turn, A, 1, BC, B, A, PRECISION)
-        grad_re = tl.load(grad + real, mask=inside, other=0.0).reshape(BC * B, A)
-        grad_im = tl.load(grad + imag, mask=paired, other=0.0).reshape(BC * B, A)
-        grad_re, grad_im = _two_levels(grad_re, grad_im, matrix_b, matrix_a, turn, A, 1, BC, B, A, PRECISION)
-        total_re += re * grad_re + im * grad_im
-        total_im += re * grad_im - im * grad_re
-        x += h * w * c
-        grad += h * w * c
-    v = tl.program_id(1)
-    count = tl.where((v == 0) | (2 * v == w), 1.0, 2.0)  # the other columns stand for their mirror images too
-    u, channel, exists = _column_frequencies(c, a, b, A, B, BC)
-    out += tl.program_id(2).to(tl.int64) * (2 * h * (w // 2 + 1) * c)
-    places = out + 2 * ((u * (w // 2 + 1) + v) * c + channel)
-    tl.store(places, (total_re * count).reshape(BC, A, B), mask=exists)
-    tl.store(places + 1, (total_im * count).reshape(BC, A, B), mask=exists)
+        re = tl.load(x + place, mask=inside, other=0.0)
+        im = tl.load(x + plane + place, mask=inside, other=0.0)
+        grad_re = tl.load(grad + place, mask=inside, other=0.0)
+        grad_im = tl.load(grad + plane + place, mask=inside, other=0.0)
+        real += re * grad_re + im * grad_im
+        imag += re * grad_im - im * grad_re
+        x += 2 * plane
+        grad += 2 * plane
+    v = place // c % half
+    # Columns that are no conjugate of another stand for their mirror images too.
+    factor = tl.where((v == 0) | (2 * v == w), 0.25, 0.5) / (h * w)
+    out += 2 * (tl.program_id(1).to(tl.int64) * plane + place)
+    tl.store(out, real * factor, mask=inside)
+    tl.store(out + 1, imag * factor, mask=inside)
 
 
-class _Line(NamedTuple):
-    """How a side is cut: n = a b, the padded sides A and B of a tile, and what k1 to a / 2 is padded to."""
-
-    a: int
-    b: int
-    A: int
-    B: int
-    H: int
-
-
-@lru_cache(maxsize=256)
-def cut(n: int, least: int) -> _Line | None:
-    """The cheapest way to cut a side, where products take `least` terms; None if it is no product of two `FACTORS`."""
-
-    def padded(terms: int) -> int:
-        return max(least, triton.next_power_of_2(terms))
-
-    lines = [
-        _Line(a, n // a, padded(a), padded(n // a), padded(a // 2 + 1))
-        for a in range(1, FACTORS + 1)
-        if n % a == 0 and n // a <= FACTORS
-    ]
-    # Products of a complex transform, then of a real one.
-    return min(lines, key=lambda line: (line.A * line.B * (line.A + line.B), line.H * line.B), default=None)
-
-
-@lru_cache(maxsize=64)
-def _matrix(n: int, padded: int, device: torch.device) -> Tensor:
-    """F_n: (2, padded, padded) float32, cosines and negated sines, zero where padded."""
-    planes = torch.zeros(2, padded, padded, dtype=torch.float64)
-    planes[:, :n, :n] = _turns(n, n, n) / math.sqrt(n)
-    return planes.float().to(device)
-
-
-@lru_cache(maxsize=64)
-def _turn(line: _Line, device: torch.device) -> Tensor:
-    """(2, B, A) float32, padded like a tile."""
-    return _turns(line.a * line.b, line.B, line.A).float().to(device)
-
-
-def _turns(n: int, rows: int, columns: int) -> Tensor:
-    """exp(-2 pi i r c / n) of every row r and column c: (2, rows, columns) float64."""
-    # Exact integers reduced before the cosine: large angles would lose digits.
-    angle = (torch.arange(rows)[:, None] * torch.arange(columns) % n).double() * (2 * math.pi / n)
-    return torch.stack((angle.cos(), -angle.sin()))
-
-
-class _Program(NamedTuple):
-    """What a kernel wants to know of a side: tables, channels of a program, how the side is cut."""
-
-    tables: tuple[Tensor, Tensor, Tensor]
-    channels: int
-    line: _Line
-
-
-def _program(n: int, numbers: int, way: str, device: torch.device) -> _Program:
-    line = cut(n, LEAST[way])
-    assert line is not None
-    tables = _matrix(line.a, line.A, device), _matrix(line.b, line.B, device), _turn(line, device)
-    # Fewer channels would not fill the sectors that memory is read in.
-    return _Program(tables, max(16, numbers // (line.A * line.B)), line)
+def threads(n: int) -> int | None:
+    """How many threads share a line of n tokens; None where there is no kernel for it."""
+    shared = 1 if n <= TOKENS or n % 2 else 2
+    rest = n
+    for prime in PRIMES:
+        while rest % prime == 0:
+            rest //= prime
+    return shared if n <= TOKENS or (rest == 1 and n <= shared * MOST) else None
 
 
 def fits(h: int, w: int) -> bool:
-    """Whether both sides can be cut."""
-    return cut(h, FACTORS) is not None and cut(w, FACTORS) is not None
+    """Whether there are kernels for a grid."""
+    return threads(h) is not None and threads(w) is not None
 
 
-def global_filter(x: Tensor, weight: Tensor, way: str = "triton") -> Tensor:
-    """(b, h, w, c) contiguous float32 to the same; weight (h, w // 2 + 1, c, 2); `way` names the precision."""
+def _launch(kernel, columns: bool, x: Tensor, *more: Tensor) -> None:
+    """Start a kernel: a program for every 32 threads, which take a line, two rows or a column, of some channels."""
     b, h, w, c = x.shape
-    row, column = _program(w, ROW_NUMBERS, way, x.device), _program(h, COLUMN_NUMBERS, way, x.device)
+    T = threads(h if columns else w)
+    assert T is not None
+    tiles = triton.cdiv(c * T, 32)
+    grid = (tiles * b, w // 2 + 1) if columns else (tiles * b * triton.cdiv(h, 2),)
     with torch.cuda.device_of(x):
-        out = _half_spectrum(x, row, way)
-        _columns_kernel[triton.cdiv(c, column.channels) * b, w // 2 + 1](
-            out,
-            weight.view(torch.int64),
-            *column.tables,
-            c,
-            h,
-            w,
-            *column.line[:4],
-            column.channels,
-            PRECISIONS[way],
-            num_warps=4,
-            **LAUNCH,
-        )
-        _rows_back_kernel[triton.cdiv(c, row.channels) * b * h,](
-            out,
-            *row.tables,
-            c,
-            w,
-            *row.line,
-            row.channels,
-            PRECISIONS[way],
-            num_warps=4,
-            **LAUNCH,
-        )
+        kernel[grid](x, *more, c, h, w, T, num_warps=1, **LAUNCH)
+
+
+def _rows_of(x: Tensor) -> Tensor:
+    """The spectra of pairs of rows, (b, h, w, c)."""
+    out = torch.empty_like(x)
+    _launch(_rows_kernel, False, x, out)
     return out
 
 
-def weight_gradient(x: Tensor, grad: Tensor, way: str = "triton") -> Tensor:
+def global_filter(x: Tensor, weight: Tensor) -> Tensor:
+    """(b, h, w, c) contiguous float32 to the same; weight (h, w // 2 + 1, c, 2)."""
+    out = _rows_of(x)
+    _launch(_columns_kernel, True, out, weight.view(torch.int64))
+    _launch(_rows_back_kernel, False, out)
+    return out
+
+
+def _spectrum(x: Tensor) -> Tensor:
+    """Twice the half spectra of maps (b, h, w, c), not normalised: (b, 2, h, w // 2 + 1, c)."""
+    b, h, w, c = x.shape
+    out = x.new_empty(b, 2, h, w // 2 + 1, c)
+    _launch(_spectrum_kernel, True, _rows_of(x), out)
+    return out
+
+
+def weight_gradient(x: Tensor, grad: Tensor) -> Tensor:
     """Gradient for the weight, (h, w // 2 + 1, c, 2), from input and output gradient, (b, h, w, c) float32."""
     b, h, w, c = x.shape
-    row, column = _program(w, ROW_NUMBERS, way, x.device), _program(h, COLUMN_NUMBERS, way, x.device)
-    tiles = triton.cdiv(c, column.channels)
+    of_x, of_grad = _spectrum(x), _spectrum(grad)
+    blocks = triton.cdiv(h * (w // 2 + 1) * c, NUMBERS)
     # As many parts of the sum over images as fill a GPU, added up in a second pass: atomics would add in any order.
-    part = triton.cdiv(b, max(1, min(b // 2, PROGRAMS // (tiles * (w // 2 + 1)))))
+    part = triton.cdiv(b, max(1, min(b // 2, PROGRAMS // blocks)))
     parts = x.new_empty(triton.cdiv(b, part), h, w // 2 + 1, c, 2)
     with torch.cuda.device_of(x):
-        _weight_gradient_kernel[tiles, w // 2 + 1, len(parts)](
-            _half_spectrum(x, row, way),
-            _half_spectrum(grad, row, way),
-            parts,
-            *column.tables,
-            b,
-            part,
-            c,
-            h,
-            w,
-            *column.line[:4],
-            column.channels,
-            PRECISIONS[way],
-            num_warps=8,  # it holds two transforms at once
-            **LAUNCH,
-        )
+        _products_kernel[blocks, len(parts)](of_x, of_grad, parts, b, part, c, h, w, NUMBERS, num_warps=4, **LAUNCH)
     return parts.sum(0)
-
-
-def _half_spectrum(x: Tensor, row: _Program, way: str) -> Tensor:
-    b, h, w, c = x.shape
-    out = torch.empty_like(x)
-    _rows_kernel[triton.cdiv(c, row.channels) * b * h,](
-        x,
-        out,
-        *row.tables,
-        c,
-        w,
-        *row.line,
-        row.channels,
-        PRECISIONS[way],
-        num_warps=4,
-        **LAUNCH,
-    )
-    return out

@@ -6,8 +6,10 @@ instructions of products on tensor cores, and is more exact, being plain float32
 the third power of a side, which bounds them.
 
 Real numbers do throughout. A transform of n numbers has cosine coefficients 0 to n // 2 and sine coefficients 1 to
-(n - 1) // 2. Along w both become planes as in `fused`: slot 0 of the plane of sines holds the cosines of frequency
-w / 2, where w is even. Columns of both planes are transformed in the same way, and filtered by the formula of `fused`.
+(n - 1) // 2. Along w these are the planes (real, imaginary): slot 0 of the imaginary plane, always zero for real input,
+holds the real column of frequency w / 2 where w is even. Columns of both planes are transformed in the same way. With C
+and S the coefficients of a column at u, filtering by W(u) and W(-u) gives E C - O S and O C + E S, where
+E = W(u) + W(-u) and O = i (W(u) - W(-u)); see `by_torch.dense`. In real columns only real parts of E and O act.
 """
 
 # mypy: disable-error-code="no-untyped-def, assignment, misc"
@@ -23,7 +25,7 @@ import triton.language as tl
 from torch import Tensor
 from triton.language import constexpr
 
-from gfnet_bench.models.global_filter.tiles import LAUNCH, complex_weights
+from gfnet_bench.models.global_filter.language import LAUNCH
 
 # At 28, the compiler takes a minute.
 SIDES = 16
@@ -196,6 +198,14 @@ def _exchanged(x, R: constexpr, N: constexpr, M: constexpr):
 
 
 @triton.jit
+def _complex_weights(pointer, row, column, channel, exists, half: constexpr, c):
+    """One load of 8 bytes for real and imaginary part, so that channels are read side by side."""
+    bits = tl.load(pointer + (row * half + column) * c + channel, mask=exists, other=0)
+    real = (bits & 0xFFFFFFFF).to(tl.int32).to(tl.float32, bitcast=True)
+    return real, (bits >> 32).to(tl.int32).to(tl.float32, bitcast=True)
+
+
+@triton.jit
 def _filter_kernel(x, weight, out, c, h: constexpr, w: constexpr, HP: constexpr, VP: constexpr, BC: constexpr):
     V: constexpr = (w + 1) // 2
     half: constexpr = w // 2 + 1
@@ -227,15 +237,15 @@ def _filter_kernel(x, weight, out, c, h: constexpr, w: constexpr, HP: constexpr,
     new_sr = ()
     new_si = ()
     for u in tl.static_range(0, h // 2 + 1):
-        pr, pi = complex_weights(weight, u, v, channel, exists, half, c)
-        pr2, pi2 = complex_weights(weight, u, v_of_imag, channel, exists, half, c)
+        pr, pi = _complex_weights(weight, u, v, channel, exists, half, c)
+        pr2, pi2 = _complex_weights(weight, u, v_of_imag, channel, exists, half, c)
         if u == 0 or 2 * u == h:  # frequencies without a partner
             ei = tl.where(pairs, pi, 0.0)
             new_cr += (pr * cr[u] - ei * ci[u],)
             new_ci += (pr2 * ci[u] + ei * cr[u],)
         else:
-            mr, mi = complex_weights(weight, h - u, v, channel, exists, half, c)
-            mr2, mi2 = complex_weights(weight, h - u, v_of_imag, channel, exists, half, c)
+            mr, mi = _complex_weights(weight, h - u, v, channel, exists, half, c)
+            mr2, mi2 = _complex_weights(weight, h - u, v_of_imag, channel, exists, half, c)
             er, er2, ei = pr + mr, pr2 + mr2, tl.where(pairs, pi + mi, 0.0)
             o_r, o_r2, o_i = mi - pi, mi2 - pi2, tl.where(pairs, pr - mr, 0.0)
             new_cr += (er * cr[u] - ei * ci[u] - o_r * sr[u - 1] + o_i * si[u - 1],)
