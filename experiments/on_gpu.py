@@ -60,9 +60,8 @@ FILTER = "experiments/filter_speed.py --output {results}/tables"
 LOOP = "experiments/evaluate_speed.py --output {results}/tables/evaluate_speed"
 SHARDS = (
     "not triton",
-    "triton and not tf32 and not bf16 and not 70",
-    "triton and not tf32 and not bf16 and 70",
-    "tf32 or bf16",
+    "triton and not 70",
+    "triton and 70",
 )
 
 PARTS: dict[str, tuple[Step, ...]] = {
