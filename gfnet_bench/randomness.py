@@ -18,19 +18,23 @@ _MIX_1 = 0xBF58476D1CE4E5B9 - (1 << 64)
 _MIX_2 = 0x94D049BB133111EB - (1 << 64)
 
 
-def image_seeds(ids: Sequence[str], *salt: object) -> Tensor:
-    """One seed per image, from its id and whatever else should change the draw (seed, attack, severity).
+def image_seed(image: str, *salt: object) -> int:
+    """One seed for an image, from its id and whatever else should change the draw (seed, attack, severity).
 
     Args:
-        ids: image ids as the data set names them; the machine and the folder must not be part of them.
+        image: its id as the data set names it; the machine and the folder must not be part of it.
         salt: anything with a stable `str`.
 
     Returns:
-        (len(ids),) int64 on the CPU, each in [0, 2**63).
+        A number in [0, 2**63).
     """
-    prefix = "\x1f".join(str(part) for part in salt) + "\x1f"
-    digests = (hashlib.blake2b((prefix + i).encode(), digest_size=8).digest() for i in ids)
-    return torch.tensor([int.from_bytes(d, "little") >> 1 for d in digests], dtype=torch.int64)
+    text = "\x1f".join((*(str(part) for part in salt), image))
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little") >> 1
+
+
+def image_seeds(ids: Sequence[str], *salt: object) -> Tensor:
+    """`image_seed` of every image: (len(ids),) int64 on the CPU."""
+    return torch.tensor([image_seed(image, *salt) for image in ids], dtype=torch.int64)
 
 
 def bits(seeds: Tensor, count: int, start: int = 0) -> Tensor:

@@ -8,16 +8,17 @@ import torch
 from interpreter import interpreted
 from test_corruptions_digital import noisy, pillow_jpeg, smooth, tensor
 
-from gfnet_bench.corruptions import kernels
+from gfnet_bench.corruptions import corrupt, kernels
 from gfnet_bench.corruptions.jpeg_compression import jpeg
 from gfnet_bench.corruptions.kernels import works
 
 QUALITIES = (7, 10, 15, 18, 25, 40, 50, 58, 65, 80, 85)  # all that recipes use, first and last of them at every size
 SIZES = ((32, 48), (33, 47), (41, 64), (50, 49), (63, 34))
+SMEARED = ((torch.uint8, torch.int32), (torch.int64, torch.int64))  # motion blur, snow before it is rounded
 
 INTERPRET = """
 from gfnet_bench.corruptions.kernels import jpeg, works
-from test_corruption_kernels import QUALITIES, SIZES, jpeg_images, pillow, tensor
+from test_corruption_kernels import QUALITIES, SIZES, SMEARED, jpeg_images, pillow, tensor
 
 jpeg.BLOCKS = 128  # each program takes some tenths of a second
 
@@ -28,7 +29,11 @@ def wrong(h, w, quality):
 print(json.dumps({
     "qualities": {quality: wrong(*SIZES[0], quality) for quality in QUALITIES},
     "sizes": {str(size): [wrong(*size, QUALITIES[0]), wrong(*size, QUALITIES[-1])] for size in SIZES},
-    "works": [works("jpeg", torch.device("cpu"), wide) for wide in (True, False)],
+    "works": [
+        *(works("jpeg", torch.device("cpu"), wide) for wide in (True, False)),
+        *(works("smear", torch.device("cpu"), *types) for types in SMEARED),
+        works("grow", torch.device("cpu")),
+    ],
 }))
 """
 
@@ -54,7 +59,7 @@ def test_jpeg_of_kernels_is_pillows(interpreted):
 
 
 def test_kernels_pass_their_own_check(interpreted):
-    assert interpreted["works"] == [True, True]
+    assert interpreted["works"] == [True] * 5
 
 
 @pytest.mark.gpu
@@ -64,6 +69,35 @@ def test_jpeg_of_a_gpu_is_pillows(size):
     assert works("jpeg", torch.device("cuda", 0), size[1] % 16 == 0)
     for quality in QUALITIES:
         assert torch.equal(jpeg(tensor(images).cuda(), quality).cpu(), pillow(images, quality))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", ["motion_blur", "snow", "spatter"])
+def test_kernels_of_a_gpu_give_the_bytes_of_a_cpu(name):
+    for kernel, *case in (("smear", *SMEARED[0]), ("smear", *SMEARED[1]), ("grow",)):
+        assert works(kernel, torch.device("cuda", 0), *case)
+    images, seeds = tensor(smooth(224, 224)), torch.arange(2)
+    for recipe in ("imagenet_c", "imagecorruptions"):
+        expected = corrupt(images, name, 3, recipe=recipe, seeds=seeds)
+        found = corrupt(images.cuda(), name, 3, recipe=recipe, seeds=seeds.cuda()).cpu()
+        assert (found != expected).float().mean() < 1e-4  # a draw may differ in its last bit
+
+
+@pytest.mark.parametrize("kernel", ["smear", "grow"])
+def test_kernels_of_pixels_compile_without_a_gpu(kernel):
+    pytest.importorskip("triton")
+    from importlib import import_module
+
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource, compile
+
+    function = getattr(import_module(f"gfnet_bench.corruptions.kernels.{kernel}"), f"{kernel}_kernel")
+    types = {"values": "*u8", "total": "*i32", "down": "*i64", "right": "*i64", "weights": "*i64"}
+    types |= {"edges": "*u8", "thin": "*u8", "PIXELS": "constexpr"}
+    signature = {name: types.get(name, "i32") for name in function.arg_names}
+    source, options = ASTSource(function, signature, {"PIXELS": 1024}), {"num_warps": 4, "enable_fp_fusion": True}
+    built = compile(source, target=GPUTarget("cuda", 90, 32), options=options)
+    assert built.asm["cubin"] and ("bar.sync" in built.asm["ptx"]) == (kernel == "grow")
 
 
 @pytest.mark.parametrize(("name", "wide"), [("chroma_kernel", True), ("colour_kernel", False)])

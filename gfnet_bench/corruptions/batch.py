@@ -14,7 +14,7 @@ from gfnet_bench.corruptions.base import RECIPES, apply, divided
 from gfnet_bench.corruptions.draws import CounterDraws
 from gfnet_bench.corruptions.jpeg_compression import jpeg
 from gfnet_bench.errors import GfnetBenchError, UsageError, acquit
-from gfnet_bench.randomness import image_seeds
+from gfnet_bench.randomness import image_seed
 
 SMALLEST = 32  # pixels; below, some of the blurs have no room for their kernels
 BLOCK = 224 * 224  # pixels corrupted at a time on a CPU, where what fits the cache is worth more than a large batch
@@ -111,4 +111,4 @@ def _streams(seeds: Sequence[int] | Tensor, count: int, name: str, severity: int
         raise GfnetBenchError(f"{wanted}, found {type(seeds).__name__} ({error})") from None
     if given.shape != (count,) or given.dtype.is_floating_point:
         raise GfnetBenchError(f"{wanted}, found {tuple(given.shape)} {given.dtype}")
-    return given.to(torch.int64) ^ image_seeds([name], severity).to(given.device)
+    return given.to(torch.int64) ^ image_seed(name, severity)

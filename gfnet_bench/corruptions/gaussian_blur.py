@@ -52,17 +52,17 @@ def _bands(
     size: int, sigma: float, mode: str, truncate: float, device: torch.device
 ) -> list[tuple[slice, slice, Tensor]]:
     """The blur of a line in pieces: pixels of the result, the pixels they are made of, and the weights of these."""
-    matrix = _matrix(size, sigma, mode, truncate).to(device)
+    matrix = _matrix(size, sigma, mode, truncate)
     bands = []
     for start in range(0, size, BAND):
         band = slice(start, min(start + BAND, size))
-        used = matrix[:, band].any(1).nonzero()
-        seen = slice(int(used.min()), int(used.max()) + 1)
-        bands.append((band, seen, matrix[seen, band].contiguous()))
+        used = np.flatnonzero(matrix[:, band].any(1))
+        seen = slice(int(used[0]), int(used[-1]) + 1)
+        bands.append((band, seen, torch.from_numpy(matrix[seen, band].copy()).to(device)))
     return bands
 
 
-def _matrix(size: int, sigma: float, mode: str, truncate: float) -> Tensor:
+def _matrix(size: int, sigma: float, mode: str, truncate: float) -> NDArray[np.float64]:
     """(size, size) float64: column i has the weights of the pixels that pixel i is made of."""
     half = _half_kernel(sigma, truncate)
     kernel = np.concatenate([half[:0:-1], half])
@@ -75,7 +75,7 @@ def _matrix(size: int, sigma: float, mode: str, truncate: float) -> Tensor:
             pixels %= 2 * size
             pixels = np.minimum(pixels, 2 * size - 1 - pixels)
         np.add.at(matrix[:, i], pixels, kernel)
-    return torch.from_numpy(matrix)
+    return matrix
 
 
 def _half_kernel(sigma: float, truncate: float) -> NDArray[np.float64]:

@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gfnet_bench.corruptions.base import Draws, corruption
+from gfnet_bench.corruptions.kernels import works
+from gfnet_bench.corruptions.smear_tensors import smeared, smeared_together
 
 UNIT = 23  # weights are multiples of 2**-23
 HALF_STEP = (1 << UNIT) // (2 * 257)  # half of a 16-bit level, in units of 8-bit levels
@@ -25,7 +27,7 @@ _LARGE = ((10, 3), (15, 5), (15, 8), (15, 12), (20, 15))
 
 
 class Line(NamedTuple):
-    """What a smeared pixel is made of, for each image.
+    """What a smeared pixel is made of, for each image; all int64.
 
     Attributes:
         down: (b, n) rows to go down, n pixels each.
@@ -33,9 +35,9 @@ class Line(NamedTuple):
         weights: (n,) of sum 2**23.
     """
 
-    down: NDArray[np.int64]
-    right: NDArray[np.int64]
-    weights: NDArray[np.int64]
+    down: Tensor
+    right: Tensor
+    weights: Tensor
 
 
 @corruption(
@@ -82,13 +84,12 @@ def magick_blur(images: Tensor, radius: float, sigma: float, angles: Tensor) -> 
 
 def line_of(radius: float, sigma: float, angles: Tensor) -> Line:
     """The line of ImageMagick's kernel of this radius and standard deviation, at angles (b,) in degrees."""
-    steps = np.arange(2 * math.ceil(radius) + 1)
-    # On the CPU in double precision, so that a pixel is the same one on every device.
-    radians = np.deg2rad(angles.cpu().numpy().astype(np.float64))[:, None]
-    down, right = (np.ceil(steps * part(radians) - 0.5).astype(np.int64) for part in (np.sin, np.cos))
-    # None is 0: a pixel too far away to show still tells that the image is not flat.
-    weights = np.rint(_kernel(len(steps), sigma) * (1 << UNIT)).astype(np.int64).clip(1)
-    weights[0] += (1 << UNIT) - weights.sum()
+    steps, weights = _kernel_steps(radius, sigma, angles.device)
+    # A pixel is the same one on every device: of the 2**24 angles that are drawn none but -60 and -120 leads nearer
+    # than 3e-10 to the middle between two pixels, and sines of double precision differ by 1e-16. (There a device
+    # whose cosine is off by more than its last bit may take the next pixel.)
+    radians = torch.deg2rad(angles.to(torch.float64))[:, None]
+    down, right = ((steps * part(radians) - 0.5).ceil_().to(torch.int64) for part in (torch.sin, torch.cos))
     return Line(down, right, weights)
 
 
@@ -104,37 +105,26 @@ def smear(values: Tensor, line: Line, start: Tensor, *, cut: bool = False) -> Te
     Returns:
         (b, c, h, w), type of `start`, in units of 2**-23.
     """
-    b, c, h, w = values.shape
-    down, right = line.down, line.right
-    weights = line.weights * ((abs(down) < h) & (abs(right) < w) if cut else np.ones_like(down))
-    top, left = max(0, -down.min()), max(0, -right.min())
-    padded = _padded(values, start.dtype, (top, max(0, down.max()), left, max(0, right.max())))
-    if b == 1:
-        for y, x, weight in zip(top + down[0], left + right[0], weights[0].tolist(), strict=True):
-            start.add_(padded[:, :, y : y + h, x : x + w], alpha=weight)
-        return start
-    # Each image goes its own way: pixels by their place in the padded image.
-    pixels, width = padded.flatten(2), padded.shape[3]
-    device = values.device
-    places = torch.arange(h, device=device)[:, None] * width + torch.arange(w, device=device)
-    steps = torch.from_numpy((top + down) * width + left + right).to(device)
-    shares = torch.from_numpy(weights).to(device, start.dtype)
-    for step, share in zip(steps.T, shares.T, strict=True):
-        there = (places.view(1, 1, -1) + step[:, None, None]).expand(-1, c, -1)
-        start.view(b, c, -1).addcmul_(pixels.gather(2, there), share[:, None, None])
-    return start
+    b, _, h, w = values.shape
+    weights = line.weights.expand_as(line.down)
+    if cut:
+        weights = weights * ((line.down.abs() < h) & (line.right.abs() < w))
+    if values.device.type != "cpu" and works("smear", values.device, values.dtype, start.dtype):
+        from gfnet_bench.corruptions.kernels.smear import smear as smear_of_kernel
+
+        return smear_of_kernel(values, line.down, line.right, weights, start)
+    one = b == 1 and values.device.type == "cpu"
+    return (smeared_together if one else smeared)(values, line.down, line.right, weights, start)
 
 
-def _padded(values: Tensor, dtype: torch.dtype, margins: tuple[int, int, int, int]) -> Tensor:
-    """Values (b, c, h, w) with the border repeated so many rows above and below, columns to the left and right."""
-    top, bottom, left, right = margins
-    b, c, h, w = values.shape
-    padded = values.new_empty((b, c, top + h + bottom, left + w + right), dtype=dtype)
-    rows = padded[:, :, top : top + h]
-    rows[..., left : left + w] = values
-    rows[..., :left], rows[..., left + w :] = rows[..., left, None], rows[..., left + w - 1, None]
-    padded[:, :, :top], padded[:, :, top + h :] = rows[:, :, :1], rows[:, :, -1:]
-    return padded
+@lru_cache(maxsize=64)
+def _kernel_steps(radius: float, sigma: float, device: torch.device) -> tuple[Tensor, Tensor]:
+    """(n,) float64 pixels to go, and (n,) int64 what they weigh, of sum 2**23."""
+    count = 2 * math.ceil(radius) + 1
+    # None is 0: a pixel too far away to show still tells that the image is not flat.
+    weights = np.rint(_kernel(count, sigma) * (1 << UNIT)).astype(np.int64).clip(1)
+    weights[0] += (1 << UNIT) - weights.sum()
+    return torch.arange(count, dtype=torch.float64).to(device), torch.from_numpy(weights).to(device)
 
 
 def _kernel(count: int, sigma: float) -> NDArray[np.float64]:

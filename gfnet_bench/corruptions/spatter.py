@@ -12,6 +12,8 @@ from torch import Tensor
 
 from gfnet_bench.corruptions.base import Draws, corruption, divided, on_device
 from gfnet_bench.corruptions.gaussian_blur import gaussian
+from gfnet_bench.corruptions.grow_tensors import grown
+from gfnet_bench.corruptions.kernels import works
 
 WATER = (175 / 255, 238 / 255, 238 / 255)  # pale turquoise, RGB
 MUD = (63 / 255, 42 / 255, 20 / 255)  # brown
@@ -118,17 +120,11 @@ def _edges(planes: Tensor) -> Tensor:
     thin |= ~(flat | steep) & ((falls & (e > c) & (e > g)) | (~falls & (e > a) & (e > i)))
     thin &= strength > WEAK
     edges = thin & (strength > STRONG)
-    while True:  # a weak edge counts if it leads to a strong one
-        rows = edges.clone()
-        rows[:, 1:] |= edges[:, :-1]
-        rows[:, :-1] |= edges[:, 1:]
-        grown = rows.clone()
-        grown[:, :, 1:] |= rows[:, :, :-1]
-        grown[:, :, :-1] |= rows[:, :, 1:]
-        grown &= thin
-        if torch.equal(grown, edges):
-            return edges
-        edges = grown
+    if edges.device.type != "cpu" and works("grow", edges.device):
+        from gfnet_bench.corruptions.kernels.grow import grow
+
+        return grow(edges, thin)
+    return grown(edges, thin)
 
 
 def _distance(edges: Tensor) -> Tensor:
