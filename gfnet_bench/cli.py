@@ -21,6 +21,7 @@ from gfnet_bench.commands import (
     filters,
     listing,
     options,
+    packing,
     paper,
     report,
     robustness,
@@ -40,6 +41,7 @@ COMMANDS = (
     report,
     data,
     doctor,
+    packing,
     listing,
     completion,
 )

@@ -7,7 +7,7 @@ import errno
 import os
 import secrets
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO
 
@@ -33,6 +33,19 @@ def resolved(path: Path | str) -> Path:
 def write_atomic(path: Path, content: bytes) -> None:
     """Write a file that is whole or absent, also after a power cut."""
     write_together({path: content})
+
+
+def write_pieces(path: Path, pieces: Iterable[bytes]) -> None:
+    """Write a file that is whole or absent and larger than memory; the old one stays as long as pieces are made."""
+    waiting = _temporary(path.parent)
+    try:
+        with waiting.open("xb") as file:
+            file.writelines(pieces)
+            file.flush()
+            os.fsync(file.fileno())
+        waiting.replace(path)
+    finally:
+        waiting.unlink(missing_ok=True)
 
 
 def write_together(contents: Mapping[Path, bytes | None]) -> None:

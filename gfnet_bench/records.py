@@ -1,27 +1,33 @@
 """Cells and records: what was asked, what came out, and where it lies on disk. Standard library only.
 
-One JSON file per record under `<results>/records/<study>/<model>/`, arrays in an `.npz` of the same name beside it.
-A file appears whole or not at all, so a run may be killed at any moment and started again. Every record is read in one
-place, which believes nothing: what is not where its cell belongs, or not what its study writes, is named and counts as
-not measured, so that the same command measures it again.
+One JSON file per record under `<results>/records/<study>/<model>/`, arrays in an `.npz` of the same name beside it: the
+form in which measuring writes. `Store.pack` puts them into one file, `<results>/records.jsonl`; where a record lies in
+both forms, the loose one counts. A file appears whole or not at all, so a run may be killed at any moment and started
+again. Every record is read in one place, which believes nothing: what is not where its cell belongs, or not what its
+study writes, is named and counts as not measured, so that the same command measures it again.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import heapq
+import io
 import json
 import logging
 import math
 import os
 import re
 import secrets
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from pathlib import Path, PurePosixPath
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from gfnet_bench.errors import GfnetBenchError, MissingError, acquit
-from gfnet_bench.files import alone_in, check_writable, shown, write_together
+from gfnet_bench.files import alone_in, check_writable, open_regular, shown, write_pieces, write_together
+from gfnet_bench.leases import Leases
+from gfnet_bench.packed_records import FILE, Packed, PackedRecords, lines, order
 from gfnet_bench.schemas import SCHEMA, Unfit, check_record, pack, read_beside, read_json
 
 if TYPE_CHECKING:
@@ -157,6 +163,13 @@ class Loaded(NamedTuple):
     problems: list[str]
 
 
+class Moved(NamedTuple):
+    """How many records were packed or unpacked, and a sentence about whatever stayed as it was."""
+
+    records: int
+    problems: list[str]
+
+
 class Store:
     """The records in a results folder."""
 
@@ -167,9 +180,7 @@ class Store:
     def find(self, cell: Cell) -> Record | None:
         """The record of `cell`; None where there is none or its files are not whole, so that it is measured again."""
         path = self.folder / cell.path
-        if not os.path.lexists(path):
-            return None
-        record = self._read(path)
+        record = self._read(path) if os.path.lexists(path) else self._read_packed(cell.path)
         return record if isinstance(record, Record) and record.cell == cell else None
 
     def prepare(self, cells: Iterable[Cell], drawn: Sequence[str] = ()) -> None:
@@ -214,7 +225,10 @@ class Store:
     def relabel(self, record: Record, label: str) -> Record:
         """Note what tables are to call the model of a record that is there; no number changes, nor its arrays."""
         record = replace(record, provenance={**record.provenance, "label": label})
-        write_together({self.folder / record.cell.path: _text(record)})
+        path = self.folder / record.cell.path
+        packed = None if os.path.lexists(path) else self._find_packed(record.cell.path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_together({**_beside(path, packed), path: _text(record)})
         return record
 
     def arrays(self, record: Record) -> dict[str, NDArray]:
@@ -228,7 +242,8 @@ class Store:
         if not record.artifacts:
             raise MissingError(f"{beside}: expected the arrays of a record, found that it was saved without any.")
         try:
-            return read_beside(path, record.to_json())
+            packed = None if os.path.lexists(path) else self._find_packed(record.cell.path)
+            return read_beside(path, record.to_json(), _opener(packed) if packed else open_regular)
         except (OSError, Unfit) as error:
             acquit(error)
             raise MissingError(f"{beside}: expected the arrays of a record, {_reason(error)}; run it again.") from error
@@ -242,8 +257,7 @@ class Store:
         records: list[Record] = []
         problems: list[str] = []
         old: dict[str, int] = {}
-        for path in _record_files(self.folder / "records", problems):
-            record = self._read(path, arrays)
+        for record in self._each(problems, arrays):
             if isinstance(record, str):
                 problems.append(record)
             elif _is_current(record.cell):
@@ -254,6 +268,75 @@ class Store:
             current = PROTOCOLS[study]
             problems.append(f"{count} {study} records of another protocol than {current} are left out; measure again.")
         return Loaded(records, problems)
+
+    def stream(self) -> Iterator[Record]:
+        """The records of the current protocols, ordered by path, none of which is kept: for more than memory holds.
+
+        Arrays are not read, and what is no record is told in the log.
+        """
+        problems: list[str] = []
+        for record in self._each(problems, arrays=False):
+            if isinstance(record, Record) and _is_current(record.cell):
+                yield record
+        for problem in problems:
+            _log.warning("%s", problem)
+
+    def pack(self) -> Moved:
+        """Put every whole record into one file; those of the folder are removed once that is on disk.
+
+        What is no whole record stays where it is, as do empty folders, to which another command may be about to write.
+
+        Raises:
+            GfnetBenchError: if another packs or unpacks, or the packed file that is there is not whole.
+            OSError: if the folder cannot be read or written to.
+        """
+        with self._moving(), contextlib.ExitStack() as stack:
+            problems: list[str] = []
+            before = self._open_packed(problems)
+            held = stack.enter_context(before) if before else None
+            loose = {path.relative_to(self.folder): path for path in _record_files(self.folder / "records", problems)}
+            if problems:
+                raise GfnetBenchError(f"{problems[0]} Nothing was packed.")
+            taken: list[tuple[Path, Any]] = []
+            if loose:
+                write_pieces(self.folder / FILE, lines(self._to_pack(held, list(loose.values()), taken, problems)))
+            for path, stamp in taken:
+                with contextlib.suppress(FileNotFoundError), alone_in(path.parent):
+                    if _stamps(path) == stamp:  # else it was measured again meanwhile, and counts
+                        path.unlink()
+                        path.with_suffix(".npz").unlink(missing_ok=True)
+            return Moved(len(taken), problems)
+
+    def unpack(self) -> Moved:
+        """Make files of packed records that have none; the packed file is removed, set aside if not all of it is whole.
+
+        Raises:
+            GfnetBenchError: if another packs or unpacks, or there is no packed file that can be read.
+            OSError: if the folder cannot be written to.
+        """
+        with self._moving():
+            problems: list[str] = []
+            file = self._open_packed(problems)
+            if file is None:
+                found = problems or [f"{shown(self.folder / FILE)}: expected packed records, found no file."]
+                raise GfnetBenchError(f"{found[0]} Nothing was unpacked.")
+            number = 0
+            with file:
+                for one in file.read(problems):
+                    record = self._checked_packed(one, arrays=False)
+                    if isinstance(record, str):
+                        problems.append(record)
+                        continue
+                    path = self.folder / record.cell.path
+                    if not os.path.lexists(path):
+                        path.parent.mkdir(parents=True, exist_ok=True)
+                        write_together({**_beside(path, one), path: _text(record)})
+                        number += 1
+            if problems:
+                _rename_aside(file.path)
+            else:
+                file.path.unlink()
+            return Moved(number, problems)
 
     def __iter__(self) -> Iterator[Record]:
         return iter(self.load().records)
@@ -267,9 +350,131 @@ class Store:
     def __repr__(self) -> str:
         return f"Store {self.folder}"
 
+    def _each(self, problems: list[str], arrays: bool) -> Iterator[Record | str]:
+        """What lies in the place of every record, loose or packed, by path, and sentences about the packed file."""
+        while True:  # another process may pack while the folder is listed
+            told: list[str] = []
+            stamp = _stamp(self.folder / FILE)
+            file = self._open_packed(told)
+            loose = list(_record_files(self.folder / "records", told))
+            if _stamp(self.folder / FILE) == stamp:
+                break
+            if file:
+                file.close()
+        problems += told
+        with file or contextlib.nullcontext():
+            for path, one in _merged(self.folder, file, loose, problems):
+                found = self._read(self.folder / path, arrays) if one is None else self._checked_packed(one, arrays)
+                if one is None and isinstance(found, str) and not os.path.lexists(self.folder / path):  # packed by now
+                    found = self._read_packed(path) or found
+                yield found
+
+    def _to_pack(
+        self, before: PackedRecords | None, loose: list[Path], taken: list[tuple[Path, Any]], problems: list[str]
+    ) -> Iterator[Packed]:
+        """What the packed file is going to hold; `taken` are the files in it that were loose."""
+        old = iter(()) if before is None else before.read(problems)
+        kept: Packed | None = None
+        for path, one in heapq.merge(
+            ((path.relative_to(self.folder), None) for path in loose),
+            ((Path(one.path), one) for one in old),
+            key=lambda entry: (order(entry[0]), entry[1] is None),  # the packed one first, which the loose replaces
+        ):
+            if kept is not None and order(kept.path) != order(path):
+                yield kept
+                kept = None
+            kept = one or self._packable(self.folder / path, taken, problems) or kept
+        if kept is not None:
+            yield kept
+        if before is not None and len(problems) > 0 and any(shown(before.path) in text for text in problems):
+            raise GfnetBenchError(
+                f"{problems[0]} Nothing was packed: `gfnet-bench pack --unpack {shown(self.folder)}` takes out what is "
+                "whole."
+            )
+
+    def _packable(self, path: Path, taken: list[tuple[Path, Any]], problems: list[str]) -> Packed | None:
+        """A loose record as a line; None where it is not whole, or written to at this moment."""
+        stamp, beside = _stamps(path), path.with_suffix(".npz")
+        try:
+            record = _read(self.folder, path, True)
+            if record.artifacts not in ((), (beside.name,)):
+                raise Unfit(f"found files of other names beside it: {', '.join(record.artifacts)}")
+            arrays = beside.read_bytes() if record.artifacts else None
+        except (OSError, Unfit) as error:
+            acquit(error)
+            problems.append(f"{shown(path)}: expected a record, {_reason(error)}; it stays as it is.")
+            return None
+        if _stamps(path) != stamp:
+            return None
+        taken.append((path, stamp))
+        return Packed(PurePosixPath(record.cell.path), record.to_json(), arrays)
+
+    @contextlib.contextmanager
+    def _moving(self) -> Iterator[None]:
+        """Keep others from packing and unpacking: of two files the second would lack what only the first holds."""
+        if not self.folder.is_dir():
+            raise GfnetBenchError(f"expected a folder of results, found none at {shown(self.folder)}")
+        with Leases(self.folder) as leases:
+            if not leases.take("pack", "packing records"):
+                raise GfnetBenchError(
+                    f"{shown(self.folder)}: expected to be alone, found another command that packs or unpacks; "
+                    "run the same command again once it has ended"
+                )
+            yield
+
+    def _open_packed(self, problems: list[str]) -> PackedRecords | None:
+        """The packed file; None where there is none, or it is no such file, which becomes a problem."""
+        try:
+            return PackedRecords(self.folder / FILE)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except (OSError, Unfit) as error:
+            acquit(error)
+            problems.append(
+                f"{shown(self.folder / FILE)}: expected packed records, {_reason(error)}; they are left out."
+            )
+            return None
+
+    def _find_packed(self, path: Path) -> Packed | None:
+        """The packed record of a path; None where there is none that can be read."""
+        told: list[str] = []
+        file = self._open_packed(told)
+        try:
+            with file or contextlib.nullcontext():
+                found = file.find(PurePosixPath(path)) if file else None
+        except (OSError, Unfit) as error:
+            acquit(error)
+            found = None
+            told.append(f"{shown(self.folder / FILE)}: expected the record {path}, {_reason(error)}")
+        for problem in told:
+            _log.warning("%s", problem)
+        return found
+
+    def _read_packed(self, path: Path) -> Record | str | None:
+        """The packed record of a path, or a sentence that says what is wrong with it; None where there is none."""
+        stamp = [_stamp(self.folder / FILE)]
+        before = self._read_before.get(self.folder / path)
+        if before is not None and before[0] == stamp:
+            return before[1]
+        one = self._find_packed(path)
+        if one is None:
+            return None
+        found = self._checked_packed(one, arrays=True)
+        self._read_before[self.folder / path] = stamp, found
+        return found
+
+    def _checked_packed(self, one: Packed, arrays: bool) -> Record | str:
+        """The record in a line, held against its cell and its study as a loose one is."""
+        try:
+            return _checked(Path(one.path), one.content, arrays, _opener(one))
+        except (OSError, Unfit) as error:
+            acquit(error)
+            where = f"{shown(self.folder / FILE)}, {shown(one.path.as_posix())}"
+            return f"{where}: expected a record, {_reason(error)}; it counts as not measured."
+
     def _read(self, path: Path, arrays: bool = True) -> Record | str:
         """The record in a file, or a sentence that says why there is none; unchanged files are read once."""
-        stamp = [_stamp(path), _stamp(path.with_suffix(".npz"))]
+        stamp = _stamps(path)
         before = self._read_before.get(path)
         if before is not None and before[0] == stamp:
             return before[1]
@@ -304,12 +509,44 @@ def _read(folder: Path, path: Path, arrays: bool) -> Record:
 
 
 def _whole_record(folder: Path, path: Path, arrays: bool) -> Record:
-    record = Record.from_json(read_json(path))
-    if folder / record.cell.path != path:
+    return _checked(path.relative_to(folder), read_json(path), arrays, lambda beside: open_regular(folder / beside))
+
+
+def _checked(path: Path, content: Any, arrays: bool, opened: Callable[[Path], IO[bytes]]) -> Record:
+    """The record that a file or a line says, once it has been held against its place and its arrays."""
+    record = Record.from_json(content)
+    if record.cell.path != path:
         raise Unfit(f"found a copy of the one that belongs at {shown(record.cell.path)}")
     if arrays and _is_current(record.cell):
-        read_beside(path, record.to_json())
+        read_beside(path, record.to_json(), opened)
     return record
+
+
+def _opener(one: Packed) -> Callable[[Path], IO[bytes]]:
+    """Opens the arrays of a packed record."""
+
+    def opened(path: Path) -> IO[bytes]:
+        if one.arrays is None:
+            raise Unfit("found none in its line")
+        return io.BytesIO(one.arrays)
+
+    return opened
+
+
+def _beside(path: Path, packed: Packed | None) -> dict[Path, bytes | None]:
+    """The file of arrays that a packed record needs once it is loose."""
+    return {path.with_suffix(".npz"): packed.arrays} if packed and packed.arrays is not None else {}
+
+
+def _merged(
+    folder: Path, file: PackedRecords | None, loose: list[Path], problems: list[str]
+) -> Iterator[tuple[Path, Packed | None]]:
+    """Loose and packed records by path; where there are both, the loose one."""
+    paths = [path.relative_to(folder) for path in loose]
+    hidden = set(paths)
+    packed = ((Path(one.path), one) for one in (file.read(problems) if file else ()))
+    rest = ((path, one) for path, one in packed if path not in hidden)
+    return heapq.merge(((path, None) for path in paths), rest, key=lambda entry: order(entry[0]))
 
 
 def _is_current(cell: Cell) -> bool:
@@ -329,6 +566,11 @@ def _stamp(path: Path) -> tuple[int, ...] | None:
     except OSError:
         return None
     return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+def _stamps(path: Path) -> list[Any]:
+    """Of a record and its arrays."""
+    return [_stamp(path), _stamp(path.with_suffix(".npz"))]
 
 
 def _record_files(folder: Path, problems: list[str]) -> Iterator[Path]:
@@ -352,7 +594,11 @@ def _record_files(folder: Path, problems: list[str]) -> Iterator[Path]:
 def _set_aside(path: Path) -> None:
     """Rename what stands in a file's place and is none: a folder, a pipe."""
     if path.exists() and not path.is_file():
-        path.rename(path.with_name(f"{path.name}.aside-{secrets.token_hex(4)}"))
+        _rename_aside(path)
+
+
+def _rename_aside(path: Path) -> None:
+    path.rename(path.with_name(f"{path.name}.aside-{secrets.token_hex(4)}"))
 
 
 def _slug(text: str, longest: int = 200) -> str:

@@ -165,6 +165,7 @@ ALWAYS = {
     "segmentation": {"--model", "--train-only", "--eval-only", "--iterations", "--rate", "--dtype"},
     "list": set(),
     "completion": set(),
+    "pack": {"--unpack"},
 }
 
 

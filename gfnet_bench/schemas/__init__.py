@@ -7,6 +7,6 @@ from __future__ import annotations
 
 from gfnet_bench.schemas.arrays import pack
 from gfnet_bench.schemas.kinds import Unfit
-from gfnet_bench.schemas.record import SCHEMA, check_record, read_beside, read_json
+from gfnet_bench.schemas.record import SCHEMA, check_record, parse_json, read_beside, read_json
 
-__all__ = ["SCHEMA", "Unfit", "check_record", "pack", "read_beside", "read_json"]
+__all__ = ["SCHEMA", "Unfit", "check_record", "pack", "parse_json", "read_beside", "read_json"]

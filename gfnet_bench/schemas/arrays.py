@@ -8,7 +8,7 @@ import struct
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -48,19 +48,22 @@ def pack(arrays: Mapping[str, NDArray[Any]]) -> bytes:
     return buffer.getvalue()
 
 
-def unpack(path: Path, expected: Mapping[str, Array] | None) -> dict[str, NDArray[Any]]:
+def unpack(
+    path: Path, expected: Mapping[str, Array] | None, opened: Callable[[Path], IO[bytes]] = open_regular
+) -> dict[str, NDArray[Any]]:
     """The arrays in a file.
 
     Args:
         path: the file.
         expected: what they have to be, by name; None takes any numbers.
+        opened: opens the file.
 
     Raises:
         Unfit: if they are not that, or the file is none that `pack` writes.
         OSError: if it cannot be read.
     """
     try:
-        with open_regular(path) as opened, zipfile.ZipFile(opened) as file:
+        with opened(path) as handle, zipfile.ZipFile(handle) as file:
             return _members(file, expected)
     except Unfit:
         raise

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from gfnet_bench.files import open_regular
 from gfnet_bench.schemas import attack_check, complexity, filters, robustness, segmentation
@@ -86,6 +86,15 @@ def read_json(path: Path) -> Any:
         text = file.read(MOST_BYTES + 1)
     if len(text) > MOST_BYTES:
         raise Unfit(f"found more than {MOST_BYTES} bytes")
+    return parse_json(text)
+
+
+def parse_json(text: bytes) -> Any:
+    """What a text says.
+
+    Raises:
+        Unfit: if it is no JSON, or says what JSON does not.
+    """
     try:
         return json.loads(text.decode("utf-8"), object_pairs_hook=_each_once, parse_constant=_no_number)
     except Unfit:
@@ -104,12 +113,15 @@ def check_record(content: Any) -> None:
     check(content["provenance"], _PROVENANCE, "provenance: ")
 
 
-def read_beside(path: Path, content: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
+def read_beside(
+    path: Path, content: Mapping[str, Any], opened: Callable[[Path], IO[bytes]] = open_regular
+) -> dict[str, NDArray[Any]]:
     """The arrays beside a record, once settings, values, names and arrays have been held against each other.
 
     Args:
         path: of the record.
         content: what it says, of the present protocol of its study.
+        opened: opens the file of arrays, by its path.
 
     Raises:
         Unfit: if they do not agree.
@@ -119,14 +131,14 @@ def read_beside(path: Path, content: Mapping[str, Any]) -> dict[str, NDArray[Any
     file = path.with_suffix(".npz")
     study = STUDIES.get(cell["study"])
     if study is None:  # somebody's own, of which nothing is known
-        return unpack(file, None) if artifacts else {}
+        return unpack(file, None, opened) if artifacts else {}
     study.check_settings(cell["settings"])
     if content["error"] is not None:
         check(content, {"values": word({}), "artifacts": word([])})
         return {}
     beside = study.check_values(cell["settings"], values)
     check(content, {"artifacts": word([file.name] if beside.arrays else [])})
-    arrays = unpack(file, beside.arrays) if beside.arrays else {}
+    arrays = unpack(file, beside.arrays, opened) if beside.arrays else {}
     _check_agreement(values, beside, arrays)
     return arrays
 
