@@ -138,6 +138,11 @@ PARTS: dict[str, tuple[Step, ...]] = {
             ("-c pass",),
         ),
         Step(
+            "expected against measured", 60, 30,
+            ("experiments/gpu_budget.py --sides --measured {results}/tables --output {results}/tables/budget_run.md",),
+            ("experiments/gpu_budget.py --sides --model gfnet_mini --size 32 --output {results}/tables/budget.md",),
+        ),
+        Step(
             "filter of large grids", 150, 120,
             (f"{FILTER}/filter_speed_large_cuda.md --device cuda --sides 42 70 84 98 112 182 --networks --rounds 5",),
             (f"{FILTER}/filter_speed_large_cpu.md --sides 5 --networks --rounds 1 --batch-size 1",),

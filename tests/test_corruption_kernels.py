@@ -32,7 +32,7 @@ print(json.dumps({
     "works": [
         *(works("jpeg", torch.device("cpu"), wide) for wide in (True, False)),
         *(works("smear", torch.device("cpu"), *types) for types in SMEARED),
-        works("grow", torch.device("cpu")),
+        *(works(kernel, torch.device("cpu")) for kernel in ("grow", "blur", "zoom")),
     ],
 }))
 """
@@ -59,7 +59,7 @@ def test_jpeg_of_kernels_is_pillows(interpreted):
 
 
 def test_kernels_pass_their_own_check(interpreted):
-    assert interpreted["works"] == [True] * 5
+    assert interpreted["works"] == [True] * 7
 
 
 @pytest.mark.gpu
@@ -72,9 +72,9 @@ def test_jpeg_of_a_gpu_is_pillows(size):
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("name", ["motion_blur", "snow", "spatter"])
+@pytest.mark.parametrize("name", ["motion_blur", "snow", "spatter", "glass_blur", "zoom_blur"])
 def test_kernels_of_a_gpu_give_the_bytes_of_a_cpu(name):
-    for kernel, *case in (("smear", *SMEARED[0]), ("smear", *SMEARED[1]), ("grow",)):
+    for kernel, *case in (("smear", *SMEARED[0]), ("smear", *SMEARED[1]), ("grow",), ("blur",), ("zoom",)):
         assert works(kernel, torch.device("cuda", 0), *case)
     images, seeds = tensor(smooth(224, 224)), torch.arange(2)
     for recipe in ("imagenet_c", "imagecorruptions"):
@@ -83,7 +83,7 @@ def test_kernels_of_a_gpu_give_the_bytes_of_a_cpu(name):
         assert (found != expected).float().mean() < 1e-4  # a draw may differ in its last bit
 
 
-@pytest.mark.parametrize("kernel", ["smear", "grow"])
+@pytest.mark.parametrize("kernel", ["smear", "grow", "blur", "zoom"])
 def test_kernels_of_pixels_compile_without_a_gpu(kernel):
     pytest.importorskip("triton")
     from importlib import import_module
@@ -93,9 +93,14 @@ def test_kernels_of_pixels_compile_without_a_gpu(kernel):
 
     function = getattr(import_module(f"gfnet_bench.corruptions.kernels.{kernel}"), f"{kernel}_kernel")
     types = {"values": "*u8", "total": "*i32", "down": "*i64", "right": "*i64", "weights": "*i64"}
-    types |= {"edges": "*u8", "thin": "*u8", "PIXELS": "constexpr"}
+    types |= {"edges": "*u8", "thin": "*u8", "images": "*u8", "across": "*i32", "PIXELS": "constexpr"}
+    types |= {"down_weights": "*fp32", "across_weights": "*fp32", "out": "*u8"}
+    if kernel == "blur":
+        types |= dict.fromkeys(("x", "weights", "out"), "*fp64")
+    if kernel == "zoom":
+        types["down"] = "*i32"
     signature = {name: types.get(name, "i32") for name in function.arg_names}
-    source, options = ASTSource(function, signature, {"PIXELS": 1024}), {"num_warps": 4, "enable_fp_fusion": True}
+    source, options = ASTSource(function, signature, {"PIXELS": 1024}), {"num_warps": 4, "enable_fp_fusion": False}
     built = compile(source, target=GPUTarget("cuda", 90, 32), options=options)
     assert built.asm["cubin"] and ("bar.sync" in built.asm["ptx"]) == (kernel == "grow")
 

@@ -1,28 +1,17 @@
 """Corruptions on a device never wait for it: on tensors that only claim to be on CUDA, a number asked for raises."""
 
 import sys
+from importlib import import_module
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
 from gfnet_bench.catalog import CORRUPTIONS
-from gfnet_bench.corruptions import corrupt, motion_blur, spatter
-from gfnet_bench.corruptions import jpeg_compression as jpeg_file
+from gfnet_bench.corruptions import corrupt, gaussian_blur, jpeg_compression, motion_blur, spatter, zoom_blur
 from gfnet_bench.errors import MissingError
-from gfnet_bench.profiling.traffic import Traffic, stand_ins
-
-
-class Launched:
-    """Stands for a kernel of Triton, and counts itself with what it is given."""
-
-    def __init__(self, traffic: Traffic) -> None:
-        self.traffic = traffic
-
-    def __getitem__(self, grid: object):
-        return lambda *given, **options: self.traffic.add(
-            1, sum(t.numel() * t.element_size() for t in given if isinstance(t, Tensor))
-        )
+from gfnet_bench.profiling.traffic import Launched, Traffic, stand_ins
 
 
 @pytest.fixture
@@ -37,16 +26,14 @@ def forgetful():
 
 
 def with_kernels(monkeypatch, traffic: Traffic) -> None:
-    from gfnet_bench.corruptions.kernels import grow, jpeg, smear
+    """Corruptions take their kernels, which are counted in place of being launched."""
+    from gfnet_bench.corruptions import kernels
 
-    for module in (motion_blur, spatter, jpeg_file):
+    for module in (gaussian_blur, jpeg_compression, motion_blur, spatter, zoom_blur):
         monkeypatch.setattr(module, "works", lambda *case: True)
-    for module, names in (
-        (jpeg, ("chroma_kernel", "colour_kernel")),
-        (smear, ["smear_kernel"]),
-        (grow, ["grow_kernel"]),
-    ):
-        for name in names:
+    for file in Path(kernels.__file__).parent.glob("[!_]*.py"):
+        module = import_module(f"{kernels.__name__}.{file.stem}")
+        for name in [name for name in vars(module) if name.endswith("_kernel")]:
             monkeypatch.setattr(module, name, Launched(traffic))
 
 

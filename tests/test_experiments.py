@@ -145,3 +145,41 @@ def test_the_notebook_runs_from_top_to_bottom(tmp_path, monkeypatch):
     shown = [output.data for cell in notebook.cells for output in cell.get("outputs", ()) if "data" in output]
     assert sum("<table" in data.get("text/html", "") for data in shown) >= 3
     assert all(len(data["text/plain"]) < 1000 for data in shown)
+
+
+def test_the_budget_of_a_gpu_against_counts_by_hand(monkeypatch):
+    """A linear layer, a grid of two tokens a side, and Table 3 of a model whose passes take a second and three."""
+    pytest.importorskip("triton")
+    module = imported("gpu_budget", monkeypatch)
+    limits = module.Ceilings(1e9, {"float32": 1e9, "tf32": 2e9, "bfloat16": 4e9})
+    with torch.device("meta"):
+        net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 4 * 4, 10, bias=False))
+    flops = 2 * module.BATCH * 48 * 10
+    moved = 4 * (module.BATCH * 48 + 48 * 10 + module.BATCH * 10)
+    for dtype, rate in (("float32", 1e9), ("tf32", 2e9)):
+        traffic = module.forward(net, 4, dtype, limits)
+        assert (traffic.launches, traffic.flops, traffic.bytes) == (1, flops, moved)
+        assert traffic.seconds == pytest.approx(max(moved / 1e9, flops / rate))
+    half = module.forward(net, 4, "bfloat16", limits)  # two casts, and a product of half the bytes
+    assert (half.launches, half.flops, half.bytes) == (3, flops, moved // 2 + 6 * (module.BATCH * 48 + 48 * 10))
+    assert module.gradient(net, 4, "float32", limits).flops == 2 * flops
+
+    seconds = [row.split(" | ")[-1].rstrip(" |") for row in module.stage_rows({"float32": (1.0, 3.0)}, 0.5)]
+    assert seconds == ["50,000", "17,500", "200,000", "800,000", "5,625,000", "6,692,500"]
+
+    (row,) = module.filter_rows([17], limits, module.Tables(ROOT))
+    cells = row.strip("| ").split(" | ")
+    numbers = module.FILTER_BATCH * 17 * 17 * module.CHANNELS
+    assert int(cells[1]) == 3 and float(cells[2]) == round((24 * numbers + 8 * 17 * 9 * module.CHANNELS) / 1e6)
+    assert 20 < int(cells[3]) < 200 and 32 <= int(cells[4]) <= 255 and cells[5] == "0"
+
+
+def test_what_was_measured_stands_beside_the_budget(monkeypatch, tmp_path):
+    module = imported("gpu_budget", monkeypatch)
+    row = "| 28 | forward | auto | 0.103 | 3.84 | 3.85 | 4.9 | 7.9e-07 |\n"
+    (tmp_path / "filter_speed_cuda.md").write_text(row + row.replace("28", "14").replace("4.9", "1.8"))
+    assert [module.Tables(tmp_path).filtered(side, 3) for side in (14, 28, 42)] == ["1.8", "4.9", ""]
+    monkeypatch.setattr(module, "TABLES", tmp_path)  # where those of kernels that are gone lie
+    assert [module.Tables(tmp_path).filtered(side, kernels) for side, kernels in ((28, 3), (14, 1))] == ["", "1.8"]
+    (tmp_path / "evaluate_speed_tf32_cuda.md").write_text("| NVIDIA H200 | gfnet_s | 14057 | 11568 | 79.3% |\n")
+    assert module.Tables(tmp_path).passes("gfnet_s") == {"tf32": 14057.0}

@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gfnet_bench.corruptions.base import Draws, corruption, divided
+from gfnet_bench.corruptions.kernels import works
+from gfnet_bench.corruptions.sums_tensors import summed
 
 SHIFT = 1e-12  # grey levels: above the rounding of a blur (1e-13), below the least weight a pixel has in one (1e-11)
 BAND = 48  # pixels of one matrix product: fewer skip more of the zeros, more run faster
@@ -97,26 +99,20 @@ def gaussian_as_scipy_sums(images: Tensor, sigma: float) -> Tensor:
         (b, h, w, c) float64.
     """
     half = _half_kernel(sigma, 4).tolist()
-    radius = len(half) - 1
-    for axis in (1, 2):
-        size = images.shape[axis]
-        pixels = torch.arange(-radius, size + radius, device=images.device).clamp_(0, size - 1)
-        padded = images.index_select(axis, pixels)
-        images = padded.narrow(axis, radius, size) * half[0]
-        # The middle, then pairs from the outermost in; a fused multiplication and addition would round once too little.
-        for k in range(radius, 0, -1):
-            pairs = padded.narrow(axis, radius - k, size) + padded.narrow(axis, radius + k, size)
-            images += pairs.mul_(half[k])
-    return images
+    if images.device.type != "cpu" and works("blur", images.device):
+        from gfnet_bench.corruptions.kernels.blur import sums
+
+        return sums(images, half)
+    return summed(images, half)
 
 
 @lru_cache(maxsize=64)
 def _shifted_levels(sigma: float, device: torch.device) -> Tensor:
     """(256,) float64: the grey levels, each shifted to the side on which the reference ends on a flat area."""
-    levels = torch.arange(256, dtype=torch.float64, device=device)
+    levels = torch.arange(256, dtype=torch.float64)
     flat = gaussian_as_scipy_sums(divided(levels.clone(), 255).view(-1, 1, 1, 1), sigma).view(-1)
     ends_below = (flat * 255).clamp_(max=255).floor() < levels
-    return levels + SHIFT - 2 * SHIFT * ends_below
+    return (levels + SHIFT - 2 * SHIFT * ends_below).to(device)
 
 
 @corruption(

@@ -37,6 +37,7 @@ class Traffic(TorchDispatchMode):
         launches: kernels.
         bytes: what they read and write, each tensor once a kernel.
         copies: how many of them pass something between host and device.
+        flops: of products, two a multiply-add.
         seconds: the sum over kernels of what takes longer, their bytes or their products.
     """
 
@@ -44,6 +45,10 @@ class Traffic(TorchDispatchMode):
         """Ceilings of a device: bytes a second, and operations a second of products of a type of numbers."""
         super().__init__()
         self._bytes_per_s, self._flops_per_s = bytes_per_s, flops_per_s
+        self.reset()
+
+    def reset(self) -> None:
+        """Count from nought again."""
         self.launches = self.bytes = self.copies = self.flops = 0
         self.seconds = 0.0
 
@@ -71,6 +76,19 @@ class Traffic(TorchDispatchMode):
         self.flops += flops
         products = flops / self._flops_per_s(dtype) if flops and self._flops_per_s else 0.0
         self.seconds += max(moved / self._bytes_per_s, products)
+
+
+class Launched:
+    """Stands for a kernel of Triton: `kernel[grid](...)` counts the tensors it is given."""
+
+    def __init__(self, traffic: Traffic) -> None:
+        self._traffic = traffic
+
+    def __getitem__(self, grid: object) -> Callable[..., None]:
+        def launch(*given: Any, **options: Any) -> None:
+            self._traffic.add(1, sum(_size(tensor) for tensor in given if isinstance(tensor, Tensor)))
+
+        return launch
 
 
 def _size(tensor: Tensor) -> int:

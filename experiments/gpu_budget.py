@@ -1,0 +1,391 @@
+"""What should a GPU take for Table 3, the filter and the corruptions, by bytes, operations, launches and instructions?
+
+Run:      python experiments/gpu_budget.py                     (5 minutes on one CPU core, no GPU needed: it compiles)
+          python experiments/gpu_budget.py --sides 14 28       (half a minute)
+Result:   results/tables/gpu_budget.md
+Outcome:  2026-11-27: an H200 had 91 % of the speed that its ceilings allow GFNet-S in float32, 85 % in tf32, 64 % in
+          bfloat16. Table 3 of GFNet-S: 986 s in float32, 302 in tf32, 306 in bfloat16 (attacks in float32); 57 to 85 %
+          are the corrupted passes. Corruptions take 7.2 us an image by bytes, a fifth of a bfloat16 pass (goal 15 %).
+          The filter's three kernels are bound by memory at every side of Figure 2, at three copies.
+
+Everything is reckoned from what a device was measured to copy and multiply (results/tables/ceilings_cuda.md): an
+operator takes as long as its bytes or as its products, whichever is more, and nothing between them. Operators and bytes
+are counted on tensors that only claim to be on CUDA, as torch would launch them one by one; instructions are those of
+the machine code for sm_90. What was measured stands beside it, where a table in the folder of results has it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import subprocess
+import tempfile
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import Any, NamedTuple
+from unittest.mock import patch
+
+import _checkout
+import timm
+import torch
+from torch import nn
+
+import gfnet_bench.models  # noqa: F401  (registers GFNet with timm)
+from gfnet_bench.catalog import CORRUPTIONS
+from gfnet_bench.corruptions import (
+    corrupt,
+    gaussian_blur,
+    jpeg_compression,
+    kernels,
+    motion_blur,
+    spatter,
+    zoom_blur,
+)
+from gfnet_bench.errors import MissingError
+from gfnet_bench.models.global_filter import filter_way
+from gfnet_bench.profiling.traffic import Launched, Traffic, stand_ins
+from gfnet_bench.studies.tokens import PAPER_SIDES
+
+BATCH, FILTER_BATCH, CHANNELS = 128, 32, 384
+DTYPES = ("float32", "tf32", "bfloat16")
+ISSUE_PER_S = 132 * 128 * 1.755e9
+"""Numbers a second for which an H200 can issue one instruction: 132 processors, 128 lanes, at most 1.755 GHz."""
+TABLES = _checkout.ROOT / "results" / "tables"
+
+
+class Ceilings(NamedTuple):
+    """What a device was measured to do at most.
+
+    Attributes:
+        bytes_per_s: of a copy, read and written.
+        flops_per_s: of products, by the name of the precision.
+    """
+
+    bytes_per_s: float
+    flops_per_s: dict[str, float]
+
+    def traffic(self, dtype: str) -> Traffic:
+        """A counter that reckons with these ceilings."""
+        return Traffic(self.bytes_per_s, lambda numbers: self.flops_per_s[_precision_of(numbers, dtype)])
+
+
+def _precision_of(numbers: torch.dtype, dtype: str) -> str:
+    return "bfloat16" if numbers == torch.bfloat16 else "tf32" if dtype == "tf32" else "float32"
+
+
+class Tables:
+    """What was measured: the tables of a folder, and where it lacks one, those of results/tables."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def text(self, name: str) -> str:
+        """A table; nothing where there is none."""
+        for folder in (self._folder, TABLES):
+            if (folder / name).exists():
+                return (folder / name).read_text()
+        return ""
+
+    def is_new(self, name: str) -> bool:
+        """Whether it is of that folder, and not of kernels that may be gone."""
+        return self._folder != TABLES and (self._folder / name).exists()
+
+    def ceilings(self) -> Ceilings:
+        """What `experiments/ceilings.py` found."""
+        text = self.text("ceilings_cuda.md")
+        copy = re.findall(r"\| copy of \d+ MiB \| ([\d.]+) TB/s", text)[-1]
+        products = re.findall(r"\| product of side \d+, (\w+) \| ([\d.]+) TFLOP/s", text)
+        return Ceilings(float(copy) * 1e12, {name: float(rate) * 1e12 for name, rate in products})
+
+    def filtered(self, side: int, kernels: int) -> str:
+        """How many copies the filter of a grid took; what three kernels took on 2026-11-26 was of others."""
+        names = ("filter_speed_cuda.md", "filter_speed_large_cuda.md")
+        for name in names:
+            row = re.search(rf"^\| {side} \| forward \| auto (?:\| \S+ ){{3}}\| (\S+)", self.text(name), re.MULTILINE)
+            if row and (kernels == 1 or self.is_new(name)):
+                return row[1]
+        return ""
+
+    def corrupted(self) -> dict[str, float]:
+        """Microseconds an image, by corruption."""
+        rows = re.findall(r"^\| (\w+) \| \d+ \| ([\d.]+)", self.text("corruption_speed_cuda.md"), re.MULTILINE)
+        return {name: float(us) for name, us in rows}
+
+    def passes(self, model: str) -> dict[str, float]:
+        """Images a second of a model alone, by precision, where that was measured."""
+        found = {}
+        for dtype in DTYPES:
+            if rate := re.search(rf"\| {model} \| (\d+) \|", self.text(f"evaluate_speed_{dtype}_cuda.md")):
+                found[dtype] = float(rate[1])
+        return found
+
+
+def forward(model: nn.Module, size: int, dtype: str, limits: Ceilings) -> Traffic:
+    """What a batch costs; the model on the meta device."""
+    learned = (*model.named_parameters(), *model.named_buffers())
+    with stand_ins(), filter_way("triton"), limits.traffic(dtype) as traffic, torch.no_grad():
+        tensors = {name: torch.empty(value.shape, dtype=value.dtype, device="cuda") for name, value in learned}
+        images = torch.empty(BATCH, 3, size, size, device="cuda")
+        with autocast(dtype):
+            torch.func.functional_call(model, tensors, (images,))
+    return traffic
+
+
+@contextmanager
+def autocast(dtype: str) -> Iterator[None]:
+    """`torch.autocast` for CUDA, which torch would not enter where there is none."""
+    torch.set_autocast_dtype("cuda", torch.bfloat16)
+    torch.set_autocast_enabled("cuda", dtype == "bfloat16")
+    try:
+        yield
+    finally:
+        torch.set_autocast_enabled("cuda", False)
+        torch.clear_autocast_cache()
+
+
+def gradient(model: nn.Module, size: int, dtype: str, limits: Ceilings) -> Traffic:
+    """What a batch and the gradient for its pixels cost, in float32 or tf32, as attacks take it."""
+    images = torch.empty(BATCH, 3, size, size, device="meta", requires_grad=True)
+    with filter_way("triton"), limits.traffic(dtype) as traffic:
+        loss = nn.functional.cross_entropy(model(images), torch.empty(BATCH, dtype=torch.int64, device="meta"))
+        torch.autograd.grad(loss, images)
+    return traffic
+
+
+@contextmanager
+def kernels_counted(traffic: Traffic) -> Iterator[None]:
+    """Corruptions take their kernels, which are counted in place of being launched."""
+    folder = Path(kernels.__file__).parent
+    with warnings.catch_warnings(), ExitStack() as stack:
+        for module in (gaussian_blur, jpeg_compression, motion_blur, spatter, zoom_blur):
+            stack.enter_context(patch.object(module, "works", lambda *case: True))
+        for module in [import_module(f"{kernels.__name__}.{file.stem}") for file in folder.glob("[!_]*.py")]:
+            for name in [name for name in vars(module) if name.endswith("_kernel")]:
+                stack.enter_context(patch.object(module, name, Launched(traffic)))
+        warnings.filterwarnings("ignore", message="Accessing the data pointer of FakeTensor")
+        yield
+
+
+def corruption(name: str, recipe: str, limits: Ceilings, size: int = 224) -> Traffic:
+    """What a batch costs at severity 3, its constants on the device already.
+
+    Raises:
+        MissingError: if a texture is not here.
+    """
+    traffic = limits.traffic("float32")
+    with stand_ins(), kernels_counted(traffic):
+        images = torch.empty(BATCH, 3, size, size, dtype=torch.uint8, device="cuda")
+        seeds = torch.empty(BATCH, dtype=torch.int64, device="cuda")
+        corrupt(images, name, 3, recipe=recipe, seeds=seeds)
+        traffic.reset()
+        with traffic:
+            corrupt(images, name, 3, recipe=recipe, seeds=seeds)
+    return traffic
+
+
+class Code(NamedTuple):
+    """Machine code of a kernel for sm_90.
+
+    Attributes:
+        instructions: how many a thread issues.
+        registers: of a thread.
+        stack: bytes of a thread that did not fit them.
+        shared: bytes of shared memory of a program.
+    """
+
+    instructions: int
+    registers: int
+    stack: int
+    shared: int
+
+
+def machine_code(kernel: Any, sizes: dict[str, int], num_warps: int) -> Code:
+    """Compile a kernel of the filter and read what came out; nothing loops in these."""
+    import triton
+    from triton.backends.compiler import GPUTarget
+    from triton.experimental.gluon._runtime import GluonASTSource, GluonJITFunction
+
+    constants = {p.name: sizes[p.name] for p in kernel.params if p.is_constexpr}
+    types = {name: "constexpr" if name in constants else "*fp32" for name in kernel.arg_names}
+    types |= {name: kind for name, kind in {"weight": "*i64", "c": "i32"}.items() if types.get(name) == "*fp32"}
+    source = GluonASTSource if isinstance(kernel, GluonJITFunction) else triton.compiler.ASTSource
+    aligned = {(i,): [["tt.divisibility", 16]] for i, name in enumerate(kernel.arg_names) if name not in constants}
+    options = {"num_warps": num_warps, "num_stages": 1, "enable_fp_fusion": True}
+    built = triton.compile(source(kernel, types, constants, aligned), target=GPUTarget("cuda", 90, 32), options=options)
+    tools = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(built.asm["cubin"])
+        file.flush()
+        listing, usage = (
+            subprocess.run([tools / tool, option, file.name], capture_output=True, text=True, check=True).stdout
+            for tool, option in (("nvdisasm", "-c"), ("cuobjdump", "-res-usage"))
+        )
+    names = re.findall(r"^\s+/\*[0-9a-f]+\*/\s+(?:@!?U?P\d+\s+)?([A-Z][A-Z0-9]*)", listing, re.MULTILINE)
+    used = {name: int(number) for name, number in re.findall(r"(REG|STACK|SHARED):(\d+)", usage)}
+    return Code(sum(name != "NOP" for name in names), used["REG"], used["STACK"], used["SHARED"])
+
+
+def codes_of_filter(side: int) -> list[tuple[Code, float]]:
+    """The kernels that filter a grid, and how many numbers a thread of each reads and writes again."""
+    from gfnet_bench.models.global_filter import lines, unrolled
+
+    sizes = {"c": CHANNELS, "h": side, "w": side}
+    if side <= unrolled.SIDES:
+        rows, columns = (1 << (n - 1).bit_length() for n in (side, (side + 1) // 2))
+        sizes |= {"HP": rows, "VP": columns, "BC": unrolled.CHANNELS}
+        threads = 128
+        return [(machine_code(unrolled._filter_kernel, sizes, 4), side * side * unrolled.CHANNELS / threads)]
+    shared = lines.threads(side)
+    assert shared is not None, side
+    kernels = (lines._rows_kernel, lines._columns_kernel, lines._rows_back_kernel)
+    return [(machine_code(kernel, {**sizes, "T": shared}, 1), 2 * side / shared) for kernel in kernels]
+
+
+def filter_rows(sides: Sequence[int], limits: Ceilings, measured: Tables) -> Iterator[str]:
+    """A row of the table for each grid."""
+    for side in sides:
+        codes = codes_of_filter(side)
+        numbers = FILTER_BATCH * side * side * CHANNELS
+        weights = 8 * side * (side // 2 + 1) * CHANNELS
+        moved = 8 * numbers * len(codes) + weights
+        issued = sum(code.instructions / each for code, each in codes)
+        by_bytes, by_issue = moved / limits.bytes_per_s, numbers * issued / ISSUE_PER_S
+        copies = max(by_bytes, by_issue) / (8 * numbers / limits.bytes_per_s)
+        what = [len(codes), f"{moved / 1e6:,.0f}", f"{issued:.0f}", max(code.registers for code, _ in codes)]
+        what += [max(code.stack for code, _ in codes), f"{1e6 * by_bytes:,.0f}", f"{1e6 * by_issue:,.0f}"]
+        yield _row(side, *what, f"{copies:.1f}", measured.filtered(side, len(codes)))
+
+
+def corruption_rows(limits: Ceilings, model_s: float, measured: Tables) -> Iterator[str]:
+    """A row of the table for each corruption, in microseconds an image."""
+    taken = measured.corrupted()
+    for name in CORRUPTIONS:
+        if name not in taken:  # of a plug-in
+            continue
+        try:
+            plain, coded = (corruption(name, recipe, limits) for recipe in ("imagecorruptions", "imagenet_c"))
+        except MissingError:
+            yield _row(name, *[""] * 6)
+            continue
+        us = 1e6 * plain.seconds / BATCH
+        row = [plain.launches, coded.launches - plain.launches, f"{plain.bytes / BATCH / 1e6:.1f}", f"{us:.1f}"]
+        yield _row(name, *row, f"{us / (1e6 * model_s):.0%}", f"{taken[name]:.1f}")
+
+
+class Stage(NamedTuple):
+    """A part of Table 3: so many images, each of so many forward passes and gradients, corrupted or not."""
+
+    name: str
+    images: int
+    forwards: int
+    gradients: int = 0
+    corrupted: bool = False
+
+
+STAGES = (
+    Stage("clean, and ReaL by the same answers", 50_000, 1),
+    Stage("ImageNet-A and -V2", 17_500, 1),
+    Stage("FGSM", 50_000, 1, 1),
+    Stage("PGD of 5 steps", 50_000, 1, 5),
+    Stage("15 corruptions at 5 severities", 75 * 50_000, 1, 0, corrupted=True),
+)
+
+
+def stage_rows(costs: dict[str, tuple[float, float]], corrupted_s: float) -> Iterator[str]:
+    """A row for each stage and their sum: seconds in each precision.
+
+    Args:
+        costs: by precision, seconds an image of a forward pass, and of one with the gradient for its pixels.
+        corrupted_s: seconds an image of a corruption.
+    """
+    totals = dict.fromkeys(costs, 0.0)
+    for stage in STAGES:
+        seconds = {
+            dtype: stage.images * (stage.forwards * once + stage.gradients * both + stage.corrupted * corrupted_s)
+            for dtype, (once, both) in costs.items()
+        }
+        totals = {dtype: totals[dtype] + seconds[dtype] for dtype in totals}
+        yield _row(stage.name, f"{stage.images:,}", stage.forwards, stage.gradients, *_rounded(seconds.values()))
+    yield _row("**together**", "", "", "", *_rounded(totals.values()))
+
+
+def _rounded(seconds: Any) -> list[str]:
+    return [f"{value:,.0f}" for value in seconds]
+
+
+def _row(*cells: object) -> str:
+    return "| " + " | ".join(str(cell) for cell in cells) + " |"
+
+
+def _table(*heads: str) -> list[str]:
+    return [_row(*heads), _row(*["---"] * len(heads))]
+
+
+def budget(sides: Sequence[int], model: str, size: int, measured: Tables) -> list[str]:
+    """The whole page."""
+    limits = measured.ceilings()
+    with torch.device("meta"):
+        net = timm.create_model(model).eval().requires_grad_(False)
+    passes = {dtype: forward(net, size, dtype, limits) for dtype in DTYPES}
+    # Attacks take their gradients in float32, or in tf32 where that is asked for.
+    gradients = {dtype: gradient(net, size, "tf32" if dtype == "tf32" else "float32", limits) for dtype in DTYPES}
+    rates = measured.passes(model)
+    limits_said = f"{limits.bytes_per_s / 1e12:.2f} TB/s and {_ceilings_said(limits)} TFLOP/s"
+    made = f"Made by `experiments/gpu_budget.py`: {model} at {size} px, from the ceilings of an H200, {limits_said}."
+    lines = ["# What a GPU should take", "", made]
+    lines += ["", f"## A pass of {model}, batches of {BATCH}", ""]
+    lines += _table("precision", "launches", "MB an image", "GFLOP", "images/s at most", "measured", "share")
+    for dtype, traffic in passes.items():
+        most = BATCH / traffic.seconds
+        seen = [f"{rates[dtype]:,.0f}", f"{rates[dtype] / most:.0%}"] if dtype in rates else ["", ""]
+        per_image = (f"{traffic.bytes / BATCH / 1e6:.1f}", f"{traffic.flops / BATCH / 1e9:.2f}")
+        lines.append(_row(dtype, traffic.launches, *per_image, f"{most:,.0f}", *seen))
+    lines += ["", "## Table 3 of one model: seconds expected", ""]
+    lines += _table("stage", "images", "forward", "gradients", *DTYPES)
+    costs = {dtype: (passes[dtype].seconds / BATCH, gradients[dtype].seconds / BATCH) for dtype in DTYPES}
+    corrupted = [corruption(name, "imagenet_c", limits).seconds / BATCH for name in list(CORRUPTIONS)[:15]]
+    lines += stage_rows(costs, sum(corrupted) / len(corrupted))
+    lines += ["", "## Corruptions, microseconds an image", "", CORRUPTIONS_SAY, ""]
+    lines += _table("corruption", "launches", "more with a JPEG", "MB an image", "expected", f"of {model}", "measured")
+    lines += corruption_rows(limits, passes["bfloat16"].seconds / BATCH, measured)
+    lines += ["", f"## The filter, batch {FILTER_BATCH}, {CHANNELS} channels, float32", "", FILTER_SAYS, ""]
+    lines += _table(
+        "side", "kernels", "MB", "instructions a number", "registers", "spilled B", "by bytes, us", "by issue, us",
+        "copies, expected", "copies, measured",
+    )  # fmt: skip
+    return [*lines, *filter_rows(sides, limits, measured)]
+
+
+CORRUPTIONS_SAY = (
+    "Severity 3. Launches are those of the constants of imagecorruptions, then what ImageNet-C's final JPEG adds; the @"
+)
+FILTER_SAYS = (
+    "Instructions are of all kernels for each number of the maps, as compiled for sm_90; the time by issue is that of "
+    "a device that issues one for 128 lanes of each of its 132 processors in every cycle. The longer of the two is "
+    "expected, in times of a copy. torch.fft as the authors write it took 17 to 23 copies (filter_speed_cuda.md)."
+)
+
+
+def _ceilings_said(limits: Ceilings) -> str:
+    return ", ".join(f"{rate / 1e12:.0f} ({name})" for name, rate in limits.flops_per_s.items())
+
+
+def main() -> None:
+    """Reckon, print and keep the page."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--sides", type=int, nargs="*", default=PAPER_SIDES, help="of the filter (Figure 2's)")
+    parser.add_argument("--measured", type=Path, default=TABLES, help="tables of what was measured (results/tables)")
+    parser.add_argument("--model", default="gfnet_s")
+    parser.add_argument("--size", type=int, default=224, help="pixels of its images (224)")
+    parser.add_argument("--output", type=Path, default=TABLES / "gpu_budget.md")
+    arguments = parser.parse_args()
+    text = "\n".join(budget(arguments.sides, arguments.model, arguments.size, Tables(arguments.measured))) + "\n"
+    arguments.output.write_text(text)
+    print(text)
+
+
+if __name__ == "__main__":
+    main()
