@@ -1,14 +1,24 @@
 """Regions, resizing and whole-image evaluation, against definitions worked by hand and by loops."""
 
+import hashlib
+import io
+import re
+import zipfile
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from http_server import Reply, serve
 from PIL import Image
 
+from gfnet_bench.cli import main
+from gfnet_bench.datasets.sources import get
 from gfnet_bench.errors import GfnetBenchError, MissingError
 from gfnet_bench.metrics import segmentation as metrics
-from gfnet_bench.segmentation import ade20k
+from gfnet_bench.scene_sets import ADE20K, SCENE_SETS
+from gfnet_bench.segmentation import ade20k, doctor
 from gfnet_bench.segmentation.evaluation import Evaluator, normalised, sample, sized
 from gfnet_bench.segmentation.resizing import aligned, fitted, labels_of, prepared, resize_labels
 from gfnet_bench.segmentation.scenes import Scene, Scenes
@@ -179,6 +189,119 @@ def ade(tmp_path):
 def save_mask(folder, i, levels, mode="L"):
     image = Image.fromarray(levels.astype(np.uint8)).convert(mode)
     image.save(folder / ade20k.FOLDER / "annotations" / "validation" / f"ADE_val_{i}.png")
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """A set of two images."""
+    monkeypatch.setitem(SCENE_SETS, "ade20k", replace(ADE20K, images={"validation": 2}))
+
+
+def test_a_whole_folder_is_well_and_says_what_zero_is(ade, small, capsys):
+    for deep in ([], ["--deep", "-j", "2"]):
+        assert main(["doctor", "ade20k", "--data-dir", str(ade), *deep]) == 0
+        assert "2 of validation images with masks" in " ".join(capsys.readouterr().out.split())
+    (finding,) = doctor.examine("ade20k", [ade])
+    assert finding.severity == "ok" and "level 0 of a mask is what is of none" in finding.text
+    (line, _) = doctor.status([ade])
+    assert (line.found, line.expected, line.where) == (2, 2, str(ade / ade20k.FOLDER))
+    assert main(["data", "status", "--data-dir", str(ade)]) == 0
+    assert "2 of 2 images" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        (lambda place: save_mask(place, 1, np.zeros((20, 30)), "P"), "1 masks in .* cannot be used: ADE_val_1 .*palet"),
+        (lambda place: save_mask(place, 1, np.full((20, 30), 200)), "found 200; is it a mask of another set"),
+        (lambda place: save_mask(place, 1, np.full((20, 30), NOT)), "found 255; is it a mask whose levels were made"),
+        (lambda place: save_mask(place, 1, np.zeros((30, 20))), r"another size .*: ADE_val_1 \(20 x 30 for 30 x 20\)"),
+        (lambda place: next(place.rglob("ADE_val_1.png")).unlink(), "1 images of validation have no mask: ADE_val_1"),
+        (lambda place: next(place.rglob("ADE_val_1.jpg")).unlink(), "1 masks of validation have no image: ADE_val_1"),
+        (lambda place: next(place.rglob("ADE_val_1.jpg")).unlink(), "expected 2 files in .*images.*, found 1"),
+        (lambda place: next(place.rglob("ADE_val_1.jpg")).write_bytes(b""), "images in .* cannot be read: .*empty"),
+    ],
+)
+def test_what_is_wrong_with_a_folder_is_a_sentence(ade, small, damage, told):
+    damage(ade)
+    for deep in (False, True):
+        findings = doctor.examine("ade20k", [ade], deep=deep, workers=2)
+        assert {finding.severity for finding in findings} == {"error"}
+        assert any(re.search(told, finding.text) for finding in findings)
+
+
+def test_only_deep_reads_the_pixels_of_images(ade, small):
+    picture = next(ade.rglob("ADE_val_1.jpg"))
+    picture.write_bytes(picture.read_bytes()[:-60])
+    assert [finding.severity for finding in doctor.examine("ade20k", [ade])] == ["ok"]
+    (finding,) = doctor.examine("ade20k", [ade], deep=True)
+    assert finding.severity == "error" and "truncated" in finding.text
+
+
+def test_a_set_that_is_nowhere_says_how_to_get_it(tmp_path, capsys):
+    assert main(["doctor", "ade20k", "--data-dir", str(tmp_path)]) == 1
+    assert "gfnet-bench data get ade20k" in " ".join(capsys.readouterr().out.split())
+    assert main(["doctor", "mini_scenes"]) == 0
+    assert [(line.name, line.found) for line in doctor.status([tmp_path])] == [("ade20k", 0), ("mini_scenes", 2300)]
+
+
+def zipped(folder):
+    """The set as its archive has it."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for path in sorted(folder.rglob("*")):
+            archive.write(path, path.relative_to(folder))
+    return buffer.getvalue()
+
+
+def offered(monkeypatch, server, *replies):
+    """The archive at an address of a server here."""
+    body = max((r.body for r in replies), key=len)
+    (file,) = ADE20K.downloads
+    url = server.put(f"/{file.file}", *replies)
+    here = replace(file, urls=(url,), size=len(body), md5=hashlib.md5(body).hexdigest())
+    monkeypatch.setitem(SCENE_SETS, "ade20k", replace(ADE20K, images={"validation": 2}, downloads=(here,)))
+
+
+def test_the_archive_is_fetched_resumed_checked_and_unpacked(ade, tmp_path, monkeypatch, capsys):
+    body, data = zipped(ade), tmp_path / "data"
+    with serve(monkeypatch) as server:
+        headers = {"ETag": '"one"'}
+        offered(monkeypatch, server, Reply(body, headers=headers, cut=700), Reply(body, headers=headers))
+        assert main(["data", "get", "ade20k", "--data-dir", str(data), "--no-progress"]) == 0
+        assert server.ranges() == [None, "bytes=700-"]
+        assert main(["data", "get", "ade20k", "mini_scenes", "--data-dir", str(data), "--no-progress"]) == 0
+        assert len(server.requests) == 2 and capsys.readouterr().out.count("nothing to fetch") == 2
+    assert [path.name for path in data.iterdir()] == [ade20k.FOLDER]
+    assert ade20k.scenes([data], "validation").fingerprint == ade20k.scenes([ade], "validation").fingerprint
+    assert doctor.examine("ade20k", [data])[0].severity == "ok"
+
+
+def test_another_archive_is_refused(ade, tmp_path, monkeypatch):
+    with serve(monkeypatch) as server:
+        offered(monkeypatch, server, Reply(zipped(ade)))
+        server.put("/ADEChallengeData2016.zip", Reply(zipped(ade)[:-1] + b"x"))
+        with pytest.raises(MissingError, match="received a file with md5"):
+            get(["ade20k"], tmp_path / "data", progress=False)
+        assert not list((tmp_path / "data").iterdir())
+
+
+def test_an_archive_that_leads_elsewhere_is_not_unpacked(tmp_path, monkeypatch):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr(f"{ade20k.FOLDER}/images/../../../evil.jpg", b"x")
+    with serve(monkeypatch) as server:
+        offered(monkeypatch, server, Reply(buffer.getvalue()))
+        with pytest.raises(GfnetBenchError, match="would land outside the folder"):
+            get(["ade20k"], tmp_path / "data", progress=False)
+    assert not list(tmp_path.rglob("evil.jpg"))
+
+
+def test_what_is_known_of_the_archive():
+    (file,) = ADE20K.downloads
+    assert file.gives == (ade20k.FOLDER,) and file.file == f"{ade20k.FOLDER}.zip" and len(bytes.fromhex(file.md5)) == 16
+    assert ADE20K.classes == len(set(ADE20K.names)) == 150 and ADE20K.images == {"training": 20210, "validation": 2000}
+    assert (ADE20K.names[0], ADE20K.names[12], ADE20K.names[149]) == ("wall", "person", "flag")
 
 
 def test_zero_is_ignored_and_the_others_move_down_by_one(ade):

@@ -16,6 +16,7 @@ examples:
   gfnet-bench data status --data-dir DATA
   gfnet-bench data get imagenet_v2 imagenet_a --data-dir DATA
   gfnet-bench data get imagenet_c --corruption noise blur --dry-run
+  gfnet-bench data get ade20k --data-dir DATA     0.97 GB, for `segmentation`
   gfnet-bench data prune                          remove decoded pixels that no run will read again
 
 ImageNet itself cannot be downloaded: point at it with --data-dir or GFNET_BENCH_DATA. If it lies there packed (a tar,
@@ -46,11 +47,12 @@ def run(arguments: argparse.Namespace) -> int:
 def _status(arguments: argparse.Namespace) -> int:
     from gfnet_bench.datasets.doctor import status
     from gfnet_bench.reports.drawing.tables import Column, render
+    from gfnet_bench.segmentation import doctor as scenes
 
     looked = options.data_dirs(arguments)
     rows = [
         {**s._asdict(), "state": f"{s.found:,} of {s.expected:,} {s.unit}" if s.where else "missing"}
-        for s in status(looked)
+        for s in (*status(looked), *scenes.status(looked))
     ]
     if arguments.format == "text":
         for row in rows:

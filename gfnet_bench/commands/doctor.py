@@ -66,14 +66,25 @@ def _of_sets(arguments: argparse.Namespace, how: dict[str, Any]) -> tuple[list[F
     """Findings about the sets that were named, else those that are there; and whether all of them are."""
     from gfnet_bench.datasets import DATASETS
     from gfnet_bench.datasets.doctor import examine, there
+    from gfnet_bench.scene_sets import SCENE_SETS
+    from gfnet_bench.segmentation import doctor as scenes
 
     looked = options.data_dirs(arguments)
-    specs = [DATASETS[name] for name in arguments.names]
-    if not specs or any(spec.source.folders for spec in specs):
+    named = [name if name in SCENE_SETS else DATASETS[name].name for name in arguments.names]
+    if not named or any(_has_folder(name) for name in named):
         for data_dir in looked:
             if not data_dir.is_dir():
                 raise GfnetBenchError(f"expected a folder of data sets, found none at {data_dir}; pass --data-dir")
-    found = there(looked)
-    names = [spec.name for spec in specs] or found
-    findings = [finding for name in names for finding in examine(name, looked, **how)]
+    found = [*there(looked), *scenes.there(looked)]
+    names = named or found
+    look = {name: scenes.examine if name in SCENE_SETS else examine for name in names}
+    findings = [finding for name in names for finding in look[name](name, looked, **how)]
     return findings, set(names) <= set(found)
+
+
+def _has_folder(name: str) -> bool:
+    """Whether a set lies in a folder and is not part of the package."""
+    from gfnet_bench.datasets import DATASETS
+    from gfnet_bench.scene_sets import SCENE_SETS
+
+    return bool(SCENE_SETS[name].downloads if name in SCENE_SETS else DATASETS[name].source.folders)

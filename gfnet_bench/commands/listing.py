@@ -60,6 +60,7 @@ def _rows(noun: str | None) -> list[dict[str, Any]]:
     from gfnet_bench.metrics import METRICS
     from gfnet_bench.mixers import MIXERS
     from gfnet_bench.reports import REPORTS
+    from gfnet_bench.scene_sets import SCENE_SETS
     from gfnet_bench.suites import SUITES
 
     listed: dict[str, tuple[Registry[Any], Callable[[Any], str]]] = {
@@ -81,6 +82,11 @@ def _rows(noun: str | None) -> list[dict[str, Any]]:
             rows.append(
                 {"kind": things.noun, "name": name, "title": title(things[name]), "suite": suite, "from": where}
             )
+        if group == "datasets":
+            rows += [
+                {"kind": things.noun, "name": s.name, "title": s.title, "suite": "", "from": "built in"}
+                for s in SCENE_SETS.values()
+            ]
         if group == "attacks":
             others = "Any attack of torchattacks, extra [reference]"
             rows.append(

@@ -79,6 +79,18 @@ def check(data: bytes, transform: Transform) -> None:
         check_size(*_sides(image.height, image.width, transform), " after resizing")
 
 
+def size_of(data: bytes) -> tuple[int, int]:
+    """Height and width of an image file, of which no pixel is decoded.
+
+    Raises:
+        BadImage: if it is no image.
+    """
+    if not data:
+        raise BadImage("the file is empty")
+    with _opened(data) as image:
+        return image.height, image.width
+
+
 @contextlib.contextmanager
 def _opened(data: bytes) -> Iterator[Image.Image]:
     """An image file as Pillow opens it.

@@ -150,7 +150,7 @@ def _examine_counts(spec: DatasetSpec, label: str, found: Found) -> list[Finding
         counts = Counter(found.items.labels.tolist())
         wrong = [f"class {label} has {counts[label]}" for label in range(classes) if counts[label] != each]
         if wrong:
-            text = f"expected {each} images of each class, found others in {len(wrong)} classes: {_some(wrong)}"
+            text = f"expected {each} images of each class, found others in {len(wrong)} classes: {some(wrong)}"
             findings.append(Finding("error", label, text))
     return findings
 
@@ -173,7 +173,7 @@ def _examine_names(label: str, found: Found) -> list[Finding]:
     used = {path.relative_to(found.folder).parts[0] for path in paths if path.is_relative_to(found.folder)}
     strange = sorted(n for n in class_folders(found.folder) if n not in used and wnid_or_index_label(n) is None)
     if strange and paths and paths[0].parent != found.folder:
-        return [Finding("warning", label, f"folders in {found.folder} that name no class: {_some(strange)}")]
+        return [Finding("warning", label, f"folders in {found.folder} that name no class: {some(strange)}")]
     return []
 
 
@@ -182,7 +182,7 @@ def _examine_files(label: str, found: Found, transform: Transform, deep: bool, w
     paths = found.items.paths
     empty, odd = _without_content(paths)
     if empty:
-        findings.append(Finding("error", label, f"{len(empty)} empty files: {_some(empty)}; unpack the archive again"))
+        findings.append(Finding("error", label, f"{len(empty)} empty files: {some(empty)}; unpack the archive again"))
     open_ended: list[Path] = []
     whole = [path for path in paths if path not in odd and path not in set(empty)]
     if deep:
@@ -198,10 +198,10 @@ def _examine_files(label: str, found: Found, transform: Transform, deep: bool, w
             except BadFile as error:
                 odd[path] = str(error)
     if odd:
-        named = _some([f"{path} ({odd[path]})" for path in sorted(odd)], MANY)
+        named = some([f"{path} ({odd[path]})" for path in sorted(odd)], MANY)
         findings.append(Finding("error", label, f"{len(odd)} images cannot be read: {named}"))
     if open_ended:
-        text = f"{len(open_ended)} of {len(whole)} images looked at have no end marker: {_some(open_ended)}; look at "
+        text = f"{len(open_ended)} of {len(whole)} images looked at have no end marker: {some(open_ended)}; look at "
         findings.append(Finding("warning", label, text + "every pixel with --deep"))
     return findings
 
@@ -251,7 +251,7 @@ def _examine_corruptions(
     return findings or [Finding("ok", spec.name, f"{root.layout} in {root.folder}")]
 
 
-def _some(things: Sequence[object], most: int = 3) -> str:
+def some(things: Sequence[object], most: int = 3) -> str:
     """The first few, and how many there are besides."""
     more = f" and {len(things) - most} more" if len(things) > most else ""
     return ", ".join(printable(thing) for thing in things[:most]) + more

@@ -14,6 +14,7 @@ from gfnet_bench.downloads.download import Download
 from gfnet_bench.downloads.fetching import alone, fetch, make_room, readable
 from gfnet_bench.downloads.remote import size_of
 from gfnet_bench.errors import GfnetBenchError, MissingError, UsageError
+from gfnet_bench.scene_sets import SCENE_SETS
 
 
 def get(
@@ -29,7 +30,7 @@ def get(
     An archive is removed once it is unpacked, unless it was there before.
 
     Args:
-        names: data sets, as `gfnet-bench list datasets` calls them.
+        names: data sets and sets of scenes, as `gfnet-bench list datasets` calls them.
         data_dir: where their folders go.
         corruptions: for ImageNet-C, corruptions or groups of them (noise, blur, weather, digital, extra); by default
             the fifteen of mCE.
@@ -67,6 +68,8 @@ def get(
 
 def _packed(name: str, data_dir: Path) -> dict[Path, str]:
     """Archives of a data set in the data folder, where somebody has put them."""
+    if name in SCENE_SETS:
+        return {}
     spec = DATASETS[name].source
     return archives_of((*spec.folders, *spec.archives), [data_dir])
 
@@ -93,7 +96,12 @@ def _unpack_packed(name: str, packed: Mapping[Path, str], data_dir: Path, dry_ru
 
 def _wanted(names: Sequence[str], data_dir: Path, corruptions: Sequence[str]) -> Iterator[tuple[str, Download | None]]:
     """The files that data sets come in; None for one that is not fetched but may lie there."""
-    for spec in map(DATASETS.__getitem__, names):
+    scenes = [SCENE_SETS[name] for name in names if name in SCENE_SETS]
+    for kind in scenes:
+        if not kind.downloads:
+            print(f"{kind.name}: nothing to fetch, it is part of gfnet-bench")
+        yield from ((kind.name, file) for file in kind.downloads)
+    for spec in (DATASETS[name] for name in names if name not in SCENE_SETS):
         name, source = spec.name, spec.source
         if shippers := sorted({package for file in spec.downloads if (package := file.shipped_by)}):
             whose = f"; its images are those of {source.name}" if source is not spec else ""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -44,8 +44,17 @@ def find(data_dirs: Sequence[Path]) -> Path:
     looked = ", ".join(map(str, data_dirs)) or "no folder"
     raise MissingError(
         f"{NAME}: expected {FOLDER} with its folders images and annotations in {looked}, found none; name the folder "
-        "that holds it with --data-dir"
+        f"that holds it with --data-dir, or fetch it with gfnet-bench data get {NAME}"
     )
+
+
+def files(folder: Path, subset: str) -> tuple[dict[str, Path], dict[str, Path]]:
+    """The images and the masks of a subset by the names they share, sorted."""
+    kinds = ("images", ".jpg"), ("annotations", ".png")
+    pictures, masks = (
+        {path.stem: path for path in sorted((folder / kind / subset).glob(f"*{suffix}"))} for kind, suffix in kinds
+    )
+    return pictures, masks
 
 
 def scenes(data_dirs: Sequence[Path], subset: str) -> Scenes:
@@ -56,8 +65,7 @@ def scenes(data_dirs: Sequence[Path], subset: str) -> Scenes:
         GfnetBenchError: if an image has no mask.
     """
     folder = find(data_dirs)
-    pictures = {path.stem: path for path in sorted((folder / "images" / subset).glob("*.jpg"))}
-    masks = {path.stem: path for path in sorted((folder / "annotations" / subset).glob("*.png"))}
+    pictures, masks = files(folder, subset)
     if not pictures:
         raise MissingError(f"{NAME}: expected JPEG files in {folder / 'images' / subset}, found none; unpack it again")
     if missing := sorted(pictures.keys() - masks.keys()):
@@ -65,9 +73,6 @@ def scenes(data_dirs: Sequence[Path], subset: str) -> Scenes:
             f"{NAME}: expected a mask for each image in {folder / 'annotations' / subset}, found none for "
             f"{printable(missing[0])}.jpg{f' and {len(missing) - 1} others' if missing[1:] else ''}; unpack it again"
         )
-    digest = hashlib.sha256()
-    for name, path in pictures.items():
-        digest.update(f"{name} {_bytes(path)} {_bytes(masks[name])}\n".encode())
 
     def read(name: str) -> Scene:
         path = pictures[name]
@@ -82,7 +87,14 @@ def scenes(data_dirs: Sequence[Path], subset: str) -> Scenes:
             )
         return scene
 
-    return Scenes(NAME, subset, tuple(pictures), tuple(map(str, range(1, CLASSES + 1))), read, digest.hexdigest())
+    return Scenes(NAME, subset, tuple(pictures), ADE20K.names, read, _fingerprint(pictures, masks))
+
+
+def _fingerprint(pictures: Mapping[str, Path], masks: Mapping[str, Path]) -> str:
+    digest = hashlib.sha256()
+    for name, path in pictures.items():
+        digest.update(f"{name} {_bytes(path)} {_bytes(masks[name])}\n".encode())
+    return digest.hexdigest()
 
 
 def mask(data: bytes) -> NDArray[np.uint8]:
@@ -116,8 +128,9 @@ def reduce_zero_label(levels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     Raises:
         BadImage: if a level is above the number of classes.
     """
-    if levels.size and levels.max() > CLASSES:
-        raise BadImage(f"expected levels 0 to {CLASSES}, found {levels.max()}; is it the mask of another set?")
+    if levels.size and (highest := levels.max()) > CLASSES:
+        what = "of another set" if highest != IGNORED else "whose levels were made labels already"
+        raise BadImage(f"expected levels 0 to {CLASSES}, found {highest}; is it a mask {what}?")
     return np.where(levels == 0, IGNORED, levels - np.uint8(1)).astype(np.uint8)
 
 

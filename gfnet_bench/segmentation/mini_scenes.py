@@ -19,11 +19,7 @@ from gfnet_bench.scene_sets import MINI_SCENES
 from gfnet_bench.segmentation.scenes import Scene, Scenes
 
 NAME, SIDE = MINI_SCENES.name, MINI_SCENES.side
-BACKGROUND = 10
-CLASSES = (
-    *("t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot"),
-    "background",
-)
+BACKGROUND = MINI_SCENES.names.index("background")
 SOURCES = {"training": "mini_v2", "validation": "mini"}
 """Which images of the package each subset is made of; they share none."""
 
@@ -39,7 +35,7 @@ def scenes(subset: str) -> Scenes:
     """The scenes of a subset; scene number i is the same in a shorter set."""
     ids = tuple(f"{NAME}/{subset}/{number:05d}" for number in range(MINI_SCENES.images[subset]))
     fingerprint = hashlib.sha256(f"{NAME} {subset} {VERSION}".encode()).hexdigest()
-    return Scenes(NAME, subset, ids, CLASSES, compose, fingerprint)
+    return Scenes(NAME, subset, ids, MINI_SCENES.names, compose, fingerprint)
 
 
 @cache
