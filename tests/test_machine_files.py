@@ -32,7 +32,7 @@ UNITS = {
 }  # fmt: skip
 COUNTS = {
     "layer", "channel", "row", "column", "cluster", "clusters", "width", "threads", "batch", "severity", "limit",
-    "vertical_frequencies", "horizontal_frequencies", "count", "cells",
+    "vertical_frequencies", "horizontal_frequencies", "count", "cells", "iterations",
 }  # fmt: skip
 WITHOUT_UNIT = {
     "coherence", "silhouette", "energy", "magnitude", "kernel", "log_magnitude", "filter_magnitude", "norm", "p",

@@ -59,7 +59,7 @@ def test_a_short_run_beats_a_constant(trained):
 
 def test_tables_say_what_the_images_are(trained):
     report = segmentation(Store(trained))
-    table2, clean, corrupted = report.tables
+    table2, clean, _, corrupted = report.tables
     assert all(row.get("miou_percent") is None for row in table2.rows)
     _, records = of(trained)
     assert clean.rows[0]["miou_percent"] == 100 * records["None"].values["miou"] and "mini_scenes" in clean.title
@@ -67,6 +67,21 @@ def test_tables_say_what_the_images_are(trained):
     lost = {row["severity"]: row["lost_points"] for row in corrupted.rows}
     assert lost[5] == pytest.approx(100 * (records["None"].values["miou"] - records["5"].values["miou"]))
     assert clean.rows[0][RECORDS] == {"miou_percent": (records["None"].cell.sha256,)}
+
+
+def test_a_table_has_every_class(trained):
+    store, records = of(trained)
+    matrix = store.arrays(records["None"])["confusion"]
+    expected = {
+        name: (100 * matrix[k, k] / (matrix[k].sum() + matrix[:, k].sum() - matrix[k, k]), matrix[k].sum())
+        for k, name in enumerate(SCENE_SETS["mini_scenes"].names)
+    }
+    (_, _, classes, _) = segmentation(store).tables
+    assert [row["class_name"] for row in classes.rows] == sorted(expected, key=lambda name: -expected[name][1])
+    for row in classes.rows:
+        iou, pixels = expected[row["class_name"]]
+        assert (row["iou_1_percent"], row["labelled_percent"]) == pytest.approx((iou, 100 * pixels / matrix.sum()))
+    assert "ResNet" in classes.columns[2].title or "resnet" in classes.columns[2].title.lower()
 
 
 def test_a_picture_shows_images_truth_and_predictions(trained):

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from typing import Any
+
+import numpy as np
 
 from gfnet_bench.catalog import CORRUPTIONS, MODELS
 from gfnet_bench.metrics import holm
@@ -103,6 +106,10 @@ def scores(records: Sequence[Record], store: Store) -> Report:
         pair["p_holm"] = corrected
     if pairs:
         tables.append(Table("segmentation_paired", f"{title}: the same images", _PAIRS, pairs))
+    for kind in kinds:
+        of_kind = [record for record in clean if record.cell.settings["scenes"] == kind]
+        if of_kind:
+            tables.append(_by_class(kind, of_kind, regions))
     corrupted = [record for record in records if record.cell.settings["corruption"] is not None]
     lost = [_corrupted(record, regions[record.cell], of_clean.get(_setup(record))) for record in corrupted]
     if lost:
@@ -110,6 +117,29 @@ def scores(records: Sequence[Record], store: Store) -> Report:
         lost.sort(key=lambda row: (row["model"], list(CORRUPTIONS).index(row["corruption"]), row["severity"]))
         tables.append(Table("segmentation_corrupted", f"{title}: corrupted images", _CORRUPTED, lost, [note]))
     return Report(tables)
+
+
+def _by_class(scenes: str, records: Sequence[Record], regions: dict[Any, metrics.Regions]) -> Table:
+    """IoU of each class of a set of scenes, a column a record, the class of most pixels first."""
+    columns = [
+        Column("class_name", "Class"),
+        Column("labelled_percent", "Pixels", "%", digits=2, align="right"),
+        *(
+            Column(f"iou_{place}_percent", _title(record.cell.model), "IoU, %", align="right")
+            for place, record in enumerate(records, 1)
+        ),
+    ]
+    labelled = regions[records[0].cell].labelled.sum(0, dtype=np.int64)
+    found = [metrics.class_iou(regions[record.cell]) for record in records]
+    rows: list[dict[str, Any]] = []
+    for label in np.argsort(-labelled, kind="stable").tolist():
+        row: dict[str, Any] = {"class_name": SCENE_SETS[scenes].names[label]}
+        row["labelled_percent"] = 100 * float(labelled[label] / labelled.sum())
+        for place, iou in enumerate(found, 1):
+            row[f"iou_{place}_percent"] = None if math.isnan(iou[label]) else 100 * float(iou[label])
+        rows.append(row)
+    note = "Intersection over union; pixels are the share of those that count. A dash is a class that is nowhere."
+    return Table(f"segmentation_classes_{scenes}", f"Classes of {scenes}, Semantic FPN", columns, rows, [note])
 
 
 def _regions(store: Store, record: Record) -> metrics.Regions:

@@ -96,12 +96,8 @@ def _examine(scenes: SceneSet, folder: Path, subset: str, deep: bool, workers: i
 def _of_pairs(pairs: Mapping[str, tuple[Path, Path]], subset: str, deep: bool, workers: int) -> list[str]:
     """A sentence for each kind of defect among these images and masks."""
     told: dict[str, list[str]] = {}
-
-    def look(pair: tuple[Path, Path]) -> tuple[str, str] | None:
-        return _defect(*pair, deep)
-
     with ThreadPoolExecutor(max(1, workers)) as pool:
-        found = pool.map(look, pairs.values())
+        found = pool.map(lambda pair: _defect(pair[0], pair[1], deep), pairs.values())
         for name, defect in zip(pairs, tqdm(found, f"reading {subset}", len(pairs), disable=not deep), strict=True):
             if defect is not None:
                 told.setdefault(defect[0], []).append(f"{printable(name)} ({defect[1]})")
