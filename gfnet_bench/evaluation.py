@@ -25,8 +25,8 @@ from gfnet_bench.watch import Predict, Watch, are_probabilities, check_logits, f
 Attack = Callable[[Predict, Tensor, Tensor, Tensor], Tensor]
 Corrupt = Callable[[Tensor, Tensor], Tensor]
 
-_NOTED = "noted: "
-"""What a column begins with that is of the attack."""
+_NOTED, _CLEAN = "noted: ", "clean: "
+"""What a column begins with that is of the attack, or of the images before it."""
 
 DTYPES = ("float32", "tf32", "bfloat16", "float16")
 
@@ -38,11 +38,13 @@ class Evaluation(NamedTuple):
         predictions: image by image.
         batch_size: the one it ended with (memory may have forced it down).
         noted: of an attack, image by image (n, ...): `forward_passes`, `backward_passes`, and what else it notes.
+        clean: of the images before the attack, where they were asked for.
     """
 
     predictions: Predictions
     batch_size: int
     noted: Mapping[str, NDArray[Any]] = {}
+    clean: Predictions | None = None
 
 
 @contextlib.contextmanager
@@ -106,6 +108,7 @@ def evaluate_all(
     dtype: str = "float32",
     seed: int = 0,
     salt: str = "",
+    clean_too: bool = False,
     progress: str | None = None,
 ) -> list[Evaluation | GfnetBenchError]:
     """Predict every image once with each model, corrupted first (once for all models), attacked first (for each).
@@ -131,6 +134,8 @@ def evaluate_all(
         dtype: one of `DTYPES`.
         seed: changes the perturbation's random numbers.
         salt: changes them too; the perturbation's name, so that two attacks do not share a start.
+        clean_too: also score the images as they are, by the logits of the attack's first look at them: an attack that
+            `begins_at_image` takes that pass anyway. In float32 alone, in which attacks compute.
         progress: what the bar on stderr is called; None for no bar.
 
     Returns:
@@ -142,7 +147,9 @@ def evaluate_all(
     """
     device = torch.device(device)
     known = _check_inputs(images, labels, ids, classes, batch_size)
-    passes = [_Pass(predict, known, attack, device) for predict in predicts]
+    if clean_too and (dtype != "float32" or not getattr(attack, "begins_at_image", False)):
+        raise GfnetBenchError(f"expected an attack in float32 that begins at the image, found {attack} in {dtype}")
+    passes = [_Pass(predict, known, attack, device, clean_too) for predict in predicts]
     targets = torch.from_numpy(known.targets).to(device)
     seeds = image_seeds(ids, seed, salt).to(device)
     n, done, fitting = len(ids), 0, Fitting(min(batch_size, len(ids)), device)
@@ -227,18 +234,25 @@ def _check_inputs(images: Any, labels: Any, ids: Sequence[str], classes: Any, ba
 class _Pass:
     """One model on its way through the images: what it returned, or the error that ended it."""
 
-    def __init__(self, predict: Predict, known: _Known, attack: Attack | None, device: torch.device) -> None:
+    def __init__(
+        self, predict: Predict, known: _Known, attack: Attack | None, device: torch.device, clean_too: bool = False
+    ) -> None:
         self.predict = predict
         self.classes = known.classes
         self.columns = None if known.columns is None else torch.from_numpy(known.columns).to(device)
         self.attack = attack
         self.ball = Ball.of(attack)
+        self.clean_too = clean_too
+        self._first: Tensor | None = None
         self.parts: list[dict[str, Tensor]] = []
         self.error: GfnetBenchError | None = None
 
     def logits(self, images: Tensor) -> Tensor:
-        """(b, k) of the classes that count."""
-        return self._counting(check_logits(self.predict(images), images, self.classes))
+        """(b, k) of the classes that count; the first ones of a batch are kept where clean images are scored too."""
+        whole = check_logits(self.predict(images), images, self.classes)
+        if self.clean_too and self._first is None:
+            self._first = whole.detach().clone()
+        return self._counting(whole)
 
     def _counting(self, logits: Tensor) -> Tensor:
         return logits if self.columns is None else logits[:, self.columns]
@@ -258,12 +272,19 @@ class _Pass:
         except GfnetBenchError as error:
             self.error = error.with_traceback(None)  # which would keep the model in memory
             return {}
-        return {**_scores(self._counting(whole), targets), "probabilities": are_probabilities(whole), **seen}
+        first, self._first = self._first, None
+        clean = {} if first is None else _scores(self._counting(first.float()), targets)
+        return {
+            **_scores(self._counting(whole), targets),
+            "probabilities": are_probabilities(whole),
+            **{_CLEAN + name: column for name, column in clean.items()},
+            **seen,
+        }
 
     def _attacked(self, images: Tensor, targets: Tensor, seeds: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Adversarial images, and what a look at them and at the model under attack gave for each."""
         assert self.attack is not None
-        watch = Watch(self.logits, images)
+        watch, self._first = Watch(self.logits, images), None
         found = self.attack(watch, images.clone(), targets, seeds)
         adversarial = check_images(found, images, name_of(self.attack))
         return adversarial, {
@@ -284,8 +305,14 @@ class _Pass:
         problem = self._fault(seen, known.ids)
         if problem is not None:
             return problem
+        predictions = self._predictions(seen, known)
+        of_clean = {name.removeprefix(_CLEAN): column for name, column in seen.items() if name.startswith(_CLEAN)}
+        noted = {name.removeprefix(_NOTED): seen[name].numpy() for name in seen if name.startswith(_NOTED)}
+        return Evaluation(predictions, batch_size, noted, self._predictions(of_clean, known) if of_clean else None)
+
+    def _predictions(self, seen: Mapping[str, Tensor], known: _Known) -> Predictions:
         top5 = seen["top5"] if self.columns is None else self.columns.cpu()[seen["top5"]]
-        predictions = Predictions(
+        return Predictions(
             top5=top5.numpy().astype(np.int32),
             confidence=seen["confidence"].numpy(),
             nll=seen["nll"].numpy(),
@@ -293,8 +320,6 @@ class _Pass:
             ids=known.ids,
             brier=seen["brier"].numpy(),
         )
-        noted = {name.removeprefix(_NOTED): seen[name].numpy() for name in seen if name.startswith(_NOTED)}
-        return Evaluation(predictions, batch_size, noted)
 
     def _fault(self, seen: Mapping[str, Tensor], ids: Sequence[str]) -> GfnetBenchError | None:
         """What makes the numbers void, if anything does."""

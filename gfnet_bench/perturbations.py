@@ -78,6 +78,11 @@ class Perturbation:
         return ()
 
     @property
+    def begins_at_image(self) -> bool:
+        """Whether the model is shown the images as they are first: of several such one pass serves."""
+        return False
+
+    @property
     def _called(self) -> str:
         return self.name
 
@@ -92,6 +97,11 @@ class Clean(Perturbation):
     def order(self) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
         """Before all others."""
         return (0, self.name), ()
+
+    @property
+    def begins_at_image(self) -> bool:
+        """It shows nothing else."""
+        return True
 
 
 @dataclass(frozen=True)
@@ -143,6 +153,11 @@ class Attacked(Perturbation):
         """What its class says, if that is here."""
         made = TorchAttack if self.name.startswith(PREFIX) else ATTACKS[self.name] if self.name in ATTACKS else None
         return getattr(made, "cites", ())
+
+    @property
+    def begins_at_image(self) -> bool:
+        """As the attack says, where that is registered here."""
+        return self.name in ATTACKS and getattr(self.attack, "begins_at_image", False)
 
     @property
     def is_usual(self) -> bool:

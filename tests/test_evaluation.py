@@ -55,7 +55,7 @@ def test_predictions_are_the_models(images, network):
 @pytest.mark.parametrize("attack", [None, PGD(8 / 255)])
 def test_batch_size_does_not_matter(images, network, batch_size, attack):
     whole, *_ = evaluate(network, images, LABELS, IDS, attack=attack, batch_size=N)
-    split, used, _ = evaluate(network, images, LABELS, IDS, attack=attack, batch_size=batch_size)
+    split, used, _, _ = evaluate(network, images, LABELS, IDS, attack=attack, batch_size=batch_size)
     np.testing.assert_array_equal(split.top5, whole.top5)
     np.testing.assert_allclose(split.nll, whole.nll, rtol=1e-5)
     assert used == min(batch_size, N)
@@ -92,7 +92,7 @@ def test_out_of_memory_halves_the_batch_to_what_fits_and_loses_nothing(images, n
     expected, *_ = evaluate(network, images, LABELS, IDS, attack=attack)
     hungry = Hungry(network, 10**6)
     with Room(int(4.5e6)):  # for four images, once what failed with eight is given back
-        predictions, used, _ = evaluate(hungry, images, LABELS, IDS, attack=attack, batch_size=12)
+        predictions, used, _, _ = evaluate(hungry, images, LABELS, IDS, attack=attack, batch_size=12)
     np.testing.assert_array_equal(predictions.top5, expected.top5)
     assert used == 3 and hungry.seen[:3] == [12, 6, 3] and set(hungry.seen[3:]) == {3}
 
@@ -405,7 +405,7 @@ def test_memory_that_runs_out_in_an_attack_changes_no_number(images, network):
             return adversarial
 
     expected, *_ = evaluate(network, images, LABELS, IDS, attack=PGD(8 / 255), batch_size=3)
-    found, used, _ = evaluate(network, images, LABELS, IDS, attack=Hungry(8 / 255), batch_size=12)
+    found, used, _, _ = evaluate(network, images, LABELS, IDS, attack=Hungry(8 / 255), batch_size=12)
     np.testing.assert_array_equal(found.nll, expected.nll)
     assert used == 3
 

@@ -16,7 +16,7 @@ from gfnet_bench.cli import main
 from gfnet_bench.datasets.classes import class_index, wnids
 from gfnet_bench.errors import MissingError
 from gfnet_bench.models import Model, base
-from gfnet_bench.perturbations import CLEAN
+from gfnet_bench.perturbations import CLEAN, parse
 from gfnet_bench.records import Store
 from gfnet_bench.runner import run_together
 from gfnet_bench.studies import robustness as study
@@ -327,3 +327,60 @@ def test_what_a_fast_mode_changes_by_hand():
     exact = predictions([1, 2, 0, 4], [1, 2, 3, 0])
     noted = fast_modes.against_float32(fast, exact, np.array([0, 2, 4, 6]))
     assert noted == {"images": 4, "changed": 1, "top1_points": 25.0}  # the third: 3, which is right, was 0
+
+
+def passes_of(cells, folder, monkeypatch):
+    """Records by attack, and how many images the network was shown and gave a gradient for, over those of a set."""
+    counted = {"forward": 0, "backward": 0}
+    real = Model.forward
+
+    def count(self, images):
+        counted["forward"] += len(images)
+        pixels = images.view_as(images)
+        if pixels.requires_grad:
+            pixels.register_hook(lambda gradient: counted.update(backward=counted["backward"] + len(gradient)))
+        return real(self, pixels)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Model, "forward", count)
+        records = run(cells, bench_of.Bench(progress=False, batch_size=16), folder)
+    return {r.cell: r for r in records}, {name: count / 16 for name, count in counted.items()}
+
+
+@pytest.mark.parametrize("words", [("clean", "fgsm", "pgd"), ("fgsm", "clean", "pgd")])
+@pytest.mark.parametrize("model", ["gfnet_mini", "resnet_mini", "vit_mini"])
+def test_clean_fgsm_and_pgd_share_passes_and_keep_every_bit(model, words, tmp_path, monkeypatch):
+    attacks = [parse(word) for word in words]
+    cells = study.cells([model], datasets=[("mini", attacks)], corruptions=[], options=study.Options(limit=16))
+    together, shared = passes_of(cells, tmp_path / "together", monkeypatch)
+    assert shared == {"forward": 8, "backward": 6}
+    apart, alone = {}, {"forward": 0, "backward": 0}
+    for i, cell in enumerate(cells):
+        record, count = passes_of([cell], tmp_path / str(i), monkeypatch)
+        apart |= record
+        alone = {name: alone[name] + count[name] for name in alone}
+    assert alone == {"forward": 9, "backward": 6}
+    for cell in cells:
+        one, other = together[cell], apart[cell]
+        assert one.values == other.values and one.error is None
+        arrays = [
+            Store(tmp_path / folder).arrays(r) for folder, r in (("together", one), (str(cells.index(cell)), other))
+        ]
+        assert arrays[0].keys() == arrays[1].keys()
+        for name, column in arrays[0].items():
+            np.testing.assert_array_equal(column, arrays[1][name], strict=True)
+        assert one.provenance.get("attack") == other.provenance.get("attack")
+
+
+def test_clean_images_are_measured_where_the_attack_beside_them_cannot_be(data, tmp_path, monkeypatch):
+    class Cut(Oracle):
+        """No gradient comes through."""
+
+        def forward(self, images):
+            return super().forward(images.detach())
+
+    monkeypatch.setattr(bench_of.Bench, "model", lambda self, cell: Cut())
+    cells = study.cells(["oracle"], datasets=[("imagenet_v2", [CLEAN, parse("fgsm")])], corruptions=[])
+    clean, attacked = run(cells, bench_of.Bench(data_dirs=[data], progress=False), tmp_path)
+    assert clean.error is None and clean.values["top1"] == 1.0
+    assert "autograd" in attacked.error

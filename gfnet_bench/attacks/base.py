@@ -25,7 +25,8 @@ Predict = Callable[["Tensor"], "Tensor"]
 class Attack(Protocol):
     """A frozen dataclass whose fields are the threat model; calling it perturbs a batch.
 
-    Its class may say what it `cites`: keys of `reports/references.bib`, or whole BibTeX entries.
+    Its class may say what it `cites`: keys of `reports/references.bib`, or whole BibTeX entries; and that it
+    `begins_at_image`: the first it shows the model is all the images as they are, which then need no clean pass.
     """
 
     @property

@@ -24,6 +24,7 @@ class FGSM:
     name: ClassVar[str] = "fgsm"
     norm: ClassVar[str] = "linf"
     cites: ClassVar[tuple[str, ...]] = ("goodfellow2015explaining",)
+    begins_at_image: ClassVar[bool] = True
 
     epsilon: float = 1 / 255
 

@@ -71,6 +71,11 @@ class PGD:
         if self.target not in (None, *TARGETS):
             raise UsageError(f"{self.name}: expected target to be one of {', '.join(TARGETS)}, found {self.target!r}")
 
+    @property
+    def begins_at_image(self) -> bool:
+        """See `Attack`."""
+        return not self.random_start
+
     def __call__(self, predict: Predict, images: Tensor, labels: Tensor, seeds: Tensor) -> Tensor:
         """See `Attack`."""
         from gfnet_bench.watch import watched

@@ -23,7 +23,7 @@ from gfnet_bench.evaluation import Corrupt, Evaluation
 from gfnet_bench.feeding import resident
 from gfnet_bench.inputs import Inputs
 from gfnet_bench.models import NOTHING, Asked, Model, check_unchanged, load_model
-from gfnet_bench.perturbations import Attacked, Corrupted, Perturbation, of_cell, published_files
+from gfnet_bench.perturbations import CLEAN, Attacked, Corrupted, Perturbation, of_cell, published_files
 from gfnet_bench.present import Present, absent_sets
 from gfnet_bench.records import Cell, Record
 from gfnet_bench.runner import Outcome
@@ -133,12 +133,15 @@ class Bench:
         return self._present.inputs(record)
 
     def measure(self, cells: Sequence[Cell]) -> list[Outcome | Exception]:
-        """Measure cells that differ in their models alone, in one pass over their images.
+        """Measure cells that differ in their models alone, in one pass over their images, or in their attacks alone.
 
         Returns:
             One outcome a cell, or what kept that one from being measured.
         """
-        found: dict[Cell, Outcome | Exception] = {}
+        if len({cell.model for cell in cells}) == 1 < len(cells):
+            found = self._measure_with_clean(cells)
+            return [found[cell] if cell in found else self.measure([cell])[0] for cell in cells]
+        found = {}
         waiting = list(cells)
         while waiting:  # once, unless the models together are too large for the device
             models: dict[Cell, Model] = {}
@@ -153,6 +156,24 @@ class Bench:
                     found[cell] = problem
             found.update(self._measure_loaded(models))
         return [found[cell] for cell in cells]
+
+    def _measure_with_clean(self, cells: Sequence[Cell]) -> dict[Cell, Outcome | Exception]:
+        """Measure clean images and the first attack of one model in one pass; nothing where that cannot be."""
+        clean, attacked = ([cell for cell in cells if (of_cell(cell) == CLEAN) is so] for so in (True, False))
+        if not (clean and attacked):
+            return {}
+        try:
+            self.keep(cells)
+            model = self.fitting_model(attacked[0])
+            images = self.images(attacked[0], model)
+            (seen,) = self._evaluate(attacked[:1], [model], images, self._pixels(images), "float32", clean_too=True)
+        except Exception:  # each by itself, to see of which
+            return {}
+        if isinstance(seen, Exception):
+            return {}
+        assert seen.clean is not None
+        pair = (attacked[0], seen), (clean[0], Evaluation(seen.clean, seen.batch_size))
+        return {cell: self._outcome(cell, model, images, found, {}) for cell, found in pair}
 
     def _measure_loaded(self, models: dict[Cell, Model]) -> dict[Cell, Outcome | Exception]:
         """Measure cells, those whose models see the same pixels in one pass."""
@@ -216,7 +237,14 @@ class Bench:
         ]
 
     def _evaluate(
-        self, cells: Sequence[Cell], models: Sequence[Model], images: Images, pixels: Any, dtype: str
+        self,
+        cells: Sequence[Cell],
+        models: Sequence[Model],
+        images: Images,
+        pixels: Any,
+        dtype: str,
+        *,
+        clean_too: bool = False,
     ) -> list[Evaluation | GfnetBenchError]:
         """One pass over images for cells that differ in their models alone."""
         s, perturbation = cells[0].settings, of_cell(cells[0])
@@ -234,6 +262,7 @@ class Bench:
             dtype=dtype,
             seed=s["seed"],
             salt=perturbation.salt,
+            clean_too=clean_too,
             progress=f"{names} {s['dataset']} {perturbation.spelling}" if self.progress else None,
         )
 
@@ -271,7 +300,7 @@ class Bench:
         return self._resident[1]
 
     def _outcome(self, cell: Cell, model: Model, images: Images, found: Evaluation, noted: dict[str, Any]) -> Outcome:
-        predictions, batch_size, seen = found
+        predictions, batch_size, seen, _ = found
         values = {
             **metrics.scores(predictions, images.answers),
             "excluded": len(images.excluded),

@@ -12,7 +12,7 @@ from typing import Any
 
 from gfnet_bench.datasets import DATASETS
 from gfnet_bench.errors import UsageError
-from gfnet_bench.perturbations import Perturbation, corrupted
+from gfnet_bench.perturbations import Perturbation, corrupted, of_cell
 from gfnet_bench.records import PROTOCOLS, Cell, canonical_json
 
 STUDY = "robustness"
@@ -126,6 +126,13 @@ def cells(
 
 
 def together(cell: Cell) -> Hashable:
-    """What cells have in common that are measured in one pass: a corrupted batch is used for every model."""
-    shared = {key: value for key, value in cell.settings.items() if key not in OF_ONE_MODEL}
-    return canonical_json(shared) if DATASETS[cell.settings["dataset"]].is_corrupted else cell
+    """What cells have in common that are measured in one pass.
+
+    A corrupted batch is used for every model; a model's clean logits are those of an attack's first look. That is
+    float32, so that clean images in another precision are a pass of their own.
+    """
+    if DATASETS[cell.settings["dataset"]].is_corrupted:
+        return canonical_json({key: value for key, value in cell.settings.items() if key not in OF_ONE_MODEL})
+    if cell.settings["dtype"] == "float32" and of_cell(cell).begins_at_image:
+        return cell.model, canonical_json({key: value for key, value in cell.settings.items() if key != "perturbation"})
+    return cell
