@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from gfnet_bench.commands import argtypes, options
+from gfnet_bench.files import shown
 
 NAME = "pack"
 HELP = "put the records of a results folder into one file of lines, which every command reads, or take them out again"
@@ -30,5 +31,5 @@ def run(arguments: argparse.Namespace) -> int:
     moved = store.unpack() if arguments.unpack else store.pack()
     for problem in moved.problems:
         options.note(problem)
-    options.note(f"{'unpacked' if arguments.unpack else 'packed'} {moved.records} records in {store.folder}")
+    print(f"{'unpacked' if arguments.unpack else 'packed'} {moved.records} records in {shown(store.folder)}")
     return 1 if moved.problems else 0
