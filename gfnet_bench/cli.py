@@ -24,8 +24,11 @@ from gfnet_bench.commands import (
     packing,
     paper,
     report,
+    retry,
     robustness,
     segmentation,
+    status,
+    work,
 )
 from gfnet_bench.commands.parser import Parser, parse
 from gfnet_bench.errors import GfnetBenchError, UsageError, sentence
@@ -37,6 +40,9 @@ COMMANDS = (
     filters,
     segmentation,
     attack_check,
+    work,
+    status,
+    retry,
     corrupt,
     report,
     data,

@@ -12,7 +12,7 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from importlib import metadata
@@ -27,6 +27,7 @@ from gfnet_bench.inputs import NOTED, Inputs, differing, plugins_of, same
 from gfnet_bench.interrupts import doing
 from gfnet_bench.leases import Leases
 from gfnet_bench.records import Cell, Record, Store
+from gfnet_bench.runs import fingerprint
 
 OVERWRITE = ("never", "failed", "always")
 
@@ -71,7 +72,7 @@ class Plan(NamedTuple):
 def plan(
     cells: Iterable[Cell],
     store: Store,
-    overwrite: str = "failed",
+    overwrite: str | Mapping[str, str] = "failed",
     inputs: Callable[[Record], Inputs] | None = None,
     *,
     progress: bool = False,
@@ -81,7 +82,8 @@ def plan(
     Args:
         cells: what the command asks for; the order is kept.
         store: the records on disk.
-        overwrite: `never` keeps failures too, `failed` measures those again, `always` measures everything again.
+        overwrite: `never` keeps failures too, `failed` measures those again, `always` measures everything again;
+            of a run, the records that are to be measured again and no others (`Run.again`).
         inputs: what a record's cell would be measured on now, where it rests on images or weights: a record that was
             measured on others is measured again, as is one whose plug-ins were other code. What cannot be told is kept,
             with a note.
@@ -95,6 +97,8 @@ def plan(
     for cell in tqdm(cells, "comparing with what is there", unit="cell", delay=2, leave=False, disable=not progress):
         record = None if overwrite == "always" else store.find(cell)
         again = record is None or (overwrite == "failed" and record.error is not None)
+        if record is not None and isinstance(overwrite, Mapping):
+            again = overwrite.get(cell.sha256) == fingerprint(record)
         if record is None or again or (record.error is None and not found.holds(record)):
             to_do.append(cell)
         else:
@@ -179,7 +183,7 @@ def run(
     measure: Callable[[Cell], Outcome],
     store: Store,
     *,
-    overwrite: str = "failed",
+    overwrite: str | Mapping[str, str] = "failed",
     inputs: Callable[[Record], Inputs] | None = None,
     progress: bool = True,
     label: str | None = None,
@@ -216,7 +220,7 @@ def run_together(
     key: Callable[[Cell], Hashable],
     store: Store,
     *,
-    overwrite: str = "failed",
+    overwrite: str | Mapping[str, str] = "failed",
     inputs: Callable[[Record], Inputs] | None = None,
     progress: bool = True,
     told: Iterable[str] = (),

@@ -75,6 +75,10 @@ def place(tmp_path_factory):
     for name in ("robustness/gfnet_mini", "complexity/depthwise_conv"):
         shutil.copytree(ROOT / "results" / "records" / name, folder / "results" / "records" / name)
     shutil.copytree(folder / "results", folder / "other" / "results")
+    with pytest.MonkeyPatch.context() as here:
+        here.chdir(folder)
+        small = ["-m", "gfnet_mini", "--dataset", "mini", "--attack", "clean", "--limit", "10", "-j", "0"]
+        assert main(["robustness", *small, "--plan-only", "run.json"]) == 0
     return folder
 
 

@@ -15,7 +15,7 @@ PACKAGE = Path(gfnet_bench.__file__).parent
 BOTTOM = set(
     "ball bars catalog clustering conventions downloads errors families feeding files filetypes frames halving inputs "
     "interrupts leases metrics mini owncode packed_records plugins processes published randomness records registry "
-    "scene_sets schemas sourcecode spectra spelling suites terminal trusted watch weightfile".split()
+    "runs scene_sets schemas sourcecode spectra spelling suites terminal trusted watch weightfile".split()
 )
 NOUNS = {"models", "datasets", "attacks", "corruptions", "mixers", "profiling"}
 

@@ -142,8 +142,17 @@ ANYWHERE = {
     "--workers",
     "--no-progress",
 }
-ANYWHERE |= {"--config", "--dry-run", "--overwrite", "--channels-last", "--torchcompile", "--checkpoint", "--seed"}
-ANYWHERE |= {"--name", "--mean", "--std", "--num-classes"}
+ANYWHERE |= {
+    "--config",
+    "--dry-run",
+    "--plan-only",
+    "--overwrite",
+    "--channels-last",
+    "--torchcompile",
+    "--checkpoint",
+    "--seed",
+}
+ANYWHERE |= {"--plan-only", "--name", "--mean", "--std", "--num-classes"}
 ALWAYS = {
     "robustness": {
         "--model",
@@ -163,6 +172,9 @@ ALWAYS = {
     "corrupt": {"--preview", "--recipe"},
     "attack-check": {"--model", "--images", "--attack", "--dataset", "--limit", "--eps", "--img-size"},
     "segmentation": {"--model", "--train-only", "--eval-only", "--iterations", "--rate", "--dtype"},
+    "work": set(),
+    "status": set(),
+    "retry": {"--failed"},
     "list": set(),
     "completion": set(),
     "pack": {"--unpack"},

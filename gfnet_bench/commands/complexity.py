@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from gfnet_bench import terminal
-from gfnet_bench.commands import argtypes, options, plan
+from gfnet_bench.commands import argtypes, options, plan, spreading
 from gfnet_bench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -85,6 +85,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     out.add_argument("--published", action="store_true", help="draw the paper's curves too, thin and grey")
     options.add_overwrite_option(out)
     out.add_argument("--dry-run", action="store_true", help="print what would be measured")
+    spreading.add_plan_option(out)
     options.add_progress_option(out, "no bars")
 
 
@@ -93,6 +94,8 @@ def run(arguments: argparse.Namespace) -> int:
     cells, store = ask(arguments)
     if arguments.dry_run:
         return plan.show(cells, store, arguments, kind=_kind, describe=_describe)
+    if spreading.planned(arguments, cells, store):
+        return 0
     records, report = measure(cells, store, arguments)
     print(report.render(arguments.format, screen=terminal.screen()), end="")
     return 1 if any(record.error is not None for record in records) else 0

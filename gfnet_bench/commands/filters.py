@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from gfnet_bench import terminal
-from gfnet_bench.commands import argtypes, options, plan
+from gfnet_bench.commands import argtypes, options, plan, spreading
 from gfnet_bench.errors import UsageError
 from gfnet_bench.suites import SUITES, Suite
 from gfnet_bench.terminal import shortened
@@ -114,6 +114,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     out.add_argument("--details", action="store_true", help="also the long tables: every operation, layer by layer")
     options.add_config_option(out)
     out.add_argument("--dry-run", action="store_true", help="print what would be measured and what is missing for it")
+    spreading.add_plan_option(out)
     options.add_overwrite_option(out)
     options.add_progress_option(out)
 
@@ -132,6 +133,7 @@ def run(arguments: argparse.Namespace) -> int:
     channels = numbers(arguments.channels, "--channels") if arguments.channels else CHANNELS
     cells = _cells(arguments)
     store = Store(arguments.output_dir)
+    present = Present(options.data_dirs(arguments), not arguments.no_progress)
     if arguments.dry_run:
         return plan.show(
             cells,
@@ -140,8 +142,10 @@ def run(arguments: argparse.Namespace) -> int:
             kind=lambda cell: tuple(_describe([cell]).values()),
             describe=_describe,
             lacking=partial(absent, data_dirs=options.data_dirs(arguments)),
-            inputs=Present(options.data_dirs(arguments), not arguments.no_progress).inputs,
+            inputs=present.inputs,
         )
+    if spreading.planned(arguments, cells, store, present.inputs):
+        return 0
     store.prepare((), ("tables", "figures"))
     device = options.device(arguments)
     options.check_dtype(arguments.dtype, device)

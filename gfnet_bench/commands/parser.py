@@ -71,12 +71,13 @@ def parse(parser: argparse.ArgumentParser, words: Sequence[str]) -> argparse.Nam
         words: the command line.
 
     Returns:
-        The options, with `named`: the destinations of those that were named here or there.
+        The options, with `named`: the destinations of those that were named here or there, and `words`, the command
+        line itself.
 
     Raises:
         UsageError: see `Parser.words_of`.
     """
-    words = list(words)
+    given, words = list(words), list(words)
     arguments, unknown = parser.parse_known_args(words)
     command: Parser = arguments.parser
     if unknown:
@@ -88,7 +89,7 @@ def parse(parser: argparse.ArgumentParser, words: Sequence[str]) -> argparse.Nam
         named |= command.named(more)
         words += more
     arguments = parser.parse_args(words)
-    arguments.named = named
+    arguments.named, arguments.words = named, given
     return arguments
 
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gfnet_bench import terminal
-from gfnet_bench.commands import argtypes, options, plan, sweeps
+from gfnet_bench.commands import argtypes, options, plan, spreading, sweeps
 from gfnet_bench.suites import SUITES
 
 if TYPE_CHECKING:
+    from gfnet_bench.inputs import Inputs
     from gfnet_bench.perturbations import Perturbation
     from gfnet_bench.records import Cell, Record, Store
     from gfnet_bench.reports.base import Report
@@ -104,6 +105,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     options.add_result_options(out)
     options.add_config_option(out)
     out.add_argument("--dry-run", action="store_true", help="print what would be measured and what is missing for it")
+    spreading.add_plan_option(out)
     options.add_overwrite_option(out, "measure again what is on disk (default: only what failed)")
     options.add_progress_option(out)
 
@@ -113,6 +115,8 @@ def run(arguments: argparse.Namespace) -> int:
     asked = ask(arguments)
     if arguments.dry_run:
         return _plan(asked, arguments)
+    if spreading.planned(arguments, asked.cells, asked.store, _present(arguments)):
+        return 0
     records, report = measure(asked, arguments)
     print(report.render(arguments.format, screen=terminal.screen()), end="")
     return 1 if any(record.error is not None for record in records) else 0
@@ -176,7 +180,7 @@ def ask(arguments: argparse.Namespace) -> Asked:
 
 
 def _plan(asked: Asked, arguments: argparse.Namespace) -> int:
-    from gfnet_bench.present import Present, absent
+    from gfnet_bench.present import absent
 
     return plan.show(
         asked.cells,
@@ -185,8 +189,15 @@ def _plan(asked: Asked, arguments: argparse.Namespace) -> int:
         kind=_kind,
         describe=_describe,
         lacking=partial(absent, data_dirs=options.data_dirs(arguments)),
-        inputs=Present(options.data_dirs(arguments), not arguments.no_progress).inputs,
+        inputs=_present(arguments),
     )
+
+
+def _present(arguments: argparse.Namespace) -> Callable[[Record], Inputs]:
+    """What a record's cell would be measured on now, told without a network."""
+    from gfnet_bench.present import Present
+
+    return Present(options.data_dirs(arguments), not arguments.no_progress).inputs
 
 
 def _with_reference(arguments: argparse.Namespace, suite: str, models: list[str]) -> list[str]:
