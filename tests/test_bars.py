@@ -45,7 +45,7 @@ def test_a_terminal_has_bars_that_move(monkeypatch):
 
 @pytest.mark.parametrize("words", [["--no-progress"], []])
 def test_a_command_tells_a_log_each_cell_or_nothing(words, tmp_path, capsys):
-    asked = ["robustness", "-m", "gfnet_mini", "--dataset", "mini", "--attack", "clean", "fgsm", "--limit", "4"]
+    asked = ["robustness", "-m", "gfnet_mini", "--dataset", "mini", "--attack", "clean", "pgd", "--limit", "4"]
     assert main([*asked, "--output-dir", str(tmp_path), *words]) == 0
     told = [line.split(",")[0] for line in capsys.readouterr().err.splitlines()]
     assert told == ([] if words else ["cells: 1 of 2", "cells: 2 of 2"])

@@ -251,6 +251,5 @@ def test_numbers_that_never_change_are_sent_to_a_device_once(name, monkeypatch):
         return len(made)
 
     once()
-    # One is the salt of the seeds and one the final JPEG, whose files a CPU writes; the line of motion blur is each
-    # image's own, and is found on the CPU.
-    assert once() == {"motion_blur": 4, "spatter": 2, "elastic_transform": 2}.get(name, 0)
+    # The final JPEG, whose files a CPU writes.
+    assert once() == (name in ("motion_blur", "spatter", "elastic_transform"))

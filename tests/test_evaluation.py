@@ -382,7 +382,7 @@ def test_an_attack_that_works_in_place_poisons_nothing(images, network):
 
 
 def test_a_model_that_normalises_in_place_poisons_nothing(images, network):
-    expected = evaluate(network, images, LABELS, IDS)[0]
+    expected = evaluate(network, images, LABELS, IDS, batch_size=5)[0]
     first, second = evaluate_all([lambda x: network(x.sub_(0.5)), network], images, LABELS, IDS, batch_size=5)
     np.testing.assert_array_equal(second.predictions.nll, expected.nll)
     assert not np.array_equal(first.predictions.nll, expected.nll)
