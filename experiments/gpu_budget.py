@@ -22,8 +22,7 @@ import subprocess
 import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from importlib import import_module
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 from unittest.mock import patch
@@ -35,18 +34,10 @@ from torch import nn
 
 import gfnet_bench.models  # noqa: F401  (registers GFNet with timm)
 from gfnet_bench.catalog import CORRUPTIONS
-from gfnet_bench.corruptions import (
-    corrupt,
-    gaussian_blur,
-    jpeg_compression,
-    kernels,
-    motion_blur,
-    spatter,
-    zoom_blur,
-)
+from gfnet_bench.corruptions import corrupt, kernels
 from gfnet_bench.errors import MissingError
 from gfnet_bench.models.global_filter import filter_way
-from gfnet_bench.profiling.traffic import Launched, Traffic, stand_ins
+from gfnet_bench.profiling.traffic import Traffic, kernels_counted, stand_ins
 from gfnet_bench.studies.tokens import PAPER_SIDES
 
 BATCH, FILTER_BATCH, CHANNELS = 128, 32, 384
@@ -155,20 +146,6 @@ def gradient(model: nn.Module, size: int, dtype: str, limits: Ceilings) -> Traff
     return traffic
 
 
-@contextmanager
-def kernels_counted(traffic: Traffic) -> Iterator[None]:
-    """Corruptions take their kernels, which are counted in place of being launched."""
-    folder = Path(kernels.__file__).parent
-    with warnings.catch_warnings(), ExitStack() as stack:
-        for module in (gaussian_blur, jpeg_compression, motion_blur, spatter, zoom_blur):
-            stack.enter_context(patch.object(module, "works", lambda *case: True))
-        for module in [import_module(f"{kernels.__name__}.{file.stem}") for file in folder.glob("[!_]*.py")]:
-            for name in [name for name in vars(module) if name.endswith("_kernel")]:
-                stack.enter_context(patch.object(module, name, Launched(traffic)))
-        warnings.filterwarnings("ignore", message="Accessing the data pointer of FakeTensor")
-        yield
-
-
 def corruption(name: str, recipe: str, limits: Ceilings, size: int = 224) -> Traffic:
     """What a batch costs at severity 3, its constants on the device already.
 
@@ -176,7 +153,13 @@ def corruption(name: str, recipe: str, limits: Ceilings, size: int = 224) -> Tra
         MissingError: if a texture is not here.
     """
     traffic = limits.traffic("float32")
-    with stand_ins(), kernels_counted(traffic):
+    with (
+        warnings.catch_warnings(),
+        patch.object(kernels, "works", lambda *case: True),
+        stand_ins(),
+        kernels_counted(traffic, kernels),
+    ):
+        warnings.filterwarnings("ignore", message="Accessing the data pointer of FakeTensor")
         images = torch.empty(BATCH, 3, size, size, dtype=torch.uint8, device="cuda")
         seeds = torch.empty(BATCH, dtype=torch.int64, device="cuda")
         corrupt(images, name, 3, recipe=recipe, seeds=seeds)

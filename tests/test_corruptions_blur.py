@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from gfnet_bench.corruptions import base, defocus_blur, elastic_transform, gaussian_blur, glass_blur, zoom_tensors
+from gfnet_bench.corruptions import base, defocus_blur, elastic_transform, gaussian_blur, glass_blur, zoom_blur
 from gfnet_bench.corruptions.reference import NumpyDraws, corrupt_reference
 
 pytest.importorskip("imagecorruptions", reason='needs pip install "gfnet-bench[reference]"')
@@ -217,14 +217,14 @@ def zoomed(image: np.ndarray, factor: float, centred: bool) -> np.ndarray:
 def test_clipped_zoom_is_scipys(side, factor, centred):
     layers = np.random.RandomState(0).rand(2, side, side, 1)
     expected = np.stack([zoomed(layer, factor, centred) for layer in layers]).transpose(0, 3, 1, 2)
-    found = zoom_tensors.clipped_zoom(torch.from_numpy(layers).permute(0, 3, 1, 2), factor, centred=centred)
+    found = zoom_blur.clipped_zoom(torch.from_numpy(layers).permute(0, 3, 1, 2), factor, centred=centred)
     assert np.abs(found.numpy() - expected).max() < 1e-12
 
 
 def test_clipped_zoom_treats_each_axis_by_itself():
     plane = torch.rand(1, 1, 40, 57, dtype=torch.float64)
-    turned = zoom_tensors.clipped_zoom(plane.mT, 1.3, centred=True)
-    torch.testing.assert_close(zoom_tensors.clipped_zoom(plane, 1.3, centred=True), turned.mT, rtol=0, atol=1e-12)
+    turned = zoom_blur.clipped_zoom(plane.mT, 1.3, centred=True)
+    torch.testing.assert_close(zoom_blur.clipped_zoom(plane, 1.3, centred=True), turned.mT, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("severity", SEVERITIES)

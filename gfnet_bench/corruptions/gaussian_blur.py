@@ -8,6 +8,7 @@ reference ends; that decides flat areas, and nothing else.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -16,8 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gfnet_bench.corruptions.base import Draws, corruption, divided
-from gfnet_bench.corruptions.kernels import works
-from gfnet_bench.corruptions.sums_tensors import summed
+from gfnet_bench.corruptions.kernels import kernel
 
 SHIFT = 1e-12  # grey levels: above the rounding of a blur (1e-13), below the least weight a pixel has in one (1e-11)
 BAND = 48  # pixels of one matrix product: fewer skip more of the zeros, more run faster
@@ -99,11 +99,23 @@ def gaussian_as_scipy_sums(images: Tensor, sigma: float) -> Tensor:
         (b, h, w, c) float64.
     """
     half = _half_kernel(sigma, 4).tolist()
-    if images.device.type != "cpu" and works("blur", images.device):
-        from gfnet_bench.corruptions.kernels.blur import sums
+    made = kernel("blur", images.device)
+    return (made.sums if made else summed)(images, half)
 
-        return sums(images, half)
-    return summed(images, half)
+
+def summed(images: Tensor, half: Sequence[float]) -> Tensor:
+    """Images (b, h, w, c) float64 blurred along h and w by a kernel of weights at distance 0, 1, 2 ..."""
+    radius = len(half) - 1
+    for axis in (1, 2):
+        size = images.shape[axis]
+        pixels = torch.arange(-radius, size + radius, device=images.device).clamp_(0, size - 1)
+        padded = images.index_select(axis, pixels)
+        images = padded.narrow(axis, radius, size) * half[0]
+        # The middle, then pairs from the outermost in; a fused multiplication and addition would round once too little.
+        for k in range(radius, 0, -1):
+            pairs = padded.narrow(axis, radius - k, size) + padded.narrow(axis, radius + k, size)
+            images += pairs.mul_(half[k])
+    return images
 
 
 @lru_cache(maxsize=64)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from gfnet_bench.corruptions.base import Draws, corruption, picture
 from gfnet_bench.corruptions.jpeg_tensors import jpeg_of_tensors
-from gfnet_bench.corruptions.kernels import works
+from gfnet_bench.corruptions.kernels import kernel
 
 
 @corruption(
@@ -40,11 +40,8 @@ def jpeg(images: Tensor, quality: int) -> Tensor:
         (b, 3, h, w) uint8: byte for byte what Pillow reads from the file it saved.
     """
     if images.device.type != "cpu":
-        if works("jpeg", images.device, images.shape[3] % 16 == 0):
-            from gfnet_bench.corruptions.kernels.jpeg import jpeg as jpeg_of_kernels
-
-            return jpeg_of_kernels(images, quality)
-        return jpeg_of_tensors(images, quality)
+        made = kernel("jpeg", images.device, images.shape[3] % 16 == 0)
+        return (made.jpeg if made else jpeg_of_tensors)(images, quality)
     import simplejpeg  # which a GPU does without
 
     b, c, h, w = images.shape

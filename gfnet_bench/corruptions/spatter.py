@@ -12,8 +12,7 @@ from torch import Tensor
 
 from gfnet_bench.corruptions.base import Draws, corruption, divided, on_device
 from gfnet_bench.corruptions.gaussian_blur import gaussian
-from gfnet_bench.corruptions.grow_tensors import grown
-from gfnet_bench.corruptions.kernels import works
+from gfnet_bench.corruptions.kernels import kernel
 
 WATER = (175 / 255, 238 / 255, 238 / 255)  # pale turquoise, RGB
 MUD = (63 / 255, 42 / 255, 20 / 255)  # brown
@@ -120,11 +119,23 @@ def _edges(planes: Tensor) -> Tensor:
     thin |= ~(flat | steep) & ((falls & (e > c) & (e > g)) | (~falls & (e > a) & (e > i)))
     thin &= strength > WEAK
     edges = thin & (strength > STRONG)
-    if edges.device.type != "cpu" and works("grow", edges.device):
-        from gfnet_bench.corruptions.kernels.grow import grow
+    made = kernel("grow", edges.device)
+    return (made.grow if made else grown)(edges, thin)
 
-        return grow(edges, thin)
-    return grown(edges, thin)
+
+def grown(edges: Tensor, thin: Tensor) -> Tensor:
+    """Edges and all of `thin` that leads to one, by steps to any of eight neighbours: (b, h, w) bool."""
+    while True:
+        rows = edges.clone()
+        rows[:, 1:] |= edges[:, :-1]
+        rows[:, :-1] |= edges[:, 1:]
+        wider = rows.clone()
+        wider[:, :, 1:] |= rows[:, :, :-1]
+        wider[:, :, :-1] |= rows[:, :, 1:]
+        wider &= thin
+        if torch.equal(wider, edges):
+            return edges
+        edges = wider
 
 
 def _distance(edges: Tensor) -> Tensor:

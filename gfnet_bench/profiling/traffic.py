@@ -10,9 +10,13 @@ would be waited for.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+import pkgutil
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from importlib import import_module
+from types import ModuleType
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from torch import Tensor
@@ -78,8 +82,19 @@ class Traffic(TorchDispatchMode):
         self.seconds += max(moved / self._bytes_per_s, products)
 
 
-class Launched:
-    """Stands for a kernel of Triton: `kernel[grid](...)` counts the tensors it is given."""
+@contextmanager
+def kernels_counted(traffic: Traffic, package: ModuleType) -> Iterator[None]:
+    """Every `*_kernel` in the files of a package, called as `kernel[grid](...)`, is counted and not launched."""
+    files = [import_module(f"{package.__name__}.{file.name}") for file in pkgutil.iter_modules(package.__path__)]
+    with ExitStack() as stack:
+        for file in files:
+            for name in [name for name in vars(file) if name.endswith("_kernel")]:
+                stack.enter_context(patch.object(file, name, _Launched(traffic)))
+        yield
+
+
+class _Launched:
+    """Stands for a kernel of Triton: it moves each tensor that it is given once."""
 
     def __init__(self, traffic: Traffic) -> None:
         self._traffic = traffic

@@ -14,13 +14,13 @@ from torch import Tensor
 from triton.language import constexpr
 
 from gfnet_bench.corruptions.base import on_device
-from gfnet_bench.corruptions.sums_tensors import summed
+from gfnet_bench.corruptions.gaussian_blur import summed
 
 PIXELS = 512  # of a program
 
 
 def sums(images: Tensor, half: Sequence[float]) -> Tensor:
-    """`sums_tensors.summed` in two launches, on a CUDA device."""
+    """`gaussian_blur.summed` in two launches, on a CUDA device."""
     _, h, w, c = images.shape
     weights = on_device(tuple(half), torch.float64, images.device)
     for size, stride in ((h, w * c), (w, c)):

@@ -11,13 +11,13 @@ import triton.language as tl
 from torch import Tensor
 from triton.language import constexpr
 
-from gfnet_bench.corruptions.grow_tensors import grown
+from gfnet_bench.corruptions.spatter import grown
 
 PIXELS = 1024  # of a step
 
 
 def grow(edges: Tensor, thin: Tensor) -> Tensor:
-    """`grow_tensors.grown` in one launch, on a CUDA device."""
+    """`spatter.grown` in one launch, on a CUDA device."""
     b, h, w = edges.shape
     out = edges.to(torch.uint8)
     grow_kernel[b,](out, thin.contiguous().view(torch.uint8), h, w, PIXELS=PIXELS, num_warps=8, enable_fp_fusion=True)

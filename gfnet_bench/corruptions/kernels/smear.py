@@ -11,13 +11,13 @@ import triton.language as tl
 from torch import Tensor
 from triton.language import constexpr
 
-from gfnet_bench.corruptions.smear_tensors import smeared
+from gfnet_bench.corruptions.motion_blur import smeared
 
 PIXELS = 1024  # of a program
 
 
 def smear(values: Tensor, down: Tensor, right: Tensor, weights: Tensor, start: Tensor) -> Tensor:
-    """`smear_tensors.smeared` in one launch, on a CUDA device."""
+    """`motion_blur.smeared` in one launch, on a CUDA device."""
     b, c, h, w = values.shape
     grid = (triton.cdiv(c * h * w, PIXELS), b)
     line = [numbers.contiguous() for numbers in (down, right, weights)]

@@ -14,13 +14,13 @@ import triton.language as tl
 from torch import Tensor
 from triton.language import constexpr
 
-from gfnet_bench.corruptions.zoom_tensors import places, zoomed
+from gfnet_bench.corruptions.zoom_blur import places, zoomed
 
 PIXELS = 512  # of a program
 
 
 def zoom(images: Tensor, factors: tuple[float, ...], centred: bool) -> Tensor:
-    """`zoom_tensors.zoomed` in one launch, on a CUDA device."""
+    """`zoom_blur.zoomed` in one launch, on a CUDA device."""
     images = images.contiguous()
     h, w = images.shape[2:]
     out = torch.empty_like(images)

@@ -4,7 +4,7 @@ A thread holds one channel of one line, or every second token of it, and transfo
 side by side take channels side by side: memory is read as it lies, nothing is padded, and nothing goes through shared
 memory. Memory is touched six times, twice in each kernel, without a buffer beside the result, where torch.fft touches
 it 18 to 22 times: it copies to channel-first and back on both ways, scales in passes of its own, and cuFFT needs one or
-two passes a transform. The three kernels issue 46 instructions a number at side 28, 54 at 56 and 75 at 112, which take
+two passes a transform. The three kernels issue 46 instructions a number at side 28, 53 at 56 and 75 at 112, which take
 less time than memory does (results/tables/gpu_budget.md).
 
 Rows come in pairs, 2 j as real and 2 j + 1 as imaginary part of one complex row, whose spectrum Z lies where they lay:
@@ -17,7 +17,7 @@ Long lines are shared by two threads of a warp, which take even and odd tokens, 
 of the frequencies.
 """
 
-# mypy: disable-error-code="no-untyped-def, assignment, misc"
+# mypy: disable-error-code="no-untyped-def, assignment, misc, annotation-unchecked"
 # (the compiler of the kernels reads annotations in its own way, and knows the length of a tuple)
 
 from __future__ import annotations
