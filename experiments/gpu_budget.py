@@ -18,8 +18,6 @@ from __future__ import annotations
 
 import argparse
 import re
-import subprocess
-import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -37,6 +35,7 @@ from gfnet_bench.catalog import CORRUPTIONS
 from gfnet_bench.corruptions import corrupt, kernels
 from gfnet_bench.errors import MissingError
 from gfnet_bench.models.global_filter import filter_way
+from gfnet_bench.profiling.machine_code import Code, compiled, read
 from gfnet_bench.profiling.traffic import Traffic, kernels_counted, stand_ins
 from gfnet_bench.studies.tokens import PAPER_SIDES
 
@@ -169,62 +168,20 @@ def corruption(name: str, recipe: str, limits: Ceilings, size: int = 224) -> Tra
     return traffic
 
 
-class Code(NamedTuple):
-    """Machine code of a kernel for sm_90.
-
-    Attributes:
-        instructions: how many a thread issues.
-        registers: of a thread.
-        stack: bytes of a thread that did not fit them.
-        shared: bytes of shared memory of a program.
-    """
-
-    instructions: int
-    registers: int
-    stack: int
-    shared: int
-
-
-def machine_code(kernel: Any, sizes: dict[str, int], num_warps: int) -> Code:
-    """Compile a kernel of the filter and read what came out; nothing loops in these."""
-    import triton
-    from triton.backends.compiler import GPUTarget
-    from triton.experimental.gluon._runtime import GluonASTSource, GluonJITFunction
-
-    constants = {p.name: sizes[p.name] for p in kernel.params if p.is_constexpr}
-    types = {name: "constexpr" if name in constants else "*fp32" for name in kernel.arg_names}
-    types |= {name: kind for name, kind in {"weight": "*i64", "c": "i32"}.items() if types.get(name) == "*fp32"}
-    source = GluonASTSource if isinstance(kernel, GluonJITFunction) else triton.compiler.ASTSource
-    aligned = {(i,): [["tt.divisibility", 16]] for i, name in enumerate(kernel.arg_names) if name not in constants}
-    options = {"num_warps": num_warps, "num_stages": 1, "enable_fp_fusion": True}
-    built = triton.compile(source(kernel, types, constants, aligned), target=GPUTarget("cuda", 90, 32), options=options)
-    tools = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
-    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
-        file.write(built.asm["cubin"])
-        file.flush()
-        listing, usage = (
-            subprocess.run([tools / tool, option, file.name], capture_output=True, text=True, check=True).stdout
-            for tool, option in (("nvdisasm", "-c"), ("cuobjdump", "-res-usage"))
-        )
-    names = re.findall(r"^\s+/\*[0-9a-f]+\*/\s+(?:@!?U?P\d+\s+)?([A-Z][A-Z0-9]*)", listing, re.MULTILINE)
-    used = {name: int(number) for name, number in re.findall(r"(REG|STACK|SHARED):(\d+)", usage)}
-    return Code(sum(name != "NOP" for name in names), used["REG"], used["STACK"], used["SHARED"])
-
-
 def codes_of_filter(side: int) -> list[tuple[Code, float]]:
     """The kernels that filter a grid, and how many numbers a thread of each reads and writes again."""
     from gfnet_bench.models.global_filter import lines, unrolled
 
-    sizes = {"c": CHANNELS, "h": side, "w": side}
+    sizes, types = {"c": CHANNELS, "h": side, "w": side}, {"weight": "*i64", "c": "i32"}
     if side <= unrolled.SIDES:
         rows, columns = (1 << (n - 1).bit_length() for n in (side, (side + 1) // 2))
         sizes |= {"HP": rows, "VP": columns, "BC": unrolled.CHANNELS}
-        threads = 128
-        return [(machine_code(unrolled._filter_kernel, sizes, 4), side * side * unrolled.CHANNELS / threads)]
+        one = compiled(unrolled._filter_kernel, sizes, types, unrolled.WARPS)
+        return [(read(one), side * side * unrolled.CHANNELS / (32 * unrolled.WARPS))]
     shared = lines.threads(side)
     assert shared is not None, side
     kernels = (lines._rows_kernel, lines._columns_kernel, lines._rows_back_kernel)
-    return [(machine_code(kernel, {**sizes, "T": shared}, 1), 2 * side / shared) for kernel in kernels]
+    return [(read(compiled(kernel, {**sizes, "T": shared}, types, 1)), 2 * side / shared) for kernel in kernels]
 
 
 def filter_rows(sides: Sequence[int], limits: Ceilings, measured: Tables) -> Iterator[str]:

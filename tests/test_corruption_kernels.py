@@ -1,5 +1,6 @@
 """The kernels that make corruptions on CUDA give the bytes of tensors and Pillow, and are not trusted unseen."""
 
+from importlib import import_module
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,6 +12,7 @@ from test_corruptions_digital import noisy, pillow_jpeg, smooth, tensor
 from gfnet_bench.corruptions import corrupt, kernels
 from gfnet_bench.corruptions.jpeg_compression import jpeg
 from gfnet_bench.corruptions.kernels import works
+from gfnet_bench.profiling import machine_code
 
 QUALITIES = (7, 10, 15, 18, 25, 40, 50, 58, 65, 80, 85)  # all that recipes use, first and last of them at every size
 SIZES = ((32, 48), (33, 47), (41, 64), (50, 49), (63, 34))
@@ -83,44 +85,29 @@ def test_kernels_of_a_gpu_give_the_bytes_of_a_cpu(name):
         assert (found != expected).float().mean() < 1e-4  # a draw may differ in its last bit
 
 
-@pytest.mark.parametrize("kernel", ["smear", "grow", "blur", "zoom"])
-def test_kernels_of_pixels_compile_without_a_gpu(kernel):
+BYTES, NUMBERS, DOUBLES = ("*u8", "*i64", "*fp64")
+TYPES = {
+    "smear": {"values": BYTES, "total": "*i32", "down": NUMBERS, "right": NUMBERS, "weights": NUMBERS},
+    "grow": {"edges": BYTES, "thin": BYTES},
+    "blur": {"x": DOUBLES, "weights": DOUBLES, "out": DOUBLES},
+    "zoom": {"images": BYTES, "out": BYTES, "down": "*i32", "across": "*i32"},
+    "chroma": {"images": NUMBERS, "chroma": NUMBERS, "dividers": "*i32"},
+    "colour": {"images": BYTES, "out": BYTES, "chroma": BYTES, "dividers": "*i32"},
+}
+
+
+@pytest.mark.parametrize("name", TYPES)
+def test_kernels_compile_without_a_gpu(name):
     pytest.importorskip("triton")
-    from importlib import import_module
-
-    from triton.backends.compiler import GPUTarget
-    from triton.compiler import ASTSource, compile
-
-    function = getattr(import_module(f"gfnet_bench.corruptions.kernels.{kernel}"), f"{kernel}_kernel")
-    types = {"values": "*u8", "total": "*i32", "down": "*i64", "right": "*i64", "weights": "*i64"}
-    types |= {"edges": "*u8", "thin": "*u8", "images": "*u8", "across": "*i32", "PIXELS": "constexpr"}
-    types |= {"down_weights": "*fp32", "across_weights": "*fp32", "out": "*u8"}
-    if kernel == "blur":
-        types |= dict.fromkeys(("x", "weights", "out"), "*fp64")
-    if kernel == "zoom":
-        types["down"] = "*i32"
-    signature = {name: types.get(name, "i32") for name in function.arg_names}
-    source, options = ASTSource(function, signature, {"PIXELS": 1024}), {"num_warps": 4, "enable_fp_fusion": False}
-    built = compile(source, target=GPUTarget("cuda", 90, 32), options=options)
-    assert built.asm["cubin"] and ("bar.sync" in built.asm["ptx"]) == (kernel == "grow")
-
-
-@pytest.mark.parametrize(("name", "wide"), [("chroma_kernel", True), ("colour_kernel", False)])
-def test_kernels_compile_without_a_gpu(name, wide):
-    pytest.importorskip("triton")
-    from triton.backends.compiler import GPUTarget
-    from triton.compiler import ASTSource, compile
-
-    from gfnet_bench.corruptions.kernels import jpeg as kernels_of_jpeg
-
-    kernel = getattr(kernels_of_jpeg, name)
-    constants = {"WIDE": wide, "BLOCKS": kernels_of_jpeg.BLOCKS}
-    pointers = dict.fromkeys(("images", "out"), "*i64" if wide else "*u8") | {"dividers": "*i32"}
-    pointers["chroma"] = "*i64" if name == "chroma_kernel" else "*u8"
-    signature = {name: "constexpr" if name in constants else pointers.get(name, "i32") for name in kernel.arg_names}
-    source = ASTSource(fn=kernel, signature=signature, constexprs=constants)
-    built = compile(source, target=GPUTarget("cuda", 90, 32), options={"num_warps": 8, "enable_fp_fusion": True})
-    assert built.asm["cubin"] and built.metadata.shared <= 227 * 1024
+    file = import_module(f"gfnet_bench.corruptions.kernels.{'jpeg' if name in ('chroma', 'colour') else name}")
+    types = dict.fromkeys(("c", "h", "w", "steps", "count", "size", "stride", "radius", "factors"), "i32") | TYPES[name]
+    sizes = {"PIXELS": 512, "BLOCKS": 32, "WIDE": name == "chroma"}
+    built = machine_code.compiled(
+        getattr(file, f"{name}_kernel"), sizes, types, warps=8, fusion=name not in "blur zoom"
+    )
+    code = machine_code.read(built)
+    assert code.instructions > 0 and code.stack == 0 and code.shared <= 227 * 1024
+    assert ("bar.sync" in built.asm["ptx"]) == (name in ("grow", "chroma", "colour"))
 
 
 def agree():

@@ -14,6 +14,7 @@ from gfnet_bench.errors import UsageError
 from gfnet_bench.models import global_filter as module
 from gfnet_bench.models.gfnet import GFNet, GlobalFilter, ways_taken
 from gfnet_bench.models.global_filter import WAYS, current_way, filter_way, global_filter, way_taken
+from gfnet_bench.profiling import machine_code
 
 GRIDS = [(7, 7), (8, 8), (14, 14), (13, 9), (14, 10), (5, 8), (28, 28), (56, 56), (53, 3), (1, 1), (1, 6), (2, 1)]
 STRICT = ["auto", "reference", "fft", "dense"]
@@ -263,20 +264,12 @@ def test_kernels_pass_their_own_check(interpreted):
     assert interpreted["works"] == [True, True, False]  # 67 is a prime number: no kernel takes it
 
 
-def compiled(kernel, side):
-    """A kernel for maps of side x side tokens and 384 channels, built for sm_90."""
-    from triton.backends.compiler import GPUTarget
-    from triton.compiler import ASTSource, compile
-    from triton.experimental.gluon._runtime import GluonASTSource, GluonJITFunction
-
+def built(kernel, side):
+    """A kernel for maps of side x side tokens and 384 channels."""
     threads = 1 if side <= 64 else 2
     sizes = {"c": 384, "h": side, "w": side, "T": threads, "BC": 32, "HP": 16, "VP": 8, "N": 512}
-    constants = {p.name: sizes[p.name] for p in kernel.params if p.is_constexpr}
-    numbers = dict.fromkeys(("c", "images", "part"), "i32") | {"weight": "*i64"}
-    signature = {name: "constexpr" if name in constants else numbers.get(name, "*fp32") for name in kernel.arg_names}
-    source = GluonASTSource if isinstance(kernel, GluonJITFunction) else ASTSource
-    warps = {"num_warps": 4 if source is ASTSource else 1, "enable_fp_fusion": True}
-    return compile(source(kernel, signature, constants), target=GPUTarget("cuda", 90, 32), options=warps)
+    types = dict.fromkeys(("c", "images", "part"), "i32") | {"weight": "*i64"}
+    return machine_code.compiled(kernel, sizes, types, warps=1 if kernel.__module__.endswith("lines") else 4)
 
 
 def kernels_of(kernels):
@@ -292,15 +285,15 @@ def test_kernels_compile_without_a_gpu(name, side):
     from gfnet_bench.models.global_filter import lines, unrolled
 
     assert [*kernels_of(unrolled), *kernels_of(lines)] == ["filter_kernel", *LINE_KERNELS]
-    built = compiled({**kernels_of(unrolled), **kernels_of(lines)}[name], side)
-    assert built.asm["cubin"] and built.metadata.shared <= 227 * 1024
+    code = machine_code.read(built({**kernels_of(unrolled), **kernels_of(lines)}[name], side))
+    assert code.instructions > 0 and code.stack == 0 and code.registers <= 255 and code.shared <= 227 * 1024
 
 
 def test_two_threads_of_a_line_exchange_numbers_within_their_warp():
     lines = pytest.importorskip("gfnet_bench.models.global_filter.lines")
-    built = compiled(lines._rows_kernel, 66)
-    assert built.metadata.shared == 0 and "bar.sync" not in built.asm["ptx"]
-    assert built.asm["ptx"].count("shfl.sync") == 66  # of 33 complex numbers each
+    kernel = built(lines._rows_kernel, 66)
+    assert kernel.metadata.shared == 0 and "bar.sync" not in kernel.asm["ptx"]
+    assert kernel.asm["ptx"].count("shfl.sync") == 66  # of 33 complex numbers each
 
 
 def test_lines_without_large_primes_have_kernels():

@@ -23,12 +23,14 @@ PRIMES = 2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31
 
 
 @triton.constexpr_function
-def _cosine(k, n):
+def cosine(k, n):
+    """Of k steps of n around the circle."""
     return math.cos(2 * math.pi * (k % n) / n)
 
 
 @triton.constexpr_function
-def _sine(k, n):
+def sine(k, n):
+    """Of k steps of n around the circle."""
     return math.sin(2 * math.pi * (k % n) / n)
 
 
@@ -42,7 +44,7 @@ def _factor(n):
 def turned(re, im, K: constexpr, N: constexpr):
     """A number times exp(-2 pi i K / N)."""
     if 4 * K % N != 0:
-        return re * _cosine(K, N) + im * _sine(K, N), im * _cosine(K, N) - re * _sine(K, N)
+        return re * cosine(K, N) + im * sine(K, N), im * cosine(K, N) - re * sine(K, N)
     elif 4 * K // N % 4 == 0:
         return re, im
     elif 4 * K // N % 4 == 1:
@@ -67,11 +69,11 @@ def _by_formula(re, im, N: constexpr):
     high = ()
     for k in gl.static_range(1, (N + 1) // 2):
         even = re[0], im[0]
-        odd = differences[0][1] * _sine(k, N), differences[0][0] * _sine(k, N)
+        odd = differences[0][1] * sine(k, N), differences[0][0] * sine(k, N)
         for t in gl.static_range(1, (N + 1) // 2):
-            even = even[0] + sums[t - 1][0] * _cosine(k * t, N), even[1] + sums[t - 1][1] * _cosine(k * t, N)
+            even = even[0] + sums[t - 1][0] * cosine(k * t, N), even[1] + sums[t - 1][1] * cosine(k * t, N)
         for t in gl.static_range(2, (N + 1) // 2):
-            odd = odd[0] + differences[t - 1][1] * _sine(k * t, N), odd[1] + differences[t - 1][0] * _sine(k * t, N)
+            odd = odd[0] + differences[t - 1][1] * sine(k * t, N), odd[1] + differences[t - 1][0] * sine(k * t, N)
         low += ((even[0] + odd[0], even[1] - odd[1]),)
         high = ((even[0] - odd[0], even[1] + odd[1]),) + high  # noqa: RUF005 (Triton unpacks no tuples)
     return _planes((first,) + low + high)  # noqa: RUF005

@@ -17,30 +17,20 @@ E = W(u) + W(-u) and O = i (W(u) - W(-u)); see `by_torch.dense`. In real columns
 
 from __future__ import annotations
 
-import math
-
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 from triton.language import constexpr
 
+from gfnet_bench.models.global_filter.codelets import cosine, sine
 from gfnet_bench.models.global_filter.language import LAUNCH
 
 # At 28, the compiler takes a minute.
 SIDES = 16
 # Channels of a program: 128 bytes, a line of the cache.
 CHANNELS = 32
-
-
-@triton.constexpr_function
-def _cosine(k, n):
-    return math.cos(2 * math.pi * (k % n) / n)
-
-
-@triton.constexpr_function
-def _sine(k, n):
-    return math.sin(2 * math.pi * (k % n) / n)
+WARPS = 4
 
 
 @triton.jit
@@ -57,13 +47,13 @@ def _fold(x, N: constexpr):
     for k in tl.static_range(0, N // 2 + 1):
         total = sums[0]
         for t in tl.static_range(1, N // 2 + 1):
-            total += sums[t] * _cosine(k * t, N)
+            total += sums[t] * cosine(k * t, N)
         cosines += (total,)
     sines = ()
     for k in tl.static_range(1, (N + 1) // 2):
-        total = differences[0] * _sine(k, N)
+        total = differences[0] * sine(k, N)
         for t in tl.static_range(2, (N + 1) // 2):
-            total += differences[t - 1] * _sine(k * t, N)
+            total += differences[t - 1] * sine(k * t, N)
         sines += (total,)
     return cosines, sines
 
@@ -75,15 +65,15 @@ def _unfold(cosines, sines, N: constexpr, PAIR: constexpr, SCALE: constexpr):
     for t in tl.static_range(0, N // 2 + 1):
         total = cosines[0] * SCALE
         for k in tl.static_range(1, (N + 1) // 2):
-            total += cosines[k] * (PAIR * SCALE * _cosine(k * t, N))
+            total += cosines[k] * (PAIR * SCALE * cosine(k * t, N))
         if N % 2 == 0:
             total += cosines[N // 2] * (SCALE if t % 2 == 0 else -SCALE)
         even += (total,)
     odd = ()
     for t in tl.static_range(1, (N + 1) // 2):
-        total = sines[0] * (PAIR * SCALE * _sine(t, N))
+        total = sines[0] * (PAIR * SCALE * sine(t, N))
         for k in tl.static_range(2, (N + 1) // 2):
-            total += sines[k - 1] * (PAIR * SCALE * _sine(k * t, N))
+            total += sines[k - 1] * (PAIR * SCALE * sine(k * t, N))
         odd += (total,)
     x = (even[0],)
     for t in tl.static_range(1, N):
@@ -283,7 +273,7 @@ def global_filter(x: Tensor, weight: Tensor) -> Tensor:
             triton.next_power_of_2(h),
             triton.next_power_of_2((w + 1) // 2),
             CHANNELS,
-            num_warps=4,
+            num_warps=WARPS,
             **LAUNCH,
         )
     return out
