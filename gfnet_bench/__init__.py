@@ -25,14 +25,14 @@ if TYPE_CHECKING:
     from gfnet_bench.attacks.pgd import PGD
     from gfnet_bench.errors import GfnetBenchError
     from gfnet_bench.perturbations import Corrupted as Corruption
-    from gfnet_bench.records import Store
+    from gfnet_bench.store import Store
 
 _PLACES = {
     "FGSM": "attacks.fgsm",
     "PGD": "attacks.pgd",
     "Corruption": "perturbations:Corrupted",
     "GfnetBenchError": "errors",
-    "Store": "records",
+    "Store": "store",
     "complexity": "api.studies",
     "evaluate": "api.evaluate",
     "images_of_arrays": "api.image_set",

@@ -4,7 +4,7 @@ JSON Lines, so that `git diff`, `grep` and any language read it. A first line sa
 lie between: a file cut short is known. A damaged line costs the record in it and no other. Equal records are equal
 bytes. A record is found by halving the file, so that neither memory nor time grow with what is beside it, and nothing
 but reading is asked of the place, which may be a read-only medium or a network file system. Every part is believed no
-more than a loose file is: `records.Store` holds it against its cell and its study.
+more than a loose file is: `store.Store` holds it against its cell and its study.
 """
 
 from __future__ import annotations

@@ -26,8 +26,9 @@ from gfnet_bench.errors import GfnetBenchError, sentence
 from gfnet_bench.inputs import NOTED, Inputs, differing, plugins_of, same
 from gfnet_bench.interrupts import doing
 from gfnet_bench.leases import Leases
-from gfnet_bench.records import Cell, Record, Store
+from gfnet_bench.records import Cell, Record
 from gfnet_bench.runs import fingerprint
+from gfnet_bench.store import Store
 
 OVERWRITE = ("never", "failed", "always")
 

@@ -21,8 +21,9 @@ from gfnet_bench.datasets import decode, image_files, pixel_file
 from gfnet_bench.errors import GfnetBenchError, acquit, out_of_memory
 from gfnet_bench.models import semantic_fpn
 from gfnet_bench.profiling import flops
-from gfnet_bench.records import Cell, Record, Store
+from gfnet_bench.records import Cell, Record
 from gfnet_bench.schemas import record as schema
+from gfnet_bench.store import Store
 
 NO_MEMORY = [MemoryError(), OSError(12, "Cannot allocate memory")]
 NO_MEMORY += [RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 99 bytes")]

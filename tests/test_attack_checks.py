@@ -16,7 +16,7 @@ from gfnet_bench.attacks.make import make_attack
 from gfnet_bench.attacks.pgd import PGD
 from gfnet_bench.ball import Ball
 from gfnet_bench.cli import main
-from gfnet_bench.records import Store
+from gfnet_bench.store import Store
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

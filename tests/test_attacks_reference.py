@@ -26,7 +26,7 @@ from gfnet_bench.evaluation import evaluate, to_pixels
 from gfnet_bench.models import Model, load_model
 from gfnet_bench.perturbations import attacked
 from gfnet_bench.randomness import image_seeds, uniform
-from gfnet_bench.records import Store
+from gfnet_bench.store import Store
 
 torchattacks = pytest.importorskip("torchattacks", reason='needs pip install "gfnet-bench[reference]"')
 

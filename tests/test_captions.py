@@ -19,7 +19,7 @@ from test_tables import HOSTILE
 from whole_records import added
 
 from gfnet_bench.errors import MissingError
-from gfnet_bench.records import Cell, Record, Store
+from gfnet_bench.records import Cell, Record
 from gfnet_bench.reports.accuracy import accuracy
 from gfnet_bench.reports.complexity import complexity
 from gfnet_bench.reports.complexity.plots import cost_plots
@@ -27,6 +27,7 @@ from gfnet_bench.reports.drawing.figures import new_figure, plain, short
 from gfnet_bench.reports.filters import filters
 from gfnet_bench.reports.robustness import robustness
 from gfnet_bench.reports.robustness.plots import robustness_plots
+from gfnet_bench.store import Store
 
 STYLES = {"--": "dashed", "-.": "dash-dotted", ":": "dotted"}
 WORDS = r"\b(dashed|dash-dotted|dotted|solid|hollow|filled|grey|bars|bands|frames|dash)\b"

@@ -13,11 +13,12 @@ from whole_records import SCORED, SEEN
 from whole_records import cell as cell_of
 
 from gfnet_bench import metrics, spectra
-from gfnet_bench.records import Record, Store
+from gfnet_bench.records import Record
 from gfnet_bench.reports.claims import PAPERS, claims
 from gfnet_bench.reports.claims.base import CONTRADICTED, REPRODUCED, UNDECIDED, UNTESTED, VERDICTS
 from gfnet_bench.reports.claims.patterns import gini, moran, structured
 from gfnet_bench.reports.drawing.tables import RECORDS
+from gfnet_bench.store import Store
 
 stats = pytest.importorskip("scipy.stats")
 

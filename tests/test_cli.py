@@ -9,7 +9,7 @@ import pytest
 
 from gfnet_bench.benches import robustness as bench_of
 from gfnet_bench.cli import COMMANDS, main
-from gfnet_bench.records import Store
+from gfnet_bench.store import Store
 
 # Four images of each class and four corrupted cells: the whole path in seconds.
 QUICK = ["robustness", "--suite", "mini", "--model", "gfnet_mini", "resnet_mini", "--limit", "40", "--no-progress"]

@@ -10,8 +10,9 @@ from whole_records import timed
 from gfnet_bench import metrics
 from gfnet_bench.cli import main
 from gfnet_bench.errors import MissingError
-from gfnet_bench.records import Record, Store
+from gfnet_bench.records import Record
 from gfnet_bench.reports.compare import compare
+from gfnet_bench.store import Store
 
 REAL = cell("gfnet_s", "imagenet_real", CLEAN)
 

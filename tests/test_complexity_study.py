@@ -19,11 +19,12 @@ from gfnet_bench.models.gfnet import ways_taken
 from gfnet_bench.models.global_filter import current_way, filter_way
 from gfnet_bench.models.reparameterized import can_be_fused, fused
 from gfnet_bench.profiling import devices, latency, memory
-from gfnet_bench.records import Record, Store
+from gfnet_bench.records import Record
 from gfnet_bench.reports.complexity import complexity
 from gfnet_bench.reports.complexity import results as costs
 from gfnet_bench.schemas.complexity import check_values
 from gfnet_bench.schemas.kinds import Unfit
+from gfnet_bench.store import Store
 from gfnet_bench.studies import complexity as study
 from gfnet_bench.studies.tokens import PAPER_SIDES, parse_tokens
 

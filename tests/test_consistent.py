@@ -7,12 +7,13 @@ import pytest
 from test_report_robustness import CLEAN, FGSM, PGD, cell, corrupted, fill, long_row, record
 from whole_records import drawn, mapped, operated
 
-from gfnet_bench.records import Record, Store
+from gfnet_bench.records import Record
 from gfnet_bench.reports.compare import compare
 from gfnet_bench.reports.filters import filters
 from gfnet_bench.reports.reading.consistent import consistent
 from gfnet_bench.reports.reading.scores import setup_of
 from gfnet_bench.reports.robustness import robustness
+from gfnet_bench.store import Store
 
 STRONGER = {**FGSM, "epsilon": 4 / 255}
 

@@ -24,9 +24,10 @@ from whole_records import SEEN, Whole, counted, every_kind, mapped, operated, sc
 
 from gfnet_bench.cli import main
 from gfnet_bench.perturbations import CLEAN
-from gfnet_bench.records import PROTOCOLS, Cell, Record, Store
+from gfnet_bench.records import PROTOCOLS, Cell, Record
 from gfnet_bench.reports import REPORTS
 from gfnet_bench.runner import run, run_together
+from gfnet_bench.store import Store
 
 KINDS = every_kind()
 
@@ -35,9 +36,9 @@ KINDS = every_kind()
 def _no_waits(monkeypatch):
     """Thousands of waits for the disk prove nothing here."""
     monkeypatch.setattr("os.fsync", lambda descriptor: None)
-    logging.getLogger("gfnet_bench.records").setLevel(logging.ERROR)
+    logging.getLogger("gfnet_bench.store").setLevel(logging.ERROR)
     yield
-    logging.getLogger("gfnet_bench.records").setLevel(logging.NOTSET)
+    logging.getLogger("gfnet_bench.store").setLevel(logging.NOTSET)
 
 
 class Place:
@@ -468,7 +469,7 @@ def damaged(tmp_path) -> Path:
 @pytest.mark.parametrize("format", ["text", "md", "csv", "json", "latex", "html"])
 @pytest.mark.parametrize("report", ["robustness", "complexity", "filters"])
 def test_a_report_names_what_it_leaves_out(damaged, report, format, capsys, caplog):
-    logging.getLogger("gfnet_bench.records").setLevel(logging.WARNING)
+    logging.getLogger("gfnet_bench.store").setLevel(logging.WARNING)
     assert main(["report", report, "--output-dir", str(damaged), "--format", format]) == 0
     capsys.readouterr()
     assert caplog.text.count("it counts as not measured") == 4

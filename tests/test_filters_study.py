@@ -18,9 +18,9 @@ from gfnet_bench.models.gfnet import GFNet, GFNetPyramid
 from gfnet_bench.models.model import Model
 from gfnet_bench.models.surgery import depth, global_filters, kept, operate
 from gfnet_bench.perturbations import CLEAN, Corrupted
-from gfnet_bench.records import Store
 from gfnet_bench.runner import run_together
 from gfnet_bench.spectra import noise, noise_frequencies
+from gfnet_bench.store import Store
 from gfnet_bench.studies import filters as study
 from gfnet_bench.studies.robustness import Options
 

@@ -177,7 +177,7 @@ def test_images_in_memory_are_like_those_in_files(images, model, clean):
 
 def test_a_frame_has_a_row_a_value_and_forgets_no_failure(model, images, tmp_path, monkeypatch):
     study = gb.robustness(model, images, attack=["clean", "fgsm"], output_dir=tmp_path, **QUIET)
-    monkeypatch.setattr("gfnet_bench.records.read_beside", None)  # arrays are not looked at
+    monkeypatch.setattr("gfnet_bench.store.read_beside", None)  # arrays are not looked at
     other = Cell("robustness", 3, "gfnet_mini", study.records[0].cell.settings | {"seed": 1})
     failed = Record(other, error="GfnetBenchError: no")
     gb.Store(tmp_path).save(failed)

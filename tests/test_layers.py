@@ -14,8 +14,9 @@ PACKAGE = Path(gfnet_bench.__file__).parent
 
 BOTTOM = set(
     "ball bars catalog clustering conventions downloads errors families feeding files filetypes frames halving inputs "
-    "interrupts leases metrics mini owncode packed_records plugins processes published randomness records registry "
-    "runs scene_sets schemas sourcecode spectra spelling suites terminal trusted watch weightfile".split()
+    "interrupts leases metrics mini owncode packed_records packing plugins processes published randomness records "
+    "registry runs scene_sets schemas sourcecode spectra spelling store suites terminal trusted watch "
+    "weightfile".split()
 )
 NOUNS = {"models", "datasets", "attacks", "corruptions", "mixers", "profiling"}
 
@@ -93,9 +94,10 @@ def test_imports_point_down(file):
 HEAVY = {"torch", "timm", "torchvision"}
 
 
-@pytest.mark.parametrize(
-    "file", [f for f in FILES if part(f) in {"records", "schemas", "metrics", "reports", "published"}], ids=str
-)
+LIGHT = {"records", "store", "packing", "schemas", "metrics", "reports", "published"}
+
+
+@pytest.mark.parametrize("file", [f for f in FILES if part(f) in LIGHT], ids=str)
 def test_reports_need_no_torch(file):
     assert not {name.split(".")[0] for name in imported(file)} & HEAVY
 

@@ -14,7 +14,8 @@ import pytest
 from gfnet_bench import leases, runner
 from gfnet_bench.errors import GfnetBenchError
 from gfnet_bench.leases import FOLDER, Leases
-from gfnet_bench.records import Cell, Record, Store
+from gfnet_bench.records import Cell, Record
+from gfnet_bench.store import Store
 
 
 class Clock:

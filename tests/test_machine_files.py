@@ -14,7 +14,7 @@ from test_report_paper import counted, pyramid, scored
 from test_report_robustness import fill, imagenet, mini
 from whole_records import every_kind
 
-from gfnet_bench.records import Record, Store
+from gfnet_bench.records import Record
 from gfnet_bench.reports.accuracy import accuracy
 from gfnet_bench.reports.base import Report
 from gfnet_bench.reports.claims import claims
@@ -25,6 +25,7 @@ from gfnet_bench.reports.filters import filters
 from gfnet_bench.reports.quoted import ablation, transfer
 from gfnet_bench.reports.robustness import robustness
 from gfnet_bench.reports.segmentation import segmentation
+from gfnet_bench.store import Store
 
 UNITS = {
     "percent", "points", "s", "bytes", "px", "degrees", "tokens", "macs", "params", "images", "cycles", "channels",

@@ -17,7 +17,7 @@ from gfnet_bench.evaluation import evaluate, to_pixels
 from gfnet_bench.metrics import METRICS, to_arrays
 from gfnet_bench.models import Asked, head_of, names_of, wrap
 from gfnet_bench.models.gfnet import GFNet
-from gfnet_bench.records import Store
+from gfnet_bench.store import Store
 
 CLASSES = ("circle", "cross", "square")
 CODE = """

@@ -13,7 +13,9 @@ from gfnet_bench.cli import main
 from gfnet_bench.errors import GfnetBenchError
 from gfnet_bench.leases import Leases
 from gfnet_bench.packed_records import FILE, Packed, PackedRecords, lines
-from gfnet_bench.records import Cell, Record, Store
+from gfnet_bench.packing import pack, unpack
+from gfnet_bench.records import Cell, Record
+from gfnet_bench.store import Store
 
 WHOLE = list({record.cell: (record, arrays) for record, arrays in every_kind().values()}.values())
 
@@ -36,7 +38,7 @@ def store(tmp_path):
 
 def test_packed_records_are_the_same_records_in_the_same_order(store):
     before, arrays = store.load(), {r.cell: store.arrays(r) for r in store if r.artifacts}
-    assert store.pack().problems == []
+    assert pack(store).problems == []
     assert list(files(store.folder)) == [store.folder.joinpath(FILE).relative_to(store.folder)]
     assert Store(store.folder).load() == before == store.load()
     assert [store.find(record.cell) for record in before.records] == before.records == list(store.stream())
@@ -47,33 +49,33 @@ def test_packed_records_are_the_same_records_in_the_same_order(store):
 
 def test_unpacking_gives_the_same_bytes_back(store):
     before = files(store.folder)
-    store.pack()
-    assert store.unpack() == (len(WHOLE), [])
+    pack(store)
+    assert unpack(store) == (len(WHOLE), [])
     assert files(store.folder) == before
 
 
 def test_the_same_records_make_the_same_bytes_however_they_came(tmp_path):
     at_once, by_and_by = filled(tmp_path / "a"), Store(tmp_path / "b")
-    at_once.pack()
+    pack(at_once)
     for record, arrays in reversed(WHOLE):
         by_and_by.save(record, arrays)
-        by_and_by.pack()
+        pack(by_and_by)
     assert files(tmp_path / "a") == files(tmp_path / "b")
 
 
 def test_a_loose_record_counts_before_a_packed_one(store):
-    store.pack()
+    pack(store)
     record, _ = WHOLE[0]
     store.save(Record(record.cell, error="RuntimeError: once more"))
     assert store.find(record.cell).error == "RuntimeError: once more"
     assert [r.error for r in store.load().records if r.cell == record.cell] == ["RuntimeError: once more"]
-    store.pack()
+    pack(store)
     assert store.find(record.cell).error == "RuntimeError: once more" and len(list(store)) == len(WHOLE)
 
 
 def test_a_packed_record_is_given_a_label_and_keeps_its_arrays(store):
     record, arrays = WHOLE[0]
-    store.pack()
+    pack(store)
     store.relabel(store.find(record.cell), "mine")
     found = Store(store.folder).find(record.cell)
     assert found.provenance["label"] == "mine" and store.arrays(found).keys() == arrays.keys()
@@ -90,7 +92,7 @@ def test_what_is_no_record_stays_loose_and_is_told(store, capsys):
 
 @pytest.mark.parametrize("line", range(1, len(WHOLE) + 1))
 def test_a_damaged_line_costs_its_record_alone(store, line):
-    store.pack()
+    pack(store)
     path = store.folder / FILE
     text = path.read_bytes().splitlines(keepends=True)
     lost = json.loads(text[line])["path"]
@@ -102,7 +104,7 @@ def test_a_damaged_line_costs_its_record_alone(store, line):
 
 
 def test_a_file_cut_anywhere_is_told_and_what_is_left_is_read(store):
-    store.pack()
+    pack(store)
     path = store.folder / FILE
     whole = path.read_bytes()
     for length in range(0, len(whole), len(whole) // 12):
@@ -111,7 +113,7 @@ def test_a_file_cut_anywhere_is_told_and_what_is_left_is_read(store):
         assert len(loaded.problems) in (1, 2) and len(loaded.records) <= whole[:length].count(b"\n")
         with pytest.raises(GfnetBenchError, match="Nothing was packed"):
             store.save(*WHOLE[0])
-            store.pack()
+            pack(store)
         assert path.read_bytes() == whole[:length]
         shutil.rmtree(store.folder / "records")
 
@@ -142,18 +144,18 @@ def test_a_line_writes_nowhere_but_where_its_cell_belongs(tmp_path, path):
     here = tmp_path / "deep" / "results"
     here.mkdir(parents=True)
     (here / FILE).write_bytes(b"".join(lines([Packed(PurePosixPath(path), record.to_json(), None)])))
-    assert Store(here).unpack().records == 0
+    assert unpack(Store(here)).records == 0
     assert [p.name.split(".aside")[0] for p in tmp_path.rglob("*") if p.is_file()] == [FILE]
 
 
 def test_what_is_whole_in_a_damaged_file_can_be_taken_out(store):
-    store.pack()
+    pack(store)
     path = store.folder / FILE
     path.write_bytes(path.read_bytes().rpartition(b"{")[0])
-    moved = store.unpack()
+    moved = unpack(store)
     assert moved.records == len(WHOLE) and "cut short" in moved.problems[0]
     assert [p.name.split(".aside")[0] for p in store.folder.glob("records.*")] == [FILE]
-    assert store.pack() == (len(WHOLE), [])
+    assert pack(store) == (len(WHOLE), [])
 
 
 def test_two_do_not_pack_at_once(store):
@@ -161,7 +163,7 @@ def test_two_do_not_pack_at_once(store):
     with Leases(store.folder) as leases:
         assert leases.take("pack")
         with pytest.raises(GfnetBenchError, match="another command that packs"):
-            store.pack()
+            pack(store)
     assert files(store.folder) == before
 
 
@@ -171,7 +173,7 @@ def _save_some(folder, number):
         store.save(Record(Cell("of_my_own", 1, "m", {"dataset": str(number), "seed": i}), {"top1": 0.5}))
         if i % 5 == number:
             try:
-                store.pack()
+                pack(store)
             except GfnetBenchError as error:
                 assert "another command" in str(error)
         assert store.find(Cell("of_my_own", 1, "m", {"dataset": str(number), "seed": i}))
@@ -184,7 +186,7 @@ def test_nothing_is_lost_where_several_measure_and_pack(tmp_path):
     while any(process.is_alive() for process in crowd):
         assert Store(tmp_path).load().problems == []
     assert [process.exitcode for process in crowd] == [0, 0, 0]
-    Store(tmp_path).pack()
+    pack(Store(tmp_path))
     loaded = Store(tmp_path).load()
     assert loaded.problems == [] and len(loaded.records) == 60
 

@@ -17,7 +17,7 @@ from test_report_robustness import CLEAN, FGSM, cell, failure, fill, mini, recor
 from gfnet_bench import __version__
 from gfnet_bench.cli import main
 from gfnet_bench.published import Published
-from gfnet_bench.records import Record, Store
+from gfnet_bench.records import Record
 from gfnet_bench.reports.base import Report
 from gfnet_bench.reports.bibliography import bibtex
 from gfnet_bench.reports.drawing import plots
@@ -25,6 +25,7 @@ from gfnet_bench.reports.drawing.tables import RECORDS, Column, Table
 from gfnet_bench.reports.page import write_page
 from gfnet_bench.reports.reading.differences import departures, explained
 from gfnet_bench.reports.robustness import robustness
+from gfnet_bench.store import Store
 
 EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(1)>\"'&%{}`|"
 
@@ -226,7 +227,7 @@ def test_same_records_same_bytes(store, page, tmp_path):
     """Also after other drawings, in another process with other hashes, and for records read in another order."""
     assert main(["report", "robustness", "--output-dir", str(store.folder), "--html", str(tmp_path / "a.html")]) == 0
     code = (
-        "from pathlib import Path; from bokeh.plotting import figure; figure(); from gfnet_bench.records import Store;"
+        "from pathlib import Path; from bokeh.plotting import figure; figure(); from gfnet_bench.store import Store;"
         "from gfnet_bench.reports.robustness import robustness; from gfnet_bench.reports.page import write_page;"
         f"s = Store({str(store.folder)!r}); records = {{r.cell.sha256: r for r in reversed(list(s))}};"
         f"write_page({{'robustness': robustness(s)}}, records, Path({str(tmp_path / 'b.html')!r}))"

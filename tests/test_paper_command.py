@@ -5,7 +5,7 @@ import json
 import pytest
 
 from gfnet_bench.cli import main
-from gfnet_bench.records import Store
+from gfnet_bench.store import Store
 
 
 def rows(capsys):

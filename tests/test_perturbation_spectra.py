@@ -16,10 +16,10 @@ from gfnet_bench.benches.perturbation import shown
 from gfnet_bench.catalog import Transform
 from gfnet_bench.datasets.images import Images, Rows
 from gfnet_bench.perturbations import parse
-from gfnet_bench.records import Store
 from gfnet_bench.reports.filters import filters
 from gfnet_bench.runner import run_together
 from gfnet_bench.spectra import noise
+from gfnet_bench.store import Store
 from gfnet_bench.studies import filters as study
 
 WAVE = noise(np.array((-2, 1)), 8, 8)  # at a radius of the root of 5, in the ring of 2

@@ -11,8 +11,8 @@ from gfnet_bench.attacks.pgd import loss_gradient
 from gfnet_bench.cli import main
 from gfnet_bench.errors import UsageError
 from gfnet_bench.perturbations import Attacked, Corruptions, attacked, corrupted, from_settings, parse
-from gfnet_bench.records import Store
 from gfnet_bench.reports.robustness import robustness
+from gfnet_bench.store import Store
 
 PGD = {"name": "pgd", "norm": "linf", "relative_step": 0.5, "steps": 5, "random_start": True}
 

@@ -19,9 +19,10 @@ from gfnet_bench.datasets.classes import wnids
 from gfnet_bench.errors import GfnetBenchError
 from gfnet_bench.inputs import NOTED, same
 from gfnet_bench.perturbations import CLEAN, parse
-from gfnet_bench.records import Cell, Record, Store
+from gfnet_bench.records import Cell, Record
 from gfnet_bench.reports.robustness import robustness
 from gfnet_bench.runner import run_together
+from gfnet_bench.store import Store
 from gfnet_bench.studies import robustness as study
 
 IMAGES, CONTENTS = "images", "contents of images"

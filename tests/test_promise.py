@@ -12,8 +12,8 @@ import pytest
 
 from gfnet_bench import plugins
 from gfnet_bench.cli import main
-from gfnet_bench.records import Store
 from gfnet_bench.sourcecode import Code
+from gfnet_bench.store import Store
 
 TOYS = Path(__file__).parent / "plugins"
 ROWS = re.findall(r"^\| (an? [a-z ]+?)(?:,[^|]*)? \|", (TOYS.parents[1] / "CONTRIBUTING.md").read_text(), re.MULTILINE)

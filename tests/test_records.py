@@ -17,7 +17,8 @@ from whole_records import scored
 from gfnet_bench import records
 from gfnet_bench.errors import GfnetBenchError, MissingError
 from gfnet_bench.files import write_atomic
-from gfnet_bench.records import PROTOCOLS, Cell, Record, Store
+from gfnet_bench.records import PROTOCOLS, Cell, Record
+from gfnet_bench.store import Store
 
 PROTOCOL = PROTOCOLS["robustness"]
 PGD = {"name": "pgd", "norm": "linf", "epsilon": 1 / 255, "steps": 5}
@@ -178,7 +179,8 @@ def test_a_write_cut_short_leaves_the_old_record_and_no_trace_after_the_next(tmp
 
 KILLED = """
 import os, sys, numpy as np
-from gfnet_bench.records import Cell, Record, Store
+from gfnet_bench.records import Cell, Record
+from gfnet_bench.store import Store
 replace, left = type(__import__("pathlib").Path()).replace, [3]
 def dying(self, target):
     left[0] -= 1
@@ -268,7 +270,7 @@ def test_the_file_is_laid_out_as_documented(tmp_path):
 
 @pytest.mark.parametrize(
     ("module", "absent"),
-    [("gfnet_bench.records", ("torch", "numpy", "pandas")), ("gfnet_bench.reports", ("torch", "timm", "pandas"))],
+    [("gfnet_bench.store", ("torch", "numpy", "pandas")), ("gfnet_bench.reports", ("torch", "timm", "pandas"))],
 )
 def test_reading_results_needs_little(module, absent):
     code = f"import sys, {module}; print([m for m in {absent} if m in sys.modules])"

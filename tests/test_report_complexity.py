@@ -11,7 +11,7 @@ from matplotlib.text import Text
 
 from gfnet_bench.errors import MissingError
 from gfnet_bench.published import rows as published_rows
-from gfnet_bench.records import Cell, Record, Store
+from gfnet_bench.records import Cell, Record
 from gfnet_bench.reports.base import REPORTS
 from gfnet_bench.reports.complexity import complexity
 from gfnet_bench.reports.complexity.growth import growth
@@ -19,6 +19,7 @@ from gfnet_bench.reports.complexity.plots import cost_plots
 from gfnet_bench.reports.drawing import figures
 from gfnet_bench.reports.drawing.figures import Label, name_curves, new_figure, spread_out
 from gfnet_bench.reports.drawing.tables import RECORDS
+from gfnet_bench.store import Store
 
 GOLDEN = Path(__file__).parent / "golden"
 GPU = {"kind": "cuda", "name": "NVIDIA H200"}

@@ -12,11 +12,12 @@ from matplotlib.text import Text
 
 from gfnet_bench import metrics
 from gfnet_bench.errors import MissingError, UsageError
-from gfnet_bench.records import Cell, Record, Store
+from gfnet_bench.records import Cell, Record
 from gfnet_bench.reports.base import REPORTS
 from gfnet_bench.reports.drawing.tables import RECORDS
 from gfnet_bench.reports.filters import filters
 from gfnet_bench.spectra import noise_frequencies
+from gfnet_bench.store import Store
 
 USUAL = {"transform": "paper", "img_size": None, "checkpoint": None, "limit": 40, "seed": 0, "dtype": "float32"}
 PGD = {"name": "pgd", "norm": "linf", "epsilon": 1 / 255, "relative_step": 0.5, "steps": 5, "random_start": True}
@@ -294,7 +295,7 @@ def test_files_repeat_to_the_byte(store, tmp_path):
 
 def test_the_report_needs_no_torch(store):
     code = (
-        "import sys; from gfnet_bench.records import Store; from gfnet_bench.reports import REPORTS;"
+        "import sys; from gfnet_bench.store import Store; from gfnet_bench.reports import REPORTS;"
         f"REPORTS['filters'](Store({str(store.folder)!r})); sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

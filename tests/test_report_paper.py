@@ -14,13 +14,14 @@ from matplotlib.text import Text
 from gfnet_bench import metrics
 from gfnet_bench.errors import MissingError
 from gfnet_bench.published import rows as published_rows
-from gfnet_bench.records import PROTOCOLS, Cell, Record, Store
+from gfnet_bench.records import PROTOCOLS, Cell, Record
 from gfnet_bench.reports.accuracy import accuracy
 from gfnet_bench.reports.base import REPORTS
 from gfnet_bench.reports.drawing import figures
 from gfnet_bench.reports.drawing.tables import RECORDS, Table
 from gfnet_bench.reports.quoted import ablation, transfer
 from gfnet_bench.reports.segmentation import segmentation
+from gfnet_bench.store import Store
 
 USUAL = {"transform": "paper", "img_size": None, "checkpoint": None, "limit": None, "seed": 0, "dtype": "float32"}
 

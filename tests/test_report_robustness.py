@@ -16,11 +16,12 @@ from gfnet_bench.datasets import files_of
 from gfnet_bench.errors import MissingError, UsageError
 from gfnet_bench.perturbations import parse
 from gfnet_bench.published import alexnet, corruptions
-from gfnet_bench.records import PROTOCOLS, Cell, Record, Store
+from gfnet_bench.records import PROTOCOLS, Cell, Record
 from gfnet_bench.reports.base import REPORTS, Report
 from gfnet_bench.reports.page import write_page
 from gfnet_bench.reports.reading import scores
 from gfnet_bench.reports.robustness import robustness
+from gfnet_bench.store import Store
 from gfnet_bench.suites import SUITES
 
 GOLDEN = Path(__file__).parent / "golden"

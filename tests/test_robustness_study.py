@@ -17,8 +17,8 @@ from gfnet_bench.datasets.classes import class_index, wnids
 from gfnet_bench.errors import MissingError
 from gfnet_bench.models import Model, base
 from gfnet_bench.perturbations import CLEAN, parse
-from gfnet_bench.records import Store
 from gfnet_bench.runner import run_together
+from gfnet_bench.store import Store
 from gfnet_bench.studies import robustness as study
 
 

@@ -6,7 +6,8 @@ import pytest
 from gfnet_bench import runner
 from gfnet_bench.errors import GfnetBenchError
 from gfnet_bench.inputs import Inputs
-from gfnet_bench.records import Cell, Store
+from gfnet_bench.records import Cell
+from gfnet_bench.store import Store
 
 
 def cells(count):

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from gfnet_bench.cli import main
-from gfnet_bench.records import Store
+from gfnet_bench.store import Store
 
 QUICK = "robustness -m gfnet_mini vit_mini --dataset mini mini_v2 --attack clean fgsm --limit 10".split()
 QUICK += "--device cpu -j 0".split()

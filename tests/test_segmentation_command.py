@@ -13,7 +13,7 @@ from PIL import Image
 from gfnet_bench.catalog import MODELS
 from gfnet_bench.cli import main
 from gfnet_bench.metrics import segmentation as metrics
-from gfnet_bench.records import Record, Store
+from gfnet_bench.records import Record
 from gfnet_bench.reports.bibliography import references
 from gfnet_bench.reports.drawing.tables import RECORDS
 from gfnet_bench.reports.segmentation import segmentation
@@ -21,6 +21,7 @@ from gfnet_bench.scene_sets import ADE20K, SCENE_SETS
 from gfnet_bench.segmentation import ade20k, networks
 from gfnet_bench.segmentation.pictures import GAP, SIDE, palette
 from gfnet_bench.segmentation.recipes import recipe_of, settings_of, usual
+from gfnet_bench.store import Store
 from gfnet_bench.studies.segmentation import Options, cells
 
 SHORT = ["--iterations", "60", "--batch-size", "8", "--limit", "40", "--device", "cpu", "--no-progress", "-j", "1"]

@@ -17,7 +17,7 @@ from gfnet_bench.datasets.base import Corruption
 from gfnet_bench.errors import GfnetBenchError, MissingError
 from gfnet_bench.mini import weights_path
 from gfnet_bench.models import Asked, load_model
-from gfnet_bench.records import Store
+from gfnet_bench.store import Store
 
 CLASSES = "airplane automobile bird cat deer dog frog horse ship truck".split()
 WNIDS = [f"n{20000000 + 7919 * i % 9999991:08d}" for i in range(200)]  # in no order

@@ -16,7 +16,7 @@ from gfnet_bench.errors import UsageError
 from gfnet_bench.evaluation import evaluate
 from gfnet_bench.perturbations import from_settings, parse
 from gfnet_bench.randomness import uniform
-from gfnet_bench.records import Store
+from gfnet_bench.store import Store
 from gfnet_bench.watch import Watch
 
 BITES = {"linf": 4 / 255, "l2": 0.5}

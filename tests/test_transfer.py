@@ -11,8 +11,8 @@ from gfnet_bench.benches.robustness import Bench
 from gfnet_bench.cli import main
 from gfnet_bench.errors import GfnetBenchError, UsageError
 from gfnet_bench.perturbations import Attacked, of_cell, parse
-from gfnet_bench.records import Store
 from gfnet_bench.reports.robustness import robustness
+from gfnet_bench.store import Store
 
 
 def test_images_are_made_for_the_source_and_no_other():

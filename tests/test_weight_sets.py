@@ -406,7 +406,7 @@ def test_weights_for_another_image_size_are_resampled(tmp_path: Path) -> None:
 
 def test_the_key_is_recorded_and_decides_the_cell_only_where_it_was_given(tmp_path: Path) -> None:
     from gfnet_bench.cli import main
-    from gfnet_bench.records import Store
+    from gfnet_bench.store import Store
     from gfnet_bench.studies.robustness import Options
 
     weights = read_checkpoint(weights_path("gfnet_mini"))

@@ -21,8 +21,9 @@ from gfnet_bench.frames import tidy
 from gfnet_bench.models import Model, hold
 from gfnet_bench.models.factories import sha256_of_state
 from gfnet_bench.perturbations import Corrupted
-from gfnet_bench.records import Record, Store
+from gfnet_bench.records import Record
 from gfnet_bench.reports.base import Report
+from gfnet_bench.store import Store
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -57,7 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
     from gfnet_bench.datasets import DATASETS
     from gfnet_bench.datasets.own_images import use
     from gfnet_bench.perturbations import Attacked, attacked
-    from gfnet_bench.records import Store
+    from gfnet_bench.store import Store
     from gfnet_bench.studies import attack_check, robustness
     from gfnet_bench.studies.own_images import of_models
     from gfnet_bench.suites import DEFAULT, SUITES

@@ -11,8 +11,9 @@ from gfnet_bench.commands import argtypes, options, plan, spreading
 from gfnet_bench.errors import UsageError
 
 if TYPE_CHECKING:
-    from gfnet_bench.records import Cell, Record, Store
+    from gfnet_bench.records import Cell, Record
     from gfnet_bench.reports.base import Report
+    from gfnet_bench.store import Store
     from gfnet_bench.studies.complexity import Size
 
 NAME = "complexity"
@@ -107,7 +108,7 @@ def ask(arguments: argparse.Namespace) -> tuple[list[Cell], Store]:
     Raises:
         UsageError: if they do not go together, or one of them would do nothing.
     """
-    from gfnet_bench.records import Store
+    from gfnet_bench.store import Store
 
     blocks, tokens = _blocks(arguments)
     models = _models(arguments, tokens)

@@ -125,8 +125,8 @@ def run(arguments: argparse.Namespace) -> int:
     from gfnet_bench.benches import robustness
     from gfnet_bench.benches.filters import Bench
     from gfnet_bench.present import Present, absent
-    from gfnet_bench.records import Store
     from gfnet_bench.reports.filters import CHANNELS, filters
+    from gfnet_bench.store import Store
     from gfnet_bench.studies import filters as study
 
     layers = numbers(arguments.layers, "--layers") if arguments.layers else None

@@ -25,10 +25,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Pack or unpack; exit status 1 if something stayed as it was."""
-    from gfnet_bench.records import Store
+    from gfnet_bench import packing
+    from gfnet_bench.store import Store
 
     store = Store(arguments.folder)
-    moved = store.unpack() if arguments.unpack else store.pack()
+    moved = (packing.unpack if arguments.unpack else packing.pack)(store)
     for problem in moved.problems:
         options.note(problem)
     print(f"{'unpacked' if arguments.unpack else 'packed'} {moved.records} records in {shown(store.folder)}")

@@ -12,8 +12,9 @@ from gfnet_bench.errors import MissingError, UsageError
 from gfnet_bench.suites import DEFAULT, SUITES
 
 if TYPE_CHECKING:
-    from gfnet_bench.records import Cell, Store
+    from gfnet_bench.records import Cell
     from gfnet_bench.reports.base import Report
+    from gfnet_bench.store import Store
     from gfnet_bench.studies.paper import Item, Wish
 
     Plans = dict[str, list[Cell]]
@@ -67,7 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Measure what is missing, then write and summarise the report."""
     from gfnet_bench import runner
     from gfnet_bench.present import Present, absent, absent_sets
-    from gfnet_bench.records import Store
+    from gfnet_bench.store import Store
     from gfnet_bench.studies import paper
 
     if not SUITES[arguments.suite].models:

@@ -12,7 +12,8 @@ from gfnet_bench.commands import options
 
 if TYPE_CHECKING:
     from gfnet_bench.inputs import Inputs
-    from gfnet_bench.records import Cell, Record, Store
+    from gfnet_bench.records import Cell, Record
+    from gfnet_bench.store import Store
 
 Describe = Callable[[Sequence["Cell"]], dict[str, Any]]
 

@@ -11,8 +11,8 @@ from gfnet_bench.errors import MissingError, UsageError
 from gfnet_bench.suites.own import is_own, settle
 
 if TYPE_CHECKING:
-    from gfnet_bench.records import Store
     from gfnet_bench.reports.base import Report
+    from gfnet_bench.store import Store
 
 NAME = "report"
 HELP = "draw tables, figures and an HTML page from the records on disk, without torch or data"
@@ -70,7 +70,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print or write the reports."""
-    from gfnet_bench.records import Store
+    from gfnet_bench.store import Store
 
     options.refuse(arguments, _unheeded(arguments))
     if arguments.compare:
@@ -165,8 +165,8 @@ def _print(reports: dict[str, Report], arguments: argparse.Namespace) -> None:
 
 def _compare(arguments: argparse.Namespace) -> int:
     """Like `diff`: status 0 if the runs are the same, 1 if they differ."""
-    from gfnet_bench.records import Store
     from gfnet_bench.reports.compare import compare
+    from gfnet_bench.store import Store
 
     first, second = arguments.compare
     found = compare(Store(first), Store(second))

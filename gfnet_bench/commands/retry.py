@@ -25,7 +25,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Note in the run which failures are to give way."""
     from gfnet_bench import runs
-    from gfnet_bench.records import Store
+    from gfnet_bench.store import Store
 
     file = resolved(arguments.file)
     planned, command = spreading.of_run(file, arguments.top)

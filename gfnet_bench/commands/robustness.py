@@ -14,8 +14,9 @@ from gfnet_bench.suites import SUITES
 if TYPE_CHECKING:
     from gfnet_bench.inputs import Inputs
     from gfnet_bench.perturbations import Perturbation
-    from gfnet_bench.records import Cell, Record, Store
+    from gfnet_bench.records import Cell, Record
     from gfnet_bench.reports.base import Report
+    from gfnet_bench.store import Store
 
 NAME = "robustness"
 HELP = "accuracy, attacks, ImageNet-A, -C, -V2, -ReaL ...: Table 3 of the GFNet paper, for any model"
@@ -145,7 +146,7 @@ def ask(arguments: argparse.Namespace) -> Asked:
         UsageError: if they do not go together, or one of them would do nothing.
     """
     from gfnet_bench.datasets.base import DATASETS
-    from gfnet_bench.records import Store
+    from gfnet_bench.store import Store
     from gfnet_bench.studies import robustness as study
     from gfnet_bench.studies.own_images import of_models
 

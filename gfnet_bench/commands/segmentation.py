@@ -13,7 +13,8 @@ from gfnet_bench.errors import GfnetBenchError, UsageError
 
 if TYPE_CHECKING:
     from gfnet_bench.benches.segmentation import Bench
-    from gfnet_bench.records import Cell, Store
+    from gfnet_bench.records import Cell
+    from gfnet_bench.store import Store
 
 NAME = "segmentation"
 HELP = "train and evaluate Semantic FPN: Table 2 of the GFNet paper on ADE20K, or small scenes that need no data"
@@ -66,8 +67,8 @@ def run(arguments: argparse.Namespace) -> int:
     import torch
 
     from gfnet_bench.benches.segmentation import Bench
-    from gfnet_bench.records import Store
     from gfnet_bench.segmentation.distributed import joined
+    from gfnet_bench.store import Store
 
     models = _models(arguments)
     cells = [cell for model in models for cell in _cells(arguments, model)]

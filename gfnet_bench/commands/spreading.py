@@ -14,8 +14,9 @@ from gfnet_bench.files import shown
 
 if TYPE_CHECKING:
     from gfnet_bench.inputs import Inputs
-    from gfnet_bench.records import Cell, Record, Store
+    from gfnet_bench.records import Cell, Record
     from gfnet_bench.runs import Run
+    from gfnet_bench.store import Store
 
 
 def add_plan_option(parser: argparse._ActionsContainer) -> None:

@@ -32,8 +32,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print a row a state; exit status 1 if something failed."""
-    from gfnet_bench.records import Store
     from gfnet_bench.reports.drawing.tables import Column, render
+    from gfnet_bench.store import Store
 
     planned, command = spreading.of_run(arguments.file, arguments.top)
     store = Store(command.output_dir)

@@ -10,10 +10,11 @@ from typing import Any, Protocol
 
 from gfnet_bench.errors import UsageError
 from gfnet_bench.files import write_atomic
-from gfnet_bench.records import Record, Store
+from gfnet_bench.records import Record
 from gfnet_bench.registry import Registry
 from gfnet_bench.reports.drawing.tables import FORMATS, Table, filed, render
 from gfnet_bench.reports.reading.selection import Selection
+from gfnet_bench.store import Store
 from gfnet_bench.terminal import FILE, Screen
 
 

@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 from gfnet_bench import metrics
 from gfnet_bench.errors import MissingError
 from gfnet_bench.inputs import IMAGES, differing
-from gfnet_bench.records import Record, Store
+from gfnet_bench.records import Record
 from gfnet_bench.reports.base import Report
 from gfnet_bench.reports.drawing.tables import RECORDS, Column, Row, Table, decimals
 from gfnet_bench.reports.reading.describe import describe
 from gfnet_bench.reports.reading.family import P, correct
+from gfnet_bench.store import Store
 
 _SHARES = {
     "real": "real_percent",

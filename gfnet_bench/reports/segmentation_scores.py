@@ -13,10 +13,11 @@ from gfnet_bench.catalog import CORRUPTIONS, MODELS
 from gfnet_bench.metrics import holm
 from gfnet_bench.metrics import segmentation as metrics
 from gfnet_bench.mini.pyramids import MINI
-from gfnet_bench.records import Record, Store
+from gfnet_bench.records import Record
 from gfnet_bench.reports.base import Report
 from gfnet_bench.reports.drawing.tables import RECORDS, Column, Row, Table
 from gfnet_bench.scene_sets import ADE20K, SCENE_SETS
+from gfnet_bench.store import Store
 
 STUDY = "segmentation"
 

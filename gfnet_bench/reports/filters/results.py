@@ -16,11 +16,12 @@ from gfnet_bench import metrics, spectra
 from gfnet_bench.clustering import Clusters, cluster
 from gfnet_bench.errors import MissingError
 from gfnet_bench.perturbations import CLEAN, Corrupted, FourierNoise, Perturbation, of_cell
-from gfnet_bench.records import Record, Store, canonical_json
+from gfnet_bench.records import Record, canonical_json
 from gfnet_bench.reports.drawing.tables import names_of
 from gfnet_bench.reports.filters.perturbed import Perturbed
 from gfnet_bench.reports.reading.labels import labelled
 from gfnet_bench.reports.reading.scores import OF_THE_NETWORK, Score, Setup
+from gfnet_bench.store import Store
 
 Cutoff = float | tuple[float, float] | None
 

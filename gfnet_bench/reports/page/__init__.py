@@ -8,7 +8,7 @@ from pathlib import Path
 
 from gfnet_bench import __version__
 from gfnet_bench.files import write_atomic
-from gfnet_bench.records import Record, Store
+from gfnet_bench.records import Record
 from gfnet_bench.reports.base import Report
 from gfnet_bench.reports.bibliography import bibtex, commits
 from gfnet_bench.reports.complexity.plots import cost_plots
@@ -18,6 +18,7 @@ from gfnet_bench.reports.page import sections, why
 from gfnet_bench.reports.page.html import anchor, download, esc, tag, words
 from gfnet_bench.reports.page.provenance import Provenance
 from gfnet_bench.reports.robustness.plots import robustness_plots
+from gfnet_bench.store import Store
 
 PLOTS = {"robustness": robustness_plots, "complexity": cost_plots}
 """Name of a report -> its interactive plots, of the report and all records."""

@@ -10,8 +10,9 @@ from functools import cached_property
 from gfnet_bench.catalog import MODELS
 from gfnet_bench.datasets import suite_of
 from gfnet_bench.errors import MissingError
-from gfnet_bench.records import Loaded, Record, Store
+from gfnet_bench.records import Record
 from gfnet_bench.reports.reading.scores import Setup
+from gfnet_bench.store import Loaded, Store
 
 _NAMED = 12
 """So many models are listed in a message."""

@@ -18,12 +18,13 @@ from gfnet_bench.inputs import IMAGES, differing
 from gfnet_bench.metrics import MCE, RELATIVE_MCE, TOP1, CorruptionError, Interval, OfPass, Pass, Recorded
 from gfnet_bench.perturbations import CLEAN, Corrupted, Corruptions, Perturbation, of_cell
 from gfnet_bench.published import Published, alexnet, corruptions, published
-from gfnet_bench.records import Cell, Record, Store
+from gfnet_bench.records import Cell, Record
 from gfnet_bench.reports.drawing.intervals import with_interval
 from gfnet_bench.reports.drawing.tables import NOT_APPLICABLE
 from gfnet_bench.reports.reading.coverage import Coverage, coverage
 from gfnet_bench.reports.reading.labels import labelled
 from gfnet_bench.reports.reading.scores import Score, Setup, setup_of
+from gfnet_bench.store import Store
 from gfnet_bench.suites import ALEXNET
 from gfnet_bench.suites.own import is_own
 
