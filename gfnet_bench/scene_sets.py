@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from gfnet_bench.downloads.download import Download
+from gfnet_bench.registry import Registry
 
 
 @dataclass(frozen=True)
@@ -92,4 +93,6 @@ MINI_SCENES = SceneSet(
     cites=("xiao2017fashion",),
     note="scenes composed of embedded images by seed, 10 classes and background; not ADE20K.",
 )
-SCENE_SETS = {scenes.name: scenes for scenes in (ADE20K, MINI_SCENES)}
+SCENE_SETS: Registry[SceneSet] = Registry("set of scenes")
+for _scenes in (ADE20K, MINI_SCENES):
+    SCENE_SETS.add(_scenes.name, _scenes)

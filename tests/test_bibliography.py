@@ -111,7 +111,7 @@ def test_every_key_has_an_entry_and_every_entry_a_use():
         *(key for name in MODELS for key in MODELS[name].cites),
         *(key for name in ATTACKS for key in ATTACKS[name].cites),
         *(key for name in DATASETS for key in DATASETS[name].cites),
-        *(key for scenes in SCENE_SETS.values() for key in scenes.cites),
+        *(key for name in SCENE_SETS for key in SCENE_SETS[name].cites),
     }
     others = {
         "kim2020torchattacks",

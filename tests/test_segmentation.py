@@ -194,12 +194,12 @@ def save_mask(folder, i, levels, mode="L"):
 @pytest.fixture
 def small(monkeypatch):
     """A set of two images."""
-    monkeypatch.setitem(SCENE_SETS, "ade20k", replace(ADE20K, images={"validation": 2}))
+    monkeypatch.setitem(SCENE_SETS._things, "ade20k", replace(ADE20K, images={"validation": 2}))
 
 
 def test_a_whole_folder_is_well_and_says_what_zero_is(ade, small, capsys):
-    for deep in ([], ["--deep", "-j", "2"]):
-        assert main(["doctor", "ade20k", "--data-dir", str(ade), *deep]) == 0
+    for name, *deep in (["ade20k"], ["ADE20K", "--deep", "-j", "2"]):
+        assert main(["doctor", name, "--data-dir", str(ade), *deep]) == 0
         assert "2 of validation images with masks" in " ".join(capsys.readouterr().out.split())
     (finding,) = doctor.examine("ade20k", [ade])
     assert finding.severity == "ok" and "level 0 of a mask is what is of none" in finding.text
@@ -260,7 +260,7 @@ def offered(monkeypatch, server, *replies):
     (file,) = ADE20K.downloads
     url = server.put(f"/{file.file}", *replies)
     here = replace(file, urls=(url,), size=len(body), md5=hashlib.md5(body).hexdigest())
-    monkeypatch.setitem(SCENE_SETS, "ade20k", replace(ADE20K, images={"validation": 2}, downloads=(here,)))
+    monkeypatch.setitem(SCENE_SETS._things, "ade20k", replace(ADE20K, images={"validation": 2}, downloads=(here,)))
 
 
 def test_the_archive_is_fetched_resumed_checked_and_unpacked(ade, tmp_path, monkeypatch, capsys):

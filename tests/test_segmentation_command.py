@@ -140,7 +140,7 @@ def ade(tmp_path):
 
 def test_ade20k_with_a_backbone_that_learned_a_grid(ade, monkeypatch, one_thread, capsys):
     monkeypatch.setattr("gfnet_bench.segmentation.networks.load_model", fresh)
-    monkeypatch.setitem(SCENE_SETS, "ade20k", replace(ADE20K, box=(256, 64)))  # the recipe's takes its time
+    monkeypatch.setitem(SCENE_SETS._things, "ade20k", replace(ADE20K, box=(256, 64)))  # the recipe's takes its time
     words = ["segmentation", "-m", "gfnet_h_ti", "--data-dir", str(ade / "data"), "--output-dir", str(ade)]
     assert main([*words, "--iterations", "1", "-b", "1", "--device", "cpu", "--no-progress", "-j", "1"]) == 0
     (record,) = Store(ade)

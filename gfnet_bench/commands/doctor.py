@@ -70,7 +70,7 @@ def _of_sets(arguments: argparse.Namespace, how: dict[str, Any]) -> tuple[list[F
     from gfnet_bench.segmentation import doctor as scenes
 
     looked = options.data_dirs(arguments)
-    named = [name if name in SCENE_SETS else DATASETS[name].name for name in arguments.names]
+    named = [(SCENE_SETS if name in SCENE_SETS else DATASETS)[name].name for name in arguments.names]
     if not named or any(_has_folder(name) for name in named):
         for data_dir in looked:
             if not data_dir.is_dir():

@@ -85,7 +85,7 @@ def _rows(noun: str | None) -> list[dict[str, Any]]:
         if group == "datasets":
             rows += [
                 {"kind": things.noun, "name": s.name, "title": s.title, "suite": "", "from": "built in"}
-                for s in SCENE_SETS.values()
+                for s in map(SCENE_SETS.__getitem__, SCENE_SETS)
             ]
         if group == "attacks":
             others = "Any attack of torchattacks, extra [reference]"

@@ -46,7 +46,7 @@ def _cites(record: Record) -> Iterator[str]:
         yield "kirillov2019panoptic"
     if model in MINI:
         yield from _of_model(MODELS[MINI[model].backbone])
-    if settings.get("scenes") in SCENE_SETS:
+    if settings.get("scenes", "") in SCENE_SETS:
         yield from SCENE_SETS[settings["scenes"]].cites
     embedded = spec is not None and spec.weights is not None and not spec.weights.urls
     if "timm" in record.provenance and subject not in ("block", "mixer") and not embedded:

@@ -20,7 +20,7 @@ MANY = 20  # files that are named with what is wrong with them
 
 def there(data_dirs: Sequence[Path]) -> list[str]:
     """The sets that are part of the package, and those whose folder is there, whatever is wrong with it."""
-    embedded = [scenes.name for scenes in SCENE_SETS.values() if not scenes.downloads]
+    embedded = [name for name in SCENE_SETS if not SCENE_SETS[name].downloads]
     try:
         ade20k.find(data_dirs)
     except MissingError:
@@ -30,7 +30,7 @@ def there(data_dirs: Sequence[Path]) -> list[str]:
 
 def status(data_dirs: Sequence[Path]) -> list[Status]:
     """An overview: how many images have a mask, of how many."""
-    return [_status(scenes, data_dirs) for scenes in SCENE_SETS.values()]
+    return [_status(SCENE_SETS[name], data_dirs) for name in SCENE_SETS]
 
 
 def _status(scenes: SceneSet, data_dirs: Sequence[Path]) -> Status:
