@@ -36,7 +36,8 @@ MOMENTS = {
     "a library that swallows exceptions": DEAF,
     "a destructor": "class A:\n    def __del__(self): ready(); time.sleep(300)\nA()",
     "native code": "import torch; x = torch.rand(9000, 9000); ready()\nwhile True: x @ x",
-    "a child": "ready(); subprocess.run([sys.executable, '-c', 'import time; time.sleep(300)'])",
+    # It says itself that it is there: between fork and exec it would have the handlers of its parent, and live on.
+    "a child": "subprocess.run(['sh', '-c', 'echo ready; exec sleep 300'])",
     "a pool at work": POOL,
     "a pool that starts": BIRTHS,
     "the end": "import atexit; atexit.register(time.sleep, 300); atexit.register(ready)",
