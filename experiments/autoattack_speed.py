@@ -21,18 +21,17 @@ import csv
 import itertools
 import os
 import platform
+import tempfile
 import time
 from importlib.metadata import version
 from pathlib import Path
 
 import _checkout  # noqa: F401  (the package of this checkout)
-import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor, nn
 
 from gfnet_bench.attacks.autoattack import AutoAttack
-from gfnet_bench.datasets import load_images
+from gfnet_bench.datasets import load_images, prepared
 from gfnet_bench.evaluation import precision, to_pixels
 from gfnet_bench.models import Asked, load_model
 from gfnet_bench.randomness import image_seeds
@@ -115,10 +114,12 @@ def photographs(name: str, count: int) -> tuple[nn.Module, Tensor, Tensor, Tenso
     model = load_model(name, weights, transform="model")
     with (data / "photos.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))[:count]
-    pixels = [model.transform(Image.open(data / "photos" / row["file"]).convert("RGB")) for row in rows]
+    ids, paths = [row["file"] for row in rows], [data / "photos" / row["file"] for row in rows]
+    with tempfile.TemporaryDirectory() as cache:
+        read = prepared.load("photographs", ids, paths, model.transform, cache_dir=Path(cache), progress=False)
+        pixels = to_pixels(read.pixels[:], torch.device("cpu")).contiguous()
     labels = torch.tensor([int(row["imagenet_class"]) for row in rows])
-    stacked = to_pixels(np.stack(pixels), torch.device("cpu")).contiguous()
-    return model, stacked, labels, image_seeds([row["file"] for row in rows], "autoattack_speed")
+    return model, pixels, labels, image_seeds(ids, "autoattack_speed")
 
 
 def full_run() -> int:

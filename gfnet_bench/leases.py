@@ -18,9 +18,11 @@ import platform
 import secrets
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
+
+from gfnet_bench import timelimits
 
 try:
     import fcntl
@@ -28,6 +30,8 @@ except ImportError:  # Windows, where the counter alone tells
     fcntl = None  # type: ignore[assignment]
 
 FOLDER = ".leases"
+STACK = ".stack"
+"""Ends the name of the file that says where a worker stood when a time limit ended it."""
 
 LEASE_S = 120.0
 """A counter that stood still so long is a dead worker's; a network file system may show a change a minute late."""
@@ -74,6 +78,8 @@ class Leases:
                 (self.folder / self._name).unlink()
             os.close(self._handle)
             self._handle = None
+            with contextlib.suppress(OSError):
+                self._sweep()
         with contextlib.suppress(OSError):  # others are at work
             self.folder.rmdir()
 
@@ -107,6 +113,29 @@ class Leases:
             if number <= last:
                 self._file(key, number).unlink(missing_ok=True)
 
+    @contextlib.contextmanager
+    def within(self, seconds: float | None, keys: Sequence[str], text: str) -> Iterator[None]:
+        """End this process unless the block ends in time; where it `stood` is told to who takes these leases then.
+
+        Args:
+            seconds: how long it may take; None for ever.
+            keys: what is worked on.
+            text: said on stderr then.
+        """
+        if seconds is None:
+            yield
+            return
+        self._arrive()
+        with timelimits.within(seconds, self.folder / f"{self._name}{STACK}", keys, text):
+            yield
+
+    def stood(self, key: str) -> list[str]:
+        """Where each worker stood that a time limit ended over this, before the one who has the lease now."""
+        before = (number for number in self._numbers(key) if number < self._held[key])
+        workers = (str(read(self._file(key, number)).get("worker")) for number in sorted(before))
+        found = (timelimits.stood(self.folder / f"{worker}{STACK}", key) for worker in workers)
+        return [place for place in found if place is not None]
+
     def renew(self) -> None:
         """Show that this worker is alive."""
         if self._handle is None:
@@ -114,7 +143,7 @@ class Leases:
         self._counter += 1
         with contextlib.suppress(OSError):  # on a full disk a worker is taken for dead, and can save nothing either
             os.lseek(self._handle, 0, os.SEEK_SET)
-            os.write(self._handle, f"{self._counter:012}\n".encode())
+            os.write(self._handle, f"{self._counter:012} {self._about.get('boot')}\n".encode())
             os.fsync(self._handle)  # a network file system shows others what was written through
 
     def _arrive(self) -> None:
@@ -127,6 +156,16 @@ class Leases:
                 self.renew()
                 if self._renews:
                     threading.Thread(target=self._renew_always, name="leases", daemon=True).start()
+
+    def _sweep(self) -> None:
+        """Remove the files of workers of this machine that were killed, once no lease names them."""
+        names = set(_listed(self.folder))
+        leased = {str(read(self.folder / name).get("worker")) for name in names if not name.startswith("worker-")}
+        for name in names - leased:
+            _, _, boot = (_text(self.folder / name) or "").strip().partition(" ")
+            if name.startswith("worker-") and has_ended(self.folder, {"worker": name, "boot": boot}):
+                for file in (name, f"{name}{STACK}"):
+                    (self.folder / file).unlink(missing_ok=True)
 
     def _locks(self) -> bool:
         """Lock the file of this worker, for as long as the process lives, where the file system can."""
@@ -202,4 +241,5 @@ def _text(path: Path) -> str | None:
 
 def _boot() -> str | None:
     """What one machine has from its start to its end, and no other; None where the system does not tell."""
-    return _text(Path("/proc/sys/kernel/random/boot_id"))
+    text = _text(Path("/proc/sys/kernel/random/boot_id"))
+    return None if text is None else text.strip()

@@ -26,6 +26,7 @@ from gfnet_bench.errors import GfnetBenchError, sentence
 from gfnet_bench.inputs import NOTED, Inputs, differing, plugins_of, same
 from gfnet_bench.interrupts import doing
 from gfnet_bench.leases import Leases
+from gfnet_bench.logs import Log
 from gfnet_bench.records import Cell, Record
 from gfnet_bench.runs import fingerprint
 from gfnet_bench.store import Store
@@ -189,6 +190,7 @@ def run(
     progress: bool = True,
     label: str | None = None,
     claim: Callable[[Cell], Hashable] | None = None,
+    limit_s: float | None = None,
 ) -> list[Record]:
     """Measure what is missing, cell after cell, saving each before the next begins.
 
@@ -202,6 +204,8 @@ def run(
         label: what tables are to call the model, of what is measured and of what was.
         claim: what neighbours have in common that one command is to take together, as a network that is trained for
             them; each cell is for itself without.
+        limit_s: seconds that a cell may take; one that does not end ends this process, so that whoever comes next tries
+            it once more, and gives it up after that.
 
     Returns:
         One record a cell, in the order of `cells`.
@@ -212,7 +216,7 @@ def run(
     """
     how: dict[str, Any] = {"overwrite": overwrite, "inputs": inputs, "progress": progress}
     one_by_one = functools.partial(run_together, cells, lambda group: [measure(group[0])], lambda cell: cell, store)
-    return one_by_one(label=label, claim=claim, **how)
+    return one_by_one(label=label, claim=claim, limit_s=limit_s, **how)
 
 
 def run_together(
@@ -227,6 +231,7 @@ def run_together(
     told: Iterable[str] = (),
     label: str | None = None,
     claim: Callable[[Cell], Hashable] | None = None,
+    limit_s: float | None = None,
 ) -> list[Record]:
     """`run` for cells that share work: neighbours of equal `key` are measured in one call.
 
@@ -241,6 +246,7 @@ def run_together(
         told: reasons of failures that are known already, and not told again.
         label: see `run`.
         claim: see `run`; as `key` without.
+        limit_s: see `run`; cells that are measured together have as much time as they would have alone.
 
     Returns:
         See `run`. Cells that were measured together share their time equally.
@@ -254,17 +260,16 @@ def run_together(
     known = set(told)
     with (
         Leases(store.folder) as leases,
+        Log(store.folder) as log,
         tqdm(total=len(to_do), desc="cells", unit="cell", disable=not progress, position=0, tells=True) as bar,
     ):
         shared = _Shared(store, before, leases)
-        for group in _neighbours(shared.groups(_neighbours([to_do], claim or key)), key):
+        taken = _neighbours(shared.groups(_neighbours([to_do], claim or key)), key)
+        for group in _apart(taken, leases):
             started, clock = datetime.now(timezone.utc), time.monotonic()
-            outcomes: Sequence[Outcome | Exception]
-            try:
-                with doing(f"measuring {group[0]}, cell {len(to_do) - shared.left + 1} of {len(to_do)}"):
-                    outcomes = measure(group)
-            except Exception as problem:  # any failure is a result; the cells after it still run
-                outcomes = [problem] * len(group)
+            log.note("started", cells=[str(cell) for cell in group])
+            with doing(f"measuring {group[0]}, cell {len(to_do) - shared.left + 1} of {len(to_do)}"):
+                outcomes = _measured(group, measure, leases, limit_s)
             run_of = {
                 **environment(),
                 **({} if label is None else {"label": label}),
@@ -278,6 +283,8 @@ def run_together(
                     tqdm.write(f"failed: {cell}: {error}{kept_too}", file=sys.stderr)
                     known.add(str(outcome))
                 records[cell] = _save(store, before[cell], cell, outcome, error, run_of)
+                state = "measured" if error is None else "failed"
+                log.note(state, cell=str(cell), sha256=cell.sha256, seconds=run_of["seconds"], error=error)
                 shared.finished(cell)
             bar.set_postfix_str(f"{group[0]}{' and others' * (len(group) > 1)}", refresh=False)
             bar.update(len(to_do) - shared.left - bar.n)
@@ -287,6 +294,43 @@ def run_together(
         unlike = [r for r in (*kept, *shared.of_others.values()) if r.provenance.get("label") != label]
         records |= {record.cell: store.relabel(record, label) for record in unlike}
     return [records[cell] for cell in cells]
+
+
+TRIES = 2
+"""So many workers may run out of time over a cell before it is given up."""
+
+
+def _apart(groups: Iterable[list[Cell]], leases: Leases) -> Iterator[list[Cell]]:
+    """Groups without the cells that a worker before ran out of time over, each of which is one by itself."""
+    for group in groups:
+        late = [cell for cell in group if leases.stood(_lease(cell))]
+        yield from filter(None, [[cell for cell in group if cell not in late], *([cell] for cell in late)])
+
+
+def _measured(
+    group: Sequence[Cell],
+    measure: Callable[[Sequence[Cell]], Sequence[Outcome | Exception]],
+    leases: Leases,
+    limit_s: float | None,
+) -> Sequence[Outcome | Exception]:
+    """An outcome or failure of each cell of a group: any failure is a result, and the cells after it still run."""
+    places = leases.stood(_lease(group[0]))
+    if len(places) >= TRIES:
+        return [TimeoutError(f"{len(places)} workers ran out of time over it; the last one stood at {places[-1]}")]
+    limit = None if limit_s is None else limit_s * len(group)
+    again = "the same command tries it once more, and goes on without it after that"
+    try:
+        with leases.within(
+            limit, [_lease(cell) for cell in group], f"gfnet-bench: {group[0]} is not done after {limit} s; {again}"
+        ):
+            return measure(group)
+    except Exception as problem:
+        return [problem] * len(group)
+
+
+def _lease(cell: Cell) -> str:
+    """The name of a cell's lease, short enough for any file system."""
+    return cell.sha256[:32]
 
 
 def _neighbours(groups: Iterable[Iterable[Cell]], key: Callable[[Cell], Hashable]) -> Iterator[list[Cell]]:
@@ -342,7 +386,7 @@ class _Shared:
         mine: list[Cell] = []
         held: list[Cell] = []
         for cell in group:
-            if (whole and held) or not self._leases.take(cell.sha256[:32], str(cell)):
+            if (whole and held) or not self._leases.take(_lease(cell), str(cell)):
                 held.append(cell)
                 continue
             record = self._store.find(cell)  # once more: its last worker may have ended just now
@@ -355,7 +399,7 @@ class _Shared:
 
     def finished(self, cell: Cell) -> None:
         """There is a record now, or it could not be measured."""
-        self._leases.give_back(cell.sha256[:32])
+        self._leases.give_back(_lease(cell))
         self.left -= 1
 
 

@@ -151,6 +151,7 @@ ANYWHERE |= {
     "--torchcompile",
     "--checkpoint",
     "--seed",
+    "--time-limit",
 }
 ANYWHERE |= {"--plan-only", "--name", "--mean", "--std", "--num-classes"}
 ALWAYS = {

@@ -87,6 +87,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     options.add_overwrite_option(out)
     out.add_argument("--dry-run", action="store_true", help="print what would be measured")
     spreading.add_plan_option(out)
+    options.add_time_limit_option(out)
     options.add_progress_option(out, "no bars")
 
 
@@ -192,7 +193,8 @@ def measure(cells: Sequence[Cell], store: Store, arguments: argparse.Namespace) 
     store.prepare((), () if arguments.count_only else ("figures",))
     bench = Bench("cpu" if arguments.count_only else options.device(arguments), arguments.time_budget)
     how: dict[str, Any] = {"overwrite": arguments.overwrite, "progress": not arguments.no_progress}
-    records = runner.run(cells, bench.measure, store, label=arguments.name, **how)
+    how |= {"label": arguments.name, "limit_s": arguments.time_limit}
+    records = runner.run(cells, bench.measure, store, **how)
     report = draw(records, published=arguments.published)
     folder = store.folder / "figures"
     for figure in () if arguments.count_only else report.figures:

@@ -116,6 +116,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     out.add_argument("--dry-run", action="store_true", help="print what would be measured and what is missing for it")
     spreading.add_plan_option(out)
     options.add_overwrite_option(out)
+    options.add_time_limit_option(out)
     options.add_progress_option(out)
 
 
@@ -159,7 +160,8 @@ def run(arguments: argparse.Namespace) -> int:
     )
     bench = Bench(scoring)
     how: dict[str, Any] = {"overwrite": arguments.overwrite, "inputs": bench.inputs, "progress": scoring.progress}
-    records = runner.run_together(cells, bench.measure, study.together, store, label=arguments.name, **how)
+    how |= {"label": arguments.name, "limit_s": arguments.time_limit}
+    records = runner.run_together(cells, bench.measure, study.together, store, **how)
     report = filters(records, store=store, layers=layers, channels=channels)
     print(report.render(arguments.format, details=arguments.details, screen=terminal.screen()), end="")
     for path in report.write(arguments.output_dir):

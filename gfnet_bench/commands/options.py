@@ -195,6 +195,17 @@ def add_overwrite_option(parser: argparse._ActionsContainer, text: str = "defaul
     parser.add_argument("--overwrite", choices=("never", "failed", "always"), default="failed", help=text)
 
 
+def add_time_limit_option(parser: argparse._ActionsContainer) -> None:
+    """How long a cell may take."""
+    parser.add_argument(
+        "--time-limit",
+        type=argtypes.above_zero,
+        metavar="SECONDS",
+        help="end with status 75 where a cell takes longer; it is tried once more, and recorded as failed after that "
+        "(default: none)",
+    )
+
+
 def add_progress_option(parser: argparse._ActionsContainer, text: str = "no bars on stderr") -> None:
     """Whether there are bars."""
     parser.add_argument("--no-progress", action="store_true", help=text)

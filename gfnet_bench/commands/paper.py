@@ -61,6 +61,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     options.add_overwrite_option(out)
     out.add_argument("--dry-run", action="store_true", help="print what is behind each item, and stop")
+    options.add_time_limit_option(out)
     options.add_progress_option(out)
 
 
@@ -158,7 +159,8 @@ def _measure(
         "workers": options.workers(arguments),
         "progress": not arguments.no_progress,
     }
-    how = {"overwrite": arguments.overwrite, "progress": not arguments.no_progress}
+    how: dict[str, Any] = {"overwrite": arguments.overwrite, "progress": not arguments.no_progress}
+    how |= {"limit_s": arguments.time_limit}
     scoring, looking = robustness.Bench(**here), filters.Bench(robustness.Bench(**here))
     for bench, study in ((scoring, scores), (looking, filtering)):
         of_study = [cell for cell in ready if cell.study == study.STUDY]

@@ -108,6 +108,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     out.add_argument("--dry-run", action="store_true", help="print what would be measured and what is missing for it")
     spreading.add_plan_option(out)
     options.add_overwrite_option(out, "measure again what is on disk (default: only what failed)")
+    options.add_time_limit_option(out)
     options.add_progress_option(out)
 
 
@@ -251,7 +252,8 @@ def measure(asked: Asked, arguments: argparse.Namespace) -> tuple[list[Record], 
     if lacking:
         options.note("The rest is measured. A result that needs none of these: gfnet-bench robustness --suite mini")
     how: dict[str, Any] = {"overwrite": arguments.overwrite, "inputs": bench.inputs, "progress": bench.progress}
-    records = runner.run_together(cells, bench.measure, together, store, told=lacking, label=arguments.name, **how)
+    how |= {"label": arguments.name, "limit_s": arguments.time_limit}
+    records = runner.run_together(cells, bench.measure, together, store, told=lacking, **how)
     return records, table3(records, store=store, models=asked.models)
 
 
