@@ -14,9 +14,9 @@ PACKAGE = Path(gfnet_bench.__file__).parent
 
 BOTTOM = set(
     "ball bars catalog clustering conventions downloads errors families feeding files filetypes frames halving inputs "
-    "interrupts leases logs metrics mini owncode packed_records packing plugins processes published randomness records "
-    "registry runs scene_sets schemas sourcecode spectra spelling store suites terminal timelimits trusted "
-    "watch weightfile".split()
+    "interrupts leases logs metrics mini owncode packed_records packing planning plugins processes published "
+    "randomness records registry runs scene_sets schemas sourcecode spectra spelling store suites terminal "
+    "timelimits trusted watch weightfile".split()
 )
 NOUNS = {"models", "datasets", "attacks", "corruptions", "mixers", "profiling"}
 

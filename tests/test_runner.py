@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gfnet_bench import runner
+from gfnet_bench import planning, runner
 from gfnet_bench.errors import GfnetBenchError
 from gfnet_bench.inputs import Inputs
 from gfnet_bench.records import Cell
@@ -61,7 +61,7 @@ NOTED = {"data_fingerprint": "f", "ids_sha256": "i", "data_sha256": "d", "weight
 
 def planned(store, overwrite="failed", unknown=None, **now):
     noted = {name: value for name, value in now.items() if value is not None}
-    return runner.plan(cells(2), store, overwrite, lambda record: Inputs(noted, unknown or {}))
+    return planning.plan(cells(2), store, overwrite, lambda record: Inputs(noted, unknown or {}))
 
 
 @pytest.mark.parametrize(

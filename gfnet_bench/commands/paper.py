@@ -67,7 +67,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure what is missing, then write and summarise the report."""
-    from gfnet_bench import runner
+    from gfnet_bench import planning
     from gfnet_bench.present import Present, absent, absent_sets
     from gfnet_bench.store import Store
     from gfnet_bench.studies import paper
@@ -84,7 +84,7 @@ def run(arguments: argparse.Namespace) -> int:
     cells = [cell for plan in plans.values() for cell in plan]
     lacking = absent_sets(cells, options.data_dirs(arguments))
     present = Present(options.data_dirs(arguments), not arguments.no_progress)
-    to_do = runner.plan(cells, store, arguments.overwrite, present.inputs).to_do
+    to_do = planning.plan(cells, store, arguments.overwrite, present.inputs).to_do
     missing = absent(to_do, options.data_dirs(arguments))
     for sentence in missing if arguments.dry_run else dict.fromkeys(lacking.values()):
         options.note(f"not ready: {sentence}")

@@ -37,15 +37,15 @@ def show(
         kind: cells of equal kind share a row.
         describe: the columns of a row, made from its cells.
         lacking: sentences about data and weights that these cells need and this machine lacks.
-        inputs: see `runner.plan`.
+        inputs: see `planning.plan`.
 
     Returns:
         The exit status: 1 if something is missing.
     """
-    from gfnet_bench import runner
+    from gfnet_bench import planning
     from gfnet_bench.reports.drawing.tables import Column, render
 
-    planned = runner.plan(cells, store, arguments.overwrite, inputs)
+    planned = planning.plan(cells, store, arguments.overwrite, inputs)
     to_do = set(planned.to_do)
     together: dict[Hashable, list[Cell]] = {}
     for cell in cells:

@@ -225,7 +225,7 @@ def _with_reference(arguments: argparse.Namespace, suite: str, models: list[str]
 
 def measure(asked: Asked, arguments: argparse.Namespace) -> tuple[list[Record], Report]:
     """Measure what is missing: a record a cell, and the report on them."""
-    from gfnet_bench import runner
+    from gfnet_bench import planning, runner
     from gfnet_bench.benches.robustness import Bench, missing
     from gfnet_bench.reports.robustness import robustness as table3
     from gfnet_bench.studies.robustness import together
@@ -244,7 +244,7 @@ def measure(asked: Asked, arguments: argparse.Namespace) -> tuple[list[Record], 
         progress=not arguments.no_progress,
     )
     cells, store = asked.cells, asked.store
-    to_do = runner.plan(cells, store, arguments.overwrite, bench.inputs, progress=bench.progress).to_do
+    to_do = planning.plan(cells, store, arguments.overwrite, bench.inputs, progress=bench.progress).to_do
     store.prepare(to_do)  # before weights are loaded
     lacking = missing(to_do, bench)
     for sentence in lacking:

@@ -46,7 +46,7 @@ def planned(
         arguments: of the command.
         cells: what it measures.
         store: where their records are.
-        inputs: see `runner.plan`.
+        inputs: see `planning.plan`.
 
     Returns:
         Whether nothing else is to be done.
@@ -60,9 +60,9 @@ def planned(
         return False
     if arguments.plan_only is None:
         return False
-    from gfnet_bench import runner, runs
+    from gfnet_bench import planning, runner, runs
 
-    to_do = runner.plan(cells, store, arguments.overwrite, inputs).to_do
+    to_do = planning.plan(cells, store, arguments.overwrite, inputs).to_do
     again = {cell.sha256: runs.fingerprint(record) for cell in to_do if (record := store.find(cell)) is not None}
     versions = {name: str(version) for name, version in runner.environment().items()}
     named = [{"sha256": cell.sha256, "name": str(cell)} for cell in cells]
