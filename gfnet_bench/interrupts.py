@@ -11,6 +11,7 @@ import contextlib
 import os
 import select
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -27,6 +28,7 @@ PATIENCE_S = 0.5
 
 _activities = ["starting"]
 _births = threading.Lock()
+_children: list[subprocess.Popen[bytes]] = []
 
 
 @contextlib.contextmanager
@@ -90,8 +92,15 @@ def held() -> Iterator[None]:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
+def ends(process: subprocess.Popen[bytes]) -> None:
+    """From now on an interrupt ends this child as well."""
+    _children.append(process)
+
+
 def _end_children() -> None:
     _births.acquire(timeout=PATIENCE_S)
+    for process in _children:
+        process.kill()
     multiprocessing = sys.modules.get("multiprocessing")  # an import would wait for the one that may be under way
     if multiprocessing is not None:
         for child in multiprocessing.active_children():

@@ -48,6 +48,11 @@ class Run:
     again: dict[str, str]
     versions: dict[str, str]
 
+    @property
+    def name(self) -> str:
+        """Short, and the same for the same cells by the same command line."""
+        return hashlib.sha256(canonical_json([self.words, self.folder, self.cells]).encode()).hexdigest()[:12]
+
     def check_cells(self, cells: Iterable[Cell]) -> None:
         """Raise GfnetBenchError unless these are its cells."""
         planned, found = {cell["sha256"] for cell in self.cells}, {cell.sha256 for cell in cells}

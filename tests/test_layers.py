@@ -13,8 +13,8 @@ import gfnet_bench
 PACKAGE = Path(gfnet_bench.__file__).parent
 
 BOTTOM = set(
-    "ball bars catalog clustering conventions downloads errors families feeding files filetypes frames halving inputs "
-    "interrupts leases logs metrics mini owncode packed_records packing planning plugins processes published "
+    "ball bars catalog clustering conventions downloads engines errors families feeding files filetypes frames halving "
+    "inputs interrupts leases logs metrics mini owncode packed_records packing planning plugins processes published "
     "randomness records registry runs scene_sets schemas sourcecode spectra spelling store suites terminal "
     "timelimits trusted watch weightfile".split()
 )

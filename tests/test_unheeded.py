@@ -152,6 +152,7 @@ ANYWHERE |= {
     "--checkpoint",
     "--seed",
     "--time-limit",
+    "--engine",
 }
 ANYWHERE |= {"--plan-only", "--name", "--mean", "--std", "--num-classes"}
 ALWAYS = {

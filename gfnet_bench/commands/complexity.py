@@ -96,7 +96,7 @@ def run(arguments: argparse.Namespace) -> int:
     cells, store = ask(arguments)
     if arguments.dry_run:
         return plan.show(cells, store, arguments, kind=_kind, describe=_describe)
-    if spreading.planned(arguments, cells, store):
+    if spreading.planned(arguments, cells, store, shares=False):
         return 0
     records, report = measure(cells, store, arguments)
     print(report.render(arguments.format, screen=terminal.screen()), end="")

@@ -1,18 +1,20 @@
-"""`--plan-only`: what a command would measure goes to a file, which any number of workers measure."""
+"""`--plan-only` and `--engine`: what a command measures as a file, which any number of workers measure together."""
 
 from __future__ import annotations
 
 import argparse
 import os
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gfnet_bench.commands import argtypes, options
-from gfnet_bench.errors import UsageError
-from gfnet_bench.files import shown
+from gfnet_bench.errors import GfnetBenchError, UsageError
+from gfnet_bench.files import resolved, shown
 
 if TYPE_CHECKING:
+    from gfnet_bench.engines import Engine
     from gfnet_bench.inputs import Inputs
     from gfnet_bench.records import Cell, Record
     from gfnet_bench.runs import Run
@@ -29,6 +31,16 @@ def add_plan_option(parser: argparse._ActionsContainer) -> None:
     )
 
 
+def add_engine_option(parser: argparse._ActionsContainer) -> None:
+    """Who measures."""
+    parser.add_argument(
+        "--engine",
+        metavar="NAME[:N]",
+        help="have N workers measure: local:2 (processes; default: one a GPU), ray:8 (a cluster by RAY_ADDRESS, or one "
+        "here), slurm:8,partition=NAME,minutes=M (a job array)",
+    )
+
+
 def add_run_argument(parser: argparse._ActionsContainer) -> None:
     """The file that `--plan-only` wrote."""
     parser.add_argument("file", type=argtypes.path, metavar="RUN.json", help="written by --plan-only")
@@ -39,37 +51,122 @@ def planned(
     cells: Sequence[Cell],
     store: Store,
     inputs: Callable[[Record], Inputs] | None = None,
+    *,
+    shares: bool = True,
 ) -> bool:
-    """Write the run if that is all that is asked for; for a worker, see that its run has these cells.
+    """Write the run if that is all that is asked for, or have an engine's workers measure it; for a worker, check it.
 
     Args:
         arguments: of the command.
         cells: what it measures.
         store: where their records are.
         inputs: see `planning.plan`.
+        shares: whether the command has `--engine`.
 
     Returns:
         Whether nothing else is to be done.
 
     Raises:
-        GfnetBenchError: if the cells of a worker's run are others.
+        GfnetBenchError: if the cells of a worker's run are others, or an engine's workers left some.
     """
-    run: Run | None = getattr(arguments, "of_run", None)
-    if run is not None:
-        run.check_cells(cells)
+    of_worker: Run | None = getattr(arguments, "of_run", None)
+    if of_worker is not None:
+        of_worker.check_cells(cells)
         return False
-    if arguments.plan_only is None:
+    engine, gpus = _engine(arguments) if shares and arguments.plan_only is None else (None, [])
+    if engine is None and arguments.plan_only is None:
         return False
+    from gfnet_bench import runs
+
+    run, count = _run(arguments, cells, store, inputs)
+    if arguments.plan_only is not None:
+        runs.write(arguments.plan_only, run)
+        counts = f"{len(cells)} cells, {count} to do"
+        options.note(f"wrote {shown(arguments.plan_only)}: {counts}; gfnet-bench work does them")
+        return True
+    assert engine is not None
+    _drive(engine, gpus, run, cells, store, arguments)
+    arguments.overwrite = run.again
+    return False
+
+
+def _run(
+    arguments: argparse.Namespace,
+    cells: Sequence[Cell],
+    store: Store,
+    inputs: Callable[[Record], Inputs] | None,
+) -> tuple[Run, int]:
+    """The run that this command line is, and how many of its cells are to be measured."""
     from gfnet_bench import planning, runner, runs
 
     to_do = planning.plan(cells, store, arguments.overwrite, inputs).to_do
     again = {cell.sha256: runs.fingerprint(record) for cell in to_do if (record := store.find(cell)) is not None}
     versions = {name: str(version) for name, version in runner.environment().items()}
     named = [{"sha256": cell.sha256, "name": str(cell)} for cell in cells]
-    runs.write(arguments.plan_only, runs.Run(arguments.words, os.getcwd(), named, again, versions))  # noqa: PTH109
-    counts = f"{len(cells)} cells, {len(to_do)} to do"
-    options.note(f"wrote {shown(arguments.plan_only)}: {counts}; gfnet-bench work does them")
-    return True
+    return runs.Run(arguments.words, os.getcwd(), named, again, versions), len(to_do)  # noqa: PTH109
+
+
+def _engine(arguments: argparse.Namespace) -> tuple[Engine | None, list[str]]:
+    """The engine that was asked for, and the GPUs that are its to share out; none for a command that measures itself.
+
+    Unless told otherwise, that is this process on a processor or one GPU, and a process a GPU where there are several.
+
+    Raises:
+        UsageError: if there is none of the name.
+    """
+    gpus = _gpus() if arguments.device in (None, "cuda") else []
+    if arguments.engine is None and len(gpus) < 2:
+        return None, []
+    from gfnet_bench.engines import read_engine
+
+    engine = read_engine(arguments.engine or "local")
+    alone = arguments.engine is not None and engine.workers is None and engine.size(gpus) == 1
+    return (None if alone else engine), gpus
+
+
+def _gpus() -> list[str]:
+    """Those that this process may use, as CUDA_VISIBLE_DEVICES names them."""
+    import torch
+
+    count = torch.cuda.device_count()
+    named = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
+    return named[:count] if named else [str(number) for number in range(count)]
+
+
+def _drive(
+    engine: Engine, gpus: Sequence[str], run: Run, cells: Sequence[Cell], store: Store, arguments: argparse.Namespace
+) -> None:
+    """Have the workers of an engine measure a run, in a file beside its records.
+
+    Raises:
+        GfnetBenchError: if they leave some of it.
+    """
+    from gfnet_bench import runs
+    from gfnet_bench.engines.drive import drive
+
+    file = resolved(store.folder / FOLDER / f"{run.name}.json")
+    waiting = {cell.sha256: cell for cell in cells}
+
+    def left() -> int:
+        for sha256, cell in list(waiting.items()):
+            record = store.find(cell)
+            if record is not None and run.again.get(sha256) != runs.fingerprint(record):
+                del waiting[sha256]
+        return len(waiting)
+
+    if not left():
+        return
+    runs.write(file, run)
+    command = [sys.executable, "-m", "gfnet_bench", "work", str(file)]
+    if still := drive(engine, command, gpus, file.with_suffix(""), left, not arguments.no_progress):
+        logs = shown(file.with_suffix(""))
+        raise GfnetBenchError(
+            f"{still} cells are left, the workers ended before; {logs} says why, and the same command goes on"
+        )
+
+
+FOLDER = "runs"
+"""Of the results: a file a run, and a folder beside it for what its workers say."""
 
 
 def of_run(file: Path, parser: argparse.ArgumentParser) -> tuple[Run, argparse.Namespace]:
@@ -86,8 +183,8 @@ def of_run(file: Path, parser: argparse.ArgumentParser) -> tuple[Run, argparse.N
         raise UsageError(f"{shown(file)}: expected the folder {run.folder} that it was planned in, found none here")
     os.chdir(run.folder)
     arguments = parse(parser, run.words)
-    if getattr(arguments, "plan_only", None) is None:
-        raise UsageError(f"{shown(file)}: expected a command with --plan-only in it, found {arguments.command!r}")
+    if not hasattr(arguments, "plan_only"):
+        raise UsageError(f"{shown(file)}: expected a command that has --plan-only, found {arguments.command!r}")
     options.settle(arguments)
     arguments.plan_only, arguments.of_run, arguments.overwrite = None, run, run.again
     return run, arguments
