@@ -137,6 +137,7 @@ def run_together(
     label: str | None = None,
     claim: Callable[[Cell], Hashable] | None = None,
     limit_s: float | None = None,
+    weight: Callable[[Cell], float] | None = None,
 ) -> list[Record]:
     """`run` for cells that share work: neighbours of equal `key` are measured in one call.
 
@@ -152,6 +153,8 @@ def run_together(
         label: see `run`.
         claim: see `run`; as `key` without.
         limit_s: see `run`; cells that are measured together have as much time as they would have alone.
+        weight: about how long a cell takes beside others, where several workers share them: long ones come first, so
+            that none is left for the end.
 
     Returns:
         See `run`. Cells that were measured together share their time equally.
@@ -169,7 +172,10 @@ def run_together(
         tqdm(total=len(to_do), desc="cells", unit="cell", disable=not progress, position=0, tells=True) as bar,
     ):
         shared = _Shared(store, before, leases)
-        taken = _neighbours(shared.groups(_neighbours([to_do], claim or key)), key)
+        wanted = list(_neighbours([to_do], claim or key))
+        if weight is not None:
+            wanted.sort(key=lambda group: -sum(map(weight, group)))
+        taken = _neighbours(shared.groups(wanted), key)
         for group in _apart(taken, leases):
             started, clock = datetime.now(timezone.utc), time.monotonic()
             log.note("started", cells=[str(cell) for cell in group])

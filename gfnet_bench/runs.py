@@ -13,9 +13,9 @@ from gfnet_bench.errors import GfnetBenchError, UsageError, acquit
 from gfnet_bench.files import shown, write_atomic
 from gfnet_bench.records import Cell, Record, canonical_json
 from gfnet_bench.schemas import Unfit, read_json
-from gfnet_bench.schemas.kinds import SHA256, TEXT, Fields, check, check_plain, having, list_of, object_of, word
+from gfnet_bench.schemas.kinds import SHA256, TEXT, Fields, check, check_plain, having, list_of, object_of, whole, word
 
-LAYOUT = 1
+LAYOUT = 2
 """Of the file; another one is refused."""
 
 _CELL: Fields = {"sha256": SHA256, "name": TEXT}
@@ -26,6 +26,7 @@ _RUN: Fields = {
     "cells": list_of(having(_CELL)),
     "again": object_of(SHA256),
     "versions": object_of(TEXT),
+    "pieces": whole(1),
 }
 
 
@@ -40,6 +41,7 @@ class Run:
         again: cells that have a record which is to be measured again, with the sha256 of that record: another one is a
             worker's, and counts.
         versions: of gfnet-bench and libraries, for people.
+        pieces: into how many each cell is cut first, so that there is work for all of many workers.
     """
 
     words: list[str]
@@ -47,6 +49,7 @@ class Run:
     cells: list[dict[str, str]]
     again: dict[str, str]
     versions: dict[str, str]
+    pieces: int
 
     @property
     def name(self) -> str:

@@ -63,6 +63,19 @@ def test_a_worker_that_is_killed_is_replaced(alone, tmp_path, monkeypatch, capsy
     assert killed and capsys.readouterr().out == alone[0]
 
 
+def test_fewer_cells_than_workers_are_cut(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    words = "robustness -m gfnet_mini --dataset mini --attack pgd --limit 40 --device cpu -j 0 -b 8".split()
+    assert main([*words, "--engine", "local:2"]) == 0
+    cut = capsys.readouterr()
+    assert "2 workers for 1 cells" in cut.err
+    (run,) = tmp_path.glob("results/runs/*.json")
+    assert json.loads(run.read_text())["pieces"] == 2 and not (run.with_suffix("") / "pieces").exists()
+    assert main([*words, "--output-dir", "alone"]) == 0
+    assert capsys.readouterr().out == cut.out
+
+
 def test_an_interrupt_ends_the_workers_too(tmp_path):
     command = [sys.executable, "-m", "gfnet_bench", *QUICK, "--attack", "autoattack", "--engine", "local:2"]
     default = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # noqa: E731

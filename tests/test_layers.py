@@ -27,12 +27,15 @@ MAY_IMPORT = {
     "mixers": BOTTOM | {"models"},
     "profiling": BOTTOM | {"mixers"},
     "evaluation": BOTTOM,
+    "pieces": BOTTOM | {"evaluation"},
     "runner": BOTTOM,
     "segmentation": BOTTOM | NOUNS,
     "present": BOTTOM | {"datasets", "models", "perturbations"},
     "corrupted_folder": BOTTOM | {"corruptions", "datasets", "perturbations"},
     "studies": BOTTOM | {"datasets", "mixers", "models", "perturbations"},
-    "benches": BOTTOM | NOUNS | {"perturbations", "evaluation", "present", "runner", "segmentation", "studies"},
+    "benches": BOTTOM
+    | NOUNS
+    | {"perturbations", "evaluation", "pieces", "present", "runner", "segmentation", "studies"},
     "perturbations": BOTTOM | {"attacks", "corruptions"},
     "reports": BOTTOM | {"attacks", "datasets", "mixers", "perturbations"},  # declarations, which need no torch
     "commands": BOTTOM
@@ -40,6 +43,7 @@ MAY_IMPORT = {
     | {
         "perturbations",
         "evaluation",
+        "pieces",
         "runner",
         "present",
         "corrupted_folder",

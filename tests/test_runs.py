@@ -87,7 +87,7 @@ def changed(**fields):
         (lambda content: json.dumps(content)[:-9], "damaged"),
         (lambda content: "[]", "expected a run"),
         (lambda content: '{"schema": 1}', "run is not there"),
-        (changed(run=2), "run is 2, expected 1"),
+        (changed(run=1), "run is 1, expected 2"),
         (changed(words="robustness"), "expected a list of text"),
         (changed(cells=[{"sha256": "1"}]), "cells is"),
         (changed(words=["list"]), "found 'list'"),

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gfnet_bench import corruptions, evaluation, metrics
+from gfnet_bench import corruptions, evaluation, metrics, pieces
 from gfnet_bench.attacks.base import Attack
 from gfnet_bench.attacks.transfer import Transfer
 from gfnet_bench.benches import fast_modes
@@ -27,6 +27,7 @@ from gfnet_bench.perturbations import CLEAN, Attacked, Corrupted, Perturbation, 
 from gfnet_bench.present import Present, absent_sets
 from gfnet_bench.records import Cell, Record
 from gfnet_bench.runner import Outcome
+from gfnet_bench.store import Store
 from gfnet_bench.suites.own import is_own
 
 T = TypeVar("T")
@@ -50,6 +51,7 @@ class Bench:
         classes_by: of anyone's images, how their classes were found among those of each model, for the record.
         progress: bars on stderr.
         operate: what is done to a network that was loaded before a cell is measured on it.
+        parts: how many pieces cells were cut into, and the records of those.
     """
 
     data_dirs: Sequence[Path] = ()
@@ -62,11 +64,13 @@ class Bench:
     classes_by: Mapping[str, str] = field(default_factory=dict)
     progress: bool = True
     operate: Callable[[Model, Cell], Model] = lambda model, cell: model
+    parts: tuple[int, Store] | None = None
     _models: dict[Any, Model | GfnetBenchError] = field(default_factory=dict)
     _images: dict[Any, Images | GfnetBenchError] = field(default_factory=dict)
     _present: Present | None = None
     _sources: dict[Any, Model | GfnetBenchError] = field(default_factory=dict)
     _resident: tuple[Images, Any] | None = None
+    _piece: tuple[int, int] | None = None
 
     def model(self, cell: Cell) -> Model:
         """The model of a cell, loaded once until it is let go."""
@@ -135,12 +139,38 @@ class Bench:
     def measure(self, cells: Sequence[Cell]) -> list[Outcome | Exception]:
         """Measure cells that differ in their models alone, in one pass over their images, or in their attacks alone.
 
+        Those whose pieces are all there are put together.
+
         Returns:
             One outcome a cell, or what kept that one from being measured.
         """
+        found: dict[Cell, Outcome | Exception] = {
+            cell: put for cell in cells if (put := self._put_together(cell)) is not None
+        }
+        left = [cell for cell in cells if cell not in found]
+        found.update(zip(left, self._measure_whole(left), strict=True))
+        return [found[cell] for cell in cells]
+
+    def measure_pieces(self, cells: Sequence[Cell]) -> list[Outcome | Exception]:
+        """The same for the same range of the images of such cells, see `pieces`."""
+        self._piece = pieces.number(cells[0])
+        try:
+            return self._measure_whole([pieces.whole(cell) for cell in cells])
+        finally:
+            self._piece = None
+
+    def _put_together(self, cell: Cell) -> Outcome | None:
+        found = None if self.parts is None else pieces.put_together(cell, *self.parts)
+        if found is None:
+            return None
+        model = self.fitting_model(cell)
+        return self._outcome(cell, model, self.images(cell, model), found, {})
+
+    def _measure_whole(self, cells: Sequence[Cell]) -> list[Outcome | Exception]:
+        """Measure cells, in one pass where they share one."""
         if len({cell.model for cell in cells}) == 1 < len(cells):
             found = self._measure_with_clean(cells)
-            return [found[cell] if cell in found else self.measure([cell])[0] for cell in cells]
+            return [found[cell] if cell in found else self._measure_whole([cell])[0] for cell in cells]
         found = {}
         waiting = list(cells)
         while waiting:  # once, unless the models together are too large for the device
@@ -165,7 +195,7 @@ class Bench:
         try:
             self.keep(cells)
             model = self.fitting_model(attacked[0])
-            images = self.images(attacked[0], model)
+            images = self._shown(attacked[0], model)
             (seen,) = self._evaluate(attacked[:1], [model], images, self._pixels(images), "float32", clean_too=True)
         except Exception:  # each by itself, to see of which
             return {}
@@ -221,7 +251,7 @@ class Bench:
 
     def _measure(self, cells: Sequence[Cell], models: Sequence[Model]) -> list[Outcome | Exception]:
         """Measure cells whose models see the same pixels."""
-        images, dtype = self.images(cells[0], models[0]), cells[0].settings["dtype"]
+        images, dtype = self._shown(cells[0], models[0]), cells[0].settings["dtype"]
         evaluations = self._evaluate(cells, models, images, self._pixels(images), dtype)
         noted: list[dict[str, Any]] = [{} for _ in cells]
         if dtype != "float32":
@@ -292,6 +322,22 @@ class Bench:
 
         return _once(self._sources, (attack.source, transform, asked), load)
 
+    def _shown(self, cell: Cell, model: Model) -> Images:
+        """Those of a cell, or of the piece of it that is measured.
+
+        Raises:
+            GfnetBenchError: if there are fewer batches than pieces, and none is left for this one.
+        """
+        images = self.images(cell, model)
+        if self._piece is None:
+            return images
+        rows = pieces.rows(len(images), self.batch_size, self._piece)
+        if not rows:
+            raise GfnetBenchError(
+                f"expected a batch of {self.batch_size} for each of {self._piece[1]} pieces, found fewer"
+            )
+        return images.subset(rows)
+
     def _pixels(self, images: Images) -> Any:
         """Those of a set of images, kept on the device while it is the one in use, if they take up little of it."""
         if self._resident is None or self._resident[0] is not images:
@@ -301,6 +347,8 @@ class Bench:
 
     def _outcome(self, cell: Cell, model: Model, images: Images, found: Evaluation, noted: dict[str, Any]) -> Outcome:
         predictions, batch_size, seen, _ = found
+        if self._piece is not None:
+            return Outcome({}, pieces.to_arrays(found), self.provenance(cell, model, images, batch_size))
         values = {
             **metrics.scores(predictions, images.answers),
             "excluded": len(images.excluded),

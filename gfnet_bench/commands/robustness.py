@@ -12,10 +12,12 @@ from gfnet_bench.commands import argtypes, options, plan, spreading, sweeps
 from gfnet_bench.suites import SUITES
 
 if TYPE_CHECKING:
+    from gfnet_bench.benches.robustness import Bench
     from gfnet_bench.inputs import Inputs
     from gfnet_bench.perturbations import Perturbation
     from gfnet_bench.records import Cell, Record
     from gfnet_bench.reports.base import Report
+    from gfnet_bench.runs import Run
     from gfnet_bench.store import Store
 
 NAME = "robustness"
@@ -116,10 +118,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure what is missing and print the table."""
+    from gfnet_bench.studies import robustness as study
+
     asked = ask(arguments)
     if arguments.dry_run:
         return _plan(asked, arguments)
-    if spreading.planned(arguments, asked.cells, asked.store, _present(arguments)):
+    if spreading.planned(arguments, asked.cells, asked.store, _present(arguments), together=study.together):
         return 0
     records, report = measure(asked, arguments)
     print(report.render(arguments.format, screen=terminal.screen()), end="")
@@ -230,7 +234,7 @@ def measure(asked: Asked, arguments: argparse.Namespace) -> tuple[list[Record], 
     from gfnet_bench import planning, runner
     from gfnet_bench.benches.robustness import Bench, missing
     from gfnet_bench.reports.robustness import robustness as table3
-    from gfnet_bench.studies.robustness import together
+    from gfnet_bench.studies.robustness import together, weight
 
     device = options.device(arguments)
     options.check_dtype(arguments.dtype, device)
@@ -254,9 +258,26 @@ def measure(asked: Asked, arguments: argparse.Namespace) -> tuple[list[Record], 
     if lacking:
         options.note("The rest is measured. A result that needs none of these: gfnet-bench robustness --suite mini")
     how: dict[str, Any] = {"overwrite": arguments.overwrite, "inputs": bench.inputs, "progress": bench.progress}
-    how |= {"label": arguments.name, "limit_s": arguments.time_limit}
-    records = runner.run_together(cells, bench.measure, together, store, told=lacking, **how)
+    how |= {"limit_s": arguments.time_limit}
+    run = getattr(arguments, "of_run", None)
+    if run is not None:
+        how |= {"weight": weight}
+        _measure_pieces(bench, to_do, run, store, how)
+    records = runner.run_together(cells, bench.measure, together, store, told=lacking, label=arguments.name, **how)
     return records, table3(records, store=store, models=asked.models)
+
+
+def _measure_pieces(bench: Bench, to_do: Sequence[Cell], run: Run, store: Store, how: Mapping[str, Any]) -> None:
+    """Measure the pieces that the cells of a run are cut into, if they are."""
+    from gfnet_bench import pieces, runner
+    from gfnet_bench.store import Store
+    from gfnet_bench.studies.robustness import together
+
+    if run.pieces == 1:
+        return
+    bench.parts = run.pieces, Store(spreading.folder_of(run, store) / spreading.PIECES)
+    cells = pieces.cut([cell for cell in to_do if cell.settings["dtype"] == "float32"], run.pieces)
+    runner.run_together(cells, bench.measure_pieces, together, bench.parts[1], **{**how, "overwrite": {}})
 
 
 def _datasets(arguments: argparse.Namespace, suite: Any, named: Sequence[str]) -> list[tuple[str, list[Perturbation]]]:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
+import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -53,6 +56,7 @@ def planned(
     inputs: Callable[[Record], Inputs] | None = None,
     *,
     shares: bool = True,
+    together: Callable[[Cell], Hashable] | None = None,
 ) -> bool:
     """Write the run if that is all that is asked for, or have an engine's workers measure it; for a worker, check it.
 
@@ -62,6 +66,7 @@ def planned(
         store: where their records are.
         inputs: see `planning.plan`.
         shares: whether the command has `--engine`.
+        together: what cells that are measured in one pass have in common, where cells can be cut (`pieces`).
 
     Returns:
         Whether nothing else is to be done.
@@ -78,13 +83,16 @@ def planned(
         return False
     from gfnet_bench import runs
 
-    run, count = _run(arguments, cells, store, inputs)
+    run, to_do = _run(arguments, cells, store, inputs)
     if arguments.plan_only is not None:
         runs.write(arguments.plan_only, run)
-        counts = f"{len(cells)} cells, {count} to do"
+        counts = f"{len(cells)} cells, {len(to_do)} to do"
         options.note(f"wrote {shown(arguments.plan_only)}: {counts}; gfnet-bench work does them")
         return True
     assert engine is not None
+    if together is not None and to_do:
+        groups = len(set(map(together, to_do)))
+        run = replace(run, pieces=math.ceil(engine.size(gpus) / groups))
     _drive(engine, gpus, run, cells, store, arguments)
     arguments.overwrite = run.again
     return False
@@ -95,15 +103,15 @@ def _run(
     cells: Sequence[Cell],
     store: Store,
     inputs: Callable[[Record], Inputs] | None,
-) -> tuple[Run, int]:
-    """The run that this command line is, and how many of its cells are to be measured."""
+) -> tuple[Run, list[Cell]]:
+    """The run that this command line is, and those of its cells that are to be measured."""
     from gfnet_bench import planning, runner, runs
 
     to_do = planning.plan(cells, store, arguments.overwrite, inputs).to_do
     again = {cell.sha256: runs.fingerprint(record) for cell in to_do if (record := store.find(cell)) is not None}
     versions = {name: str(version) for name, version in runner.environment().items()}
     named = [{"sha256": cell.sha256, "name": str(cell)} for cell in cells]
-    return runs.Run(arguments.words, os.getcwd(), named, again, versions), len(to_do)  # noqa: PTH109
+    return runs.Run(arguments.words, os.getcwd(), named, again, versions, pieces=1), to_do  # noqa: PTH109
 
 
 def _engine(arguments: argparse.Namespace) -> tuple[Engine | None, list[str]]:
@@ -144,7 +152,7 @@ def _drive(
     from gfnet_bench import runs
     from gfnet_bench.engines.drive import drive
 
-    file = resolved(store.folder / FOLDER / f"{run.name}.json")
+    file = resolved(folder_of(run, store).with_suffix(".json"))
     waiting = {cell.sha256: cell for cell in cells}
 
     def left() -> int:
@@ -156,17 +164,24 @@ def _drive(
 
     if not left():
         return
+    if file.exists():  # begun before, perhaps by another number of workers: its pieces stay
+        run = replace(run, pieces=runs.read(file).pieces)
     runs.write(file, run)
     command = [sys.executable, "-m", "gfnet_bench", "work", str(file)]
-    if still := drive(engine, command, gpus, file.with_suffix(""), left, not arguments.no_progress):
-        logs = shown(file.with_suffix(""))
-        raise GfnetBenchError(
-            f"{still} cells are left, the workers ended before; {logs} says why, and the same command goes on"
-        )
+    logs = file.with_suffix("")
+    if still := drive(engine, command, gpus, logs, left, not arguments.no_progress):
+        why = f"the workers ended before; {shown(logs)} says why, and the same command goes on"
+        raise GfnetBenchError(f"{still} cells are left, {why}")
+    shutil.rmtree(logs / PIECES, ignore_errors=True)  # cells are whole now
 
 
-FOLDER = "runs"
-"""Of the results: a file a run, and a folder beside it for what its workers say."""
+PIECES = "pieces"
+"""Of the folder of a run: the records of cells that are cut."""
+
+
+def folder_of(run: Run, store: Store) -> Path:
+    """For what its workers say, and for pieces of cells; a file beside it is the run."""
+    return store.folder / "runs" / run.name
 
 
 def of_run(file: Path, parser: argparse.ArgumentParser) -> tuple[Run, argparse.Namespace]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gfnet_bench.datasets import DATASETS
+from gfnet_bench.datasets.images import taken
 from gfnet_bench.errors import UsageError
 from gfnet_bench.perturbations import Perturbation, corrupted, of_cell
 from gfnet_bench.records import PROTOCOLS, Cell, canonical_json
@@ -123,6 +124,21 @@ def cells(
         )
         for model, dataset, perturbation in ordered
     ]
+
+
+def weight(cell: Cell) -> float:
+    """About how long a cell takes beside others: passes over its images, by what its attack says of itself."""
+    limit, images = cell.settings["limit"], DATASETS[cell.settings["dataset"]].images
+    return _passes(of_cell(cell).settings) * (images if limit is None else taken(limit, images))
+
+
+def _passes(settings: Mapping[str, Any]) -> float:
+    """About how many forward and backward passes an image takes under a perturbation that has these settings."""
+    usual = 1 + 2 * settings.get("steps", 0.5) * settings.get("restarts", 1)
+    return _PASSES.get(settings["name"], usual)
+
+
+_PASSES = {"clean": 1, "autoattack": 10_600, "worst": 5_200, "square": 5_000, "fab_t": 3_600, "apgd_t": 1_800}
 
 
 def together(cell: Cell) -> Hashable:
