@@ -64,11 +64,13 @@ class Leases:
         self._held: dict[str, int] = {}
         self._seen: dict[str, tuple[Any, float]] = {}
         self._ended = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._renewing = threading.Lock()
 
     def __enter__(self) -> Leases:
         return self
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(self, kind: object = None, *error: object) -> None:
         self._ended.set()
         with contextlib.suppress(OSError):  # what stays is a dead worker's, and the error at hand matters more
             for key in list(self._held):
@@ -76,9 +78,9 @@ class Leases:
         if self._handle is not None:
             with contextlib.suppress(OSError):
                 (self.folder / self._name).unlink()
-            os.close(self._handle)
-            self._handle = None
-            with contextlib.suppress(OSError):
+            self._leave()
+        with contextlib.suppress(OSError):
+            if kind is None:
                 self._sweep()
         with contextlib.suppress(OSError):  # others are at work
             self.folder.rmdir()
@@ -101,6 +103,9 @@ class Leases:
             handle = os.open(self._file(key, number + 1), os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
         except FileExistsError:
             return False
+        except FileNotFoundError:  # the results were removed under this worker, its own file with them
+            self._leave()
+            return self.take(key, text)
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             json.dump({"worker": self._name, "at": text, **self._about}, file)
         self._held[key] = number + 1
@@ -138,34 +143,64 @@ class Leases:
 
     def renew(self) -> None:
         """Show that this worker is alive."""
-        if self._handle is None:
-            return
-        self._counter += 1
-        with contextlib.suppress(OSError):  # on a full disk a worker is taken for dead, and can save nothing either
+        # On a full disk a worker is taken for dead, and can save nothing either.
+        with self._renewing, contextlib.suppress(OSError):
+            if self._handle is None:
+                return
+            self._counter += 1
             os.lseek(self._handle, 0, os.SEEK_SET)
             os.write(self._handle, f"{self._counter:012} {self._about.get('boot')}\n".encode())
             os.fsync(self._handle)  # a network file system shows others what was written through
 
     def _arrive(self) -> None:
         """Make the file of this worker; the folder may be removed by one that leaves."""
+        draft = self.folder / f".{self._name}"  # nobody sees it before it is locked and says of which machine it is
         while self._handle is None:
             self.folder.mkdir(parents=True, exist_ok=True)
-            with contextlib.suppress(FileNotFoundError):
-                self._handle = os.open(self.folder / self._name, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666)
+            try:
+                self._handle = os.open(draft, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666)
                 self._about = {"host": platform.node(), "pid": os.getpid(), "boot": _boot() if self._locks() else None}
                 self.renew()
-                if self._renews:
-                    threading.Thread(target=self._renew_always, name="leases", daemon=True).start()
+                draft.rename(self.folder / self._name)
+            except FileNotFoundError:
+                self._leave()
+        if self._renews and self._thread is None:
+            self._thread = threading.Thread(target=self._renew_always, name="leases", daemon=True)
+            self._thread.start()
+
+    def _leave(self) -> None:
+        """Let go of the file of this worker."""
+        with self._renewing:
+            handle, self._handle = self._handle, None
+            if handle is not None:
+                os.close(handle)
 
     def _sweep(self) -> None:
-        """Remove the files of workers of this machine that were killed, once no lease names them."""
+        """Remove what killed workers of this machine left, and what they held if nobody is at work.
+
+        While others are, a lease that goes away could make two of them think that they have the next one. Where a
+        worker stood that a time limit ended stays, for whoever tries its cell once more.
+        """
         names = set(_listed(self.folder))
-        leased = {str(read(self.folder / name).get("worker")) for name in names if not name.startswith("worker-")}
-        for name in names - leased:
-            _, _, boot = (_text(self.folder / name) or "").strip().partition(" ")
-            if name.startswith("worker-") and has_ended(self.folder, {"worker": name, "boot": boot}):
+        for draft in (name for name in names if name.startswith(".worker-")):  # one that is alive makes it once more
+            (self.folder / draft).unlink(missing_ok=True)
+        names = {name for name in names if not name.startswith(".")}
+        workers = {name for name in names if name.startswith("worker-") and not name.endswith(STACK)}
+        dead = {name for name in workers if has_ended(self.folder, {"worker": name, "boot": self._boot_of(name)})}
+        holders = {
+            name: str(read(self.folder / name).get("worker")) for name in names if not name.startswith("worker-")
+        }
+        late = {name for name in dead if f"{name}{STACK}" in names}
+        for name, holder in holders.items() if dead == workers else ():
+            if holder not in late:  # nor one that was killed before it wrote its name
+                (self.folder / name).unlink(missing_ok=True)
+        for name in dead - (late & set(holders.values())):
+            if dead == workers or name not in holders.values():
                 for file in (name, f"{name}{STACK}"):
                     (self.folder / file).unlink(missing_ok=True)
+
+    def _boot_of(self, worker: str) -> str:
+        return (_text(self.folder / worker) or "").strip().partition(" ")[2]
 
     def _locks(self) -> bool:
         """Lock the file of this worker, for as long as the process lives, where the file system can."""

@@ -18,13 +18,18 @@ class Plan(NamedTuple):
 
     Attributes:
         done: records that hold.
-        to_do: cells without one.
+        before: cells without one, each with the record that it had when that was decided, which does not hold.
         notes: sentences about records whose images, weights or plug-ins changed, or may have.
     """
 
     done: list[Record]
-    to_do: list[Cell]
+    before: dict[Cell, Record | None]
     notes: list[str]
+
+    @property
+    def to_do(self) -> list[Cell]:
+        """The cells without a record that holds."""
+        return list(self.before)
 
 
 def plan(
@@ -50,15 +55,16 @@ def plan(
     Raises:
         GfnetBenchError: if records were measured on other images, weights or plug-ins and none may be measured again.
     """
-    done, to_do = [], []
+    done: list[Record] = []
+    before: dict[Cell, Record | None] = {}
     found = _Compared(inputs)
     for cell in tqdm(cells, "comparing with what is there", unit="cell", delay=2, leave=False, disable=not progress):
-        record = None if overwrite == "always" else store.find(cell)
-        again = record is None or (overwrite == "failed" and record.error is not None)
+        record = store.find(cell)
+        again = record is None or overwrite == "always" or (overwrite == "failed" and record.error is not None)
         if record is not None and isinstance(overwrite, Mapping):
             again = overwrite.get(cell.sha256) == fingerprint(record)
         if record is None or again or (record.error is None and not found.holds(record)):
-            to_do.append(cell)
+            before[cell] = record
         else:
             done.append(record)
     if overwrite == "never" and found.changed:
@@ -66,7 +72,7 @@ def plan(
             f"{_named(found.changed)}: measured on other images, weights or code than there are now, and --overwrite "
             "never keeps them; name another --output-dir, or measure them again with --overwrite failed"
         )
-    return Plan(done, to_do, found.notes())
+    return Plan(done, before, found.notes())
 
 
 class _Compared:

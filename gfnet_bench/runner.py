@@ -159,11 +159,11 @@ def run_together(
     Returns:
         See `run`. Cells that were measured together share their time equally.
     """
-    kept, to_do, notes = planning.plan(cells, store, overwrite, inputs, progress=progress)
+    kept, before, notes = planning.plan(cells, store, overwrite, inputs, progress=progress)
+    to_do = list(before)
     for note in notes:
         tqdm.write(note, file=sys.stderr)
     store.prepare(to_do)
-    before = {cell: store.find(cell) for cell in to_do}
     records = {record.cell: record for record in kept}
     known = set(told)
     with (

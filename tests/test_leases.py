@@ -202,6 +202,19 @@ def test_cells_with_one_claim_are_taken_together_and_measured_and_saved_each_for
     assert [r.values["top1"] for r in records] == [0.0, 0.1, 0.2, 0.3] and measured[:2] == [third, fourth]
 
 
+def test_what_another_measured_while_this_one_planned_is_not_measured_again(tmp_path, monkeypatch):
+    (cell,) = cells(1)
+    prepare = Store.prepare
+
+    def meanwhile(self, *rest):
+        self.save(Record(cell, {"top1": 0.5}))
+        prepare(self, *rest)
+
+    monkeypatch.setattr(Store, "prepare", meanwhile)
+    (record,) = runner.run([cell], lambda cell: pytest.fail("measured again"), Store(tmp_path), progress=False)
+    assert record.values == {"top1": 0.5}
+
+
 @pytest.mark.parametrize(("theirs", "told"), [(0.3, False), (0.3 + 1e-7, False), (0.4, True)])
 def test_of_two_writers_the_first_wins_and_a_disagreement_is_told(tmp_path, capsys, theirs, told):
     def measure(cell):  # so long that another took this process for dead

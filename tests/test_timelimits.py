@@ -92,9 +92,8 @@ def test_a_process_logs_what_it_did(tmp_path):
 
     for _ in range(2):
         runner.run(cells, measure, Store(tmp_path), progress=False)
-    first, second = (
-        [json.loads(line) for line in file.read_text().splitlines()] for file in sorted(Path(tmp_path, "log").iterdir())
-    )
+    logs = [file.read_text().splitlines() for file in Path(tmp_path, "log").iterdir()]
+    first, second = ([json.loads(line) for line in lines] for lines in sorted(logs, key=len, reverse=True))
     assert [(line["event"], line.get("error")) for line in first if line["event"] != "started"] == [
         ("measured", None),
         ("failed", "ValueError: no luck"),
