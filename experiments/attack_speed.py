@@ -1,23 +1,25 @@
 """Does our PGD cost more than the model passes it is made of?
 
-Run:      python experiments/attack_speed.py     (about 4 minutes on one CPU core)
+Run:      pip install torchattacks foolbox torchattack adv-lib     (into an environment of its own, beside this package)
+          python experiments/attack_speed.py     (about 15 minutes on one CPU core; what is missing is left out)
 Result:   results/tables/attack_speed.md
 Outcome:  2026-11-22, no: 1.00 (ResNet-18) and 0.99 (DeiT-Ti) times the minimal loop, best of five rounds each, as
           torchattacks does (1.00, 1.01); leaving parameters trainable and calling `backward()` costs 1.42 and 1.26.
 
-Five steps of PGD on random weights, whose cost is that of trained ones, in four ways:
+Five steps of PGD on random weights, whose cost is that of trained ones, in several ways:
 
 - minimal loop: a gradient with respect to the pixels and a projection, parameters frozen, nothing checked;
 - gfnet-bench: our PGD, which also draws a random start per image and checks the logits;
-- torchattacks: its PGD, parameters trainable, as a user would call it;
+- torchattacks, foolbox, torchattack, adv-lib: their PGD at these settings, parameters trainable, as users call them;
 - naive: `loss.backward()` with trainable parameters, which computes their gradients too and throws them away.
 
-The four take turns, so that a busy minute hits all of them, and each turn gives one ratio to its own minimal loop.
+They take turns, so that a busy minute hits all of them, and each turn gives one ratio to its own minimal loop.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import platform
 import statistics
 import time
@@ -30,6 +32,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+import gfnet_bench.models  # noqa: F401  (GFNet is known to timm with it)
 from gfnet_bench.attacks.pgd import PGD
 from gfnet_bench.evaluation import precision
 from gfnet_bench.randomness import image_seeds
@@ -66,6 +69,32 @@ def theirs(net: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
     return torchattacks.PGD(net, eps=EPSILON, alpha=STEP, steps=STEPS)(images, labels)
 
 
+def of_foolbox(net: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+    """foolbox, which also scores what it made."""
+    import foolbox
+
+    net.requires_grad_(True)
+    attack = foolbox.attacks.LinfPGD(abs_stepsize=STEP, steps=STEPS)
+    model = foolbox.PyTorchModel(net, bounds=(0, 1), device=images.device)
+    return attack(model, images, labels, epsilons=EPSILON)[1]
+
+
+def of_torchattack(net: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+    """torchattack, which is not torchattacks."""
+    import torchattack
+
+    net.requires_grad_(True)
+    return torchattack.PGD(net, eps=EPSILON, alpha=STEP, steps=STEPS, device=images.device)(images, labels)
+
+
+def of_adv_lib(net: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+    """adv-lib, which looks at every iterate."""
+    from adv_lib.attacks import pgd_linf
+
+    net.requires_grad_(True)
+    return pgd_linf(net, images, labels, EPSILON, steps=STEPS, absolute_step_size=STEP)
+
+
 def naive(net: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
     """The loop of many tutorials."""
     net.requires_grad_(True)
@@ -80,7 +109,14 @@ def naive(net: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
     return adversarial
 
 
-WAYS = {"minimal loop": minimal, "gfnet-bench PGD": ours, "torchattacks PGD": theirs, "naive `backward()`": naive}
+OTHERS = {
+    "torchattacks": theirs,
+    "foolbox": of_foolbox,
+    "torchattack": of_torchattack,
+    "adv_lib": of_adv_lib,
+}
+HERE = {f"{name} PGD": way for name, way in OTHERS.items() if importlib.util.find_spec(name)}
+WAYS = {"minimal loop": minimal, "gfnet-bench PGD": ours, **HERE, "naive `backward()`": naive}
 Way = Callable[[nn.Module, Tensor, Tensor], Tensor]
 
 
@@ -120,7 +156,7 @@ def rows(model: str, batch: int, repeats: int, device: str) -> list[str]:
 def main() -> None:
     """Time every way on every model and write the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--model", nargs="+", default=["resnet18", "deit_tiny_patch16_224"], metavar="NAME")
+    parser.add_argument("--model", nargs="+", default=["resnet18", "deit_tiny_patch16_224", "gfnet_xs"], metavar="NAME")
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--device", default="cpu")
