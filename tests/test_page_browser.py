@@ -161,6 +161,21 @@ def test_plots_are_drawn_and_follow_their_menu(opened):
     assert all(shown == fog for shown, fog in page.evaluate(script))
 
 
+def test_the_first_plot_shows_the_robustness_that_is_chosen(opened):
+    script = """() => [...document.querySelectorAll('#plot-mini-key [data-plot]')].map(e => {
+        const models = Bokeh.documents.flatMap(d => [...d._all_models.values()]);
+        const own = models.filter(m => m.type === 'ColumnDataSource' && m.data['y@mini-A, %'] && m.data.clean);
+        return [models.filter(m => m.tags.includes('chosen')).map(m => m.axis_label),
+                own.map(m => [[...m.data.y], [...m.data['y@mini-A, %']]])];
+    })"""
+    for labels, sources in opened.page.evaluate(script):
+        assert set(labels) == {"FGSM 4/255, %"} and all(shown != other for shown, other in sources)
+    opened.page.get_by_role("combobox", name="Robustness").select_option("mini-A, %")
+    for labels, sources in opened.page.evaluate(script):
+        assert set(labels) == {"mini-A, %"} and len(sources) == 2
+        assert all(shown == other for shown, other in sources)
+
+
 def test_files_are_saved_without_a_server(opened):
     page = opened.page
     with page.expect_download() as waiting:

@@ -123,6 +123,7 @@
     for (const [name, view] of panels) {
       if (!name.startsWith(`${menu.dataset.chooses}-`)) continue;
       for (const model of view.model.document._all_models.values()) {
+        if (model.tags.includes("chosen")) model.axis_label = menu.value;
         if (model.type !== "ColumnDataSource") continue;
         const chosen = Object.keys(model.data).filter((key) => key.endsWith(`@${menu.value}`));
         const columns = chosen.map((key) => [key.split("@")[0], model.data[key]]);

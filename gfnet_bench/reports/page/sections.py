@@ -156,7 +156,8 @@ def plot(plot: Plot, provenance: Provenance) -> str:
     choose = ""
     if plot.choices:
         options = "".join(f"<option>{esc(choice)}" for choice in plot.choices)
-        choose = f'<div class=tools><label>Corruption <select data-chooses="{name}">{options}</select></label></div>'
+        menu = f'{esc(plot.menu)} <select data-chooses="{name}">{options}</select>'
+        choose = f"<div class=tools><label>{menu}</label></div>"
     items = [_item(figure) for figure in plot.draw()]
     panels = "".join(f'<div class=panel data-plot="{name}-{i}"></div>' for i in range(len(items)))
     data = "".join(json_script(item, id=f"{name}-{i}") for i, item in enumerate(items))
