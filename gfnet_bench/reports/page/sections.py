@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import re
-from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -43,7 +42,7 @@ def table(table: Table, provenance: Provenance, *, folded: bool = False) -> str:
     title = tag("h3", esc(table.title), id=f"{name}-title")
     parts = [_tools(table, name)]
     if table.rows:
-        parts.append(_grid(table.rows, table.columns, provenance, name, table.title))
+        parts.append(_grid(table, provenance, name))
     notes = table.remarks
     parts += ["<ul class=notes>" + "".join(f"<li>{esc(note)}" for note in notes) + "</ul>"] if notes else []
     if folded:
@@ -66,13 +65,11 @@ def _tools(table: Table, name: str) -> str:
     return f"<div class=tools>{search}<span class=saves>{saved}</span></div>"
 
 
-def _grid(rows: Sequence[Row], columns: Sequence[Column], provenance: Provenance, name: str, title: str) -> str:
-    columns = shown_of(rows, columns)
+def _grid(table: Table, provenance: Provenance, name: str) -> str:
+    rows, title = table.rows, table.title
+    columns = shown_of(rows, table.columns)
     places = emphasis.places(rows, columns)
-    heads = "".join(
-        f"<th scope=col aria-sort=none{_side(c)}><button type=button>{esc(c.heading) or 'Mark'}</button></th>"
-        for c in columns
-    )
+    heads = "".join(_head(table, c) for c in columns)
     body = "".join(
         f"<tr>{''.join(_cell(row, c, c is columns[0], provenance, places.get((i, c.key), 0)) for c in columns)}</tr>\n"
         for i, row in enumerate(rows)
@@ -80,6 +77,17 @@ def _grid(rows: Sequence[Row], columns: Sequence[Column], provenance: Provenance
     caption = tag("caption", f"{esc(title)}. Headings sort.", class_="unseen")
     grid = f"<table id={name}-grid>{caption}<thead><tr>{heads}</tr></thead><tbody>\n{body}</tbody></table>"
     return f'<div class=scroll tabindex=0 role=region aria-labelledby="{name}-title">{grid}</div>'
+
+
+def _head(table: Table, column: Column) -> str:
+    button = f"<button type=button>{esc(column.heading) or 'Mark'}</button>"
+    return f"<th scope=col aria-sort={_direction(table, column)}{_side(column)}>{button}</th>"
+
+
+def _direction(table: Table, column: Column) -> str:
+    if column.key != table.ranked:
+        return "none"
+    return "ascending" if column.better == "lower" else "descending"
 
 
 def _side(column: Column) -> str:
