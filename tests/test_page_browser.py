@@ -129,6 +129,27 @@ def test_a_number_opens_what_it_was_drawn_from(opened):
 
 
 @on_both
+def test_a_link_to_a_record_opens_it_in_the_list(opened):
+    page, before = opened.page, opened.page.evaluate("document.getElementsByTagName('*').length")
+    link = page.locator("#table-robustness-mini-grid td a[href^='#record-']").first.get_attribute("href")
+    page.evaluate("link => { location.hash = link; }", link)
+    page.locator(link).wait_for()
+    assert page.locator(link).evaluate("e => e === document.activeElement")
+    assert page.evaluate("document.getElementsByTagName('*').length") < before + 1000
+
+
+def test_the_command_of_a_record_is_copied(opened):
+    page = opened.page
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.locator("#table-robustness-mini-grid td a[href^='#record-']").first.click()
+    dialog = page.get_by_role("dialog", name="Where this number comes from")
+    dialog.get_by_role("button", name="Copy").click()
+    dialog.get_by_text("Copied").wait_for()
+    copied = page.evaluate("navigator.clipboard.readText()")
+    assert copied == dialog.locator("code.command").inner_text() and copied.startswith("gfnet-bench robustness --model")
+
+
+@on_both
 def test_light_and_dark(opened):
     page = opened.page
 

@@ -43,24 +43,65 @@
   for (const link of all("a[data-image]")) link.href = link.closest("figure").querySelector("img").src;
 
   // Files are kept packed until they are wanted.
-  async function save({ packed, kind, file }) {
+  function unpacked(packed) {
     const bytes = Uint8Array.from(atob(packed), (c) => c.charCodeAt(0));
-    const content = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+    return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip")));
+  }
+  async function save({ packed, kind, file }) {
     const link = document.createElement("a");
     link.download = file;
-    link.href = URL.createObjectURL(new Blob([await new Response(content).arrayBuffer()], { type: kind }));
+    link.href = URL.createObjectURL(new Blob([await unpacked(packed).arrayBuffer()], { type: kind }));
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 60000);
   }
   for (const button of all("[data-packed]")) button.addEventListener("click", () => save(button.dataset));
 
+  // Records: the list is drawn group by group, an entry when it is opened.
+  const entries = new Map();
+  function entry(id, focus) {
+    const made = document.createElement("div");
+    made.className = "entry";
+    if (focus) Object.assign(made, { id, tabIndex: -1 });
+    made.innerHTML = entries.get(id).body;
+    return made;
+  }
+  function folded(head, name, fill) {
+    const made = document.createElement("details");
+    made.className = name;
+    made.innerHTML = `<summary>${head}</summary>`;
+    made.fill = () => { if (made.children.length === 1) made.append(...fill()); };
+    made.addEventListener("toggle", () => { if (made.open) made.fill(); });
+    return made;
+  }
+  async function list() {
+    const source = byId("records-packed");
+    if (!source) return;
+    const drawn = [];
+    for (const [head, those] of await unpacked(JSON.parse(source.textContent)).json()) {
+      const group = folded(head, "group", () => those.map(([id]) => entries.get(id).place));
+      for (const [id, line, body] of those) {
+        const one = { group, body };
+        Object.defineProperty(one, "place", {
+          get() { return (one.line ??= folded(line, "", () => [entry(id, true)])); },
+        });
+        entries.set(id, one);
+      }
+      drawn.push(group);
+    }
+    source.after(...drawn);
+    document.documentElement.dataset.listed = "yes";
+  }
+  function place(id) {
+    const { group, place: line } = entries.get(id);
+    group.fill();
+    line.fill();
+  }
+
   // Provenance: a number opens what it was drawn from, without leaving its place.
   const dialog = byId("provenance"), shown = byId("shown"), back = byId("back"), there = byId("there");
   let trail = [];
   function show(id) {
-    const entry = byId(id).cloneNode(true);
-    entry.removeAttribute("id");
-    shown.replaceChildren(entry);
+    shown.replaceChildren(entry(id));
     there.href = `#${id}`;
     back.hidden = trail.length < 2;
     dialog.scrollTop = 0;
@@ -70,7 +111,7 @@
     const link = event.target.closest?.('a[href^="#record-"], a[href^="#from-"], a[href^="#environment-"]');
     if (!link || link === there || event.ctrlKey || event.metaKey || event.shiftKey) return;
     const id = link.hash.slice(1);
-    if (!byId(id) || (link.closest("#records") && !dialog.open)) return;
+    if (!entries.has(id) || (link.closest("#records") && !dialog.open)) return;
     event.preventDefault();
     trail = dialog.open ? [...trail, id] : [id];
     show(id);
@@ -80,7 +121,9 @@
   there.addEventListener("click", () => dialog.close());
   dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog.close(); });
   function reveal() {
-    const target = location.hash && byId(decodeURIComponent(location.hash.slice(1)));
+    const id = decodeURIComponent(location.hash.slice(1));
+    if (entries.has(id)) place(id);
+    const target = id && byId(id);
     if (!target) return;
     for (let at = target; at; at = at.parentElement) if (at.tagName === "DETAILS") at.open = true;
     const inside = target.querySelector(":scope > details");
@@ -158,21 +201,22 @@
     paint();
   });
 
-  for (const copy of all("[data-copies]")) {
-    copy.addEventListener("click", async () => {
-      const source = byId(copy.dataset.copies), said = copy.nextElementSibling;
-      try {
-        await navigator.clipboard.writeText(source.textContent);
-        said.textContent = "Copied";
-      } catch {
-        getSelection().selectAllChildren(source);
-        said.textContent = "Selected: copy it with your keyboard";
-      }
-    });
-  }
+  document.addEventListener("click", async (event) => {
+    const copy = event.target.closest?.("[data-copies]");
+    if (!copy) return;
+    const source = byId(copy.dataset.copies) ?? copy.previousElementSibling, said = copy.nextElementSibling;
+    try {
+      await navigator.clipboard.writeText(source.textContent);
+      said.textContent = "Copied";
+    } catch {
+      getSelection().selectAllChildren(source);
+      said.textContent = "Selected: copy it with your keyboard";
+    }
+  });
 
   if (matchMedia("(max-width: 69.99rem)").matches) all("nav details").forEach((details) => { details.open = false; });
   themed();
   reveal();
+  list().then(() => { if (entries.has(decodeURIComponent(location.hash.slice(1)))) reveal(); });
   if (globalThis.Bokeh) draw();
 })();

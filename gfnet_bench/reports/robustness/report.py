@@ -116,7 +116,7 @@ def robustness(
     )
 
 
-def _in_order(results: Results, setups: Sequence[Setup], suite: Suite, models: Sequence[str] | None) -> Sequence[Setup]:
+def _in_order(results: Results, setups: Sequence[Setup], suite: Suite, models: Sequence[str] | None) -> list[Setup]:
     """The rows of every table of a suite: as models were asked for, else the most accurate first.
 
     Samples stand behind, as do rows without an accuracy: theirs is of other images, or nothing.
