@@ -7,6 +7,8 @@ import shutil
 import pytest
 from test_report_robustness import fill, mini, record
 
+from gfnet_bench.reports.base import Report
+from gfnet_bench.reports.drawing.tables import Column, Table
 from gfnet_bench.reports.page import write_page
 from gfnet_bench.reports.robustness import robustness
 
@@ -99,6 +101,42 @@ def test_a_field_filters_rows_and_tells_how_many_are_left(opened):
     assert count.get_attribute("aria-live") == "polite"
     field.fill("")
     assert column(page, table, 0) == everything
+
+
+@pytest.fixture
+def long_table(browser, tmp_path):
+    """A page with a table of 500 rows, of which 60 are elements at first."""
+    columns = [Column("name", "Name"), Column("n", "N", align="right")]
+    rows = [{"name": f"row {i}", "n": (7 * i) % 500} for i in range(500)]
+    file = write_page({"long": Report([Table("long", "Long", columns, rows)])}, {}, tmp_path / "long.html")
+    watched = Watched(browser.new_page())
+    watched.page.goto(file.as_uri())
+    yield watched.page
+    assert watched.complaints == []
+    watched.page.close()
+
+
+def test_rows_are_drawn_when_they_are_scrolled_to(long_table):
+    page, table = long_table, "#table-long-grid"
+    assert column(page, table, 0) == [f"row {i}" for i in range(60)]
+    for drawn in (120, 180):
+        page.evaluate("() => { const s = document.querySelector('.scroll'); s.scrollTop = s.scrollHeight; }")
+        page.wait_for_function("n => document.querySelectorAll('#table-long-grid tbody tr').length === n", arg=drawn)
+    assert column(page, table, 0) == [f"row {i}" for i in range(180)]
+
+
+def test_all_rows_are_sorted_and_filtered_drawn_or_not(long_table):
+    page, table = long_table, "#table-long-grid"
+    page.locator(f"{table} thead th").nth(1).get_by_role("button").click()
+    page.wait_for_selector(f"{table}[data-sorted='1 descending']")
+    assert column(page, table, 1) == [str(n) for n in range(499, 439, -1)]
+    page.get_by_role("searchbox").fill("row 49")
+    having = {f"row {i}" for i in range(500) if "49" in f"row {i}{(7 * i) % 500}"}
+    page.get_by_text(f"{len(having)} of 500 rows").wait_for()
+    assert set(column(page, table, 0)) == having and len(having) < 60
+    page.get_by_role("searchbox").fill("")
+    page.get_by_text("500 rows", exact=True).wait_for()
+    assert column(page, table, 1) == [str(n) for n in range(499, 439, -1)]
 
 
 @on_both

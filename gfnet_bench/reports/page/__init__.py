@@ -15,7 +15,7 @@ from gfnet_bench.reports.complexity.plots import cost_plots
 from gfnet_bench.reports.drawing.plots import Plot
 from gfnet_bench.reports.drawing.tables import Table
 from gfnet_bench.reports.page import opening, sections, why
-from gfnet_bench.reports.page.html import anchor, download, esc, tag, words
+from gfnet_bench.reports.page.html import anchor, download, esc, packed_script, tag, words
 from gfnet_bench.reports.page.provenance import Provenance
 from gfnet_bench.reports.robustness.plots import robustness_plots
 from gfnet_bench.store import Store
@@ -110,7 +110,7 @@ def _subtitle(records: Mapping[str, Record]) -> str:
 
 def _document(title: str, subtitle: str, contents: str, body: str, drawn: bool) -> str:
     style, script = (_beside(name) for name in ("page.css", "page.js"))
-    bokeh = f"<script>{_bokeh()}</script>" if drawn else ""
+    bokeh = packed_script(_bokeh(), id="bokeh") if drawn else ""
     return f"""<!doctype html>
 <html lang=en>
 <head>
@@ -152,5 +152,4 @@ def _beside(name: str) -> str:
 def _bokeh() -> str:
     from bokeh.resources import Resources
 
-    text = Resources(mode="inline", components=["bokeh"], minified=True).js_raw[0]
-    return text.replace("</script", "<\\/script")
+    return Resources(mode="inline", components=["bokeh"], minified=True).js_raw[0]

@@ -3,50 +3,81 @@
   const all = (selector, within = document) => [...within.querySelectorAll(selector)];
   const byId = (id) => document.getElementById(id);
 
-  // Tables: headings sort, gaps stay last; a field filters rows by their text.
-  const order = new Intl.Collator("en", { numeric: true });
+  // What would be most of the page is kept packed until it is wanted.
+  function unpacked(packed) {
+    const bytes = Uint8Array.from(atob(packed), (c) => c.charCodeAt(0));
+    return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip")));
+  }
+  const stored = (element) => unpacked(JSON.parse(element.textContent)).json();
+
+  // Tables: headings sort, gaps stay last; a field filters rows by their text; rows are drawn when they are scrolled to.
+  const order = new Intl.Collator("en", { numeric: true }), step = 60;
+  const tables = new Map();
+  async function rowsOf(table) {
+    const state = tables.get(table) ?? { rows: [...table.tBodies[0].rows], shown: step, wanted: [""] };
+    tables.set(table, state);
+    const rest = byId(table.id.replace(/-grid$/, "-rest"));
+    state.ready ??= (async () => {
+      const made = document.createElement("tbody");
+      if (rest) made.innerHTML = (await stored(rest)).map((line) => `<tr>${line}</tr>`).join("");
+      state.rows.push(...made.rows);
+    })();
+    await state.ready;
+    return state;
+  }
+  function lay(table, state) {
+    const fits = (row) => state.wanted.every((word) => (row.said ??= row.textContent.toLowerCase()).includes(word));
+    const found = state.wanted[0] ? state.rows.filter(fits) : state.rows;
+    table.tBodies[0].replaceChildren(...found.slice(0, state.shown));
+    state.left = found.length > state.shown;
+    return found.length;
+  }
+  async function more(scroll) {
+    if (scroll.scrollTop + scroll.clientHeight < scroll.scrollHeight - 200) return;
+    const table = scroll.querySelector("table");
+    if (tables.get(table)?.left === false) return;
+    const state = await rowsOf(table);
+    if (state.rows.length <= state.shown) return;
+    state.shown += step;
+    lay(table, state);
+  }
   function valueOf(cell, isNumber) {
     if (!isNumber) return cell.textContent.trim();
     const value = parseFloat(cell.dataset.v ?? cell.textContent.replace("\u2212", "-"));
     return Number.isNaN(value) ? null : value;
   }
-  function sort(heading) {
+  async function sort(heading) {
     const table = heading.closest("table"), isNumber = heading.classList.contains("n");
     const first = isNumber ? "descending" : "ascending";
     const second = isNumber ? "ascending" : "descending";
     const direction = heading.getAttribute("aria-sort") === first ? second : first;
     for (const other of all("thead th", table)) other.setAttribute("aria-sort", "none");
     heading.setAttribute("aria-sort", direction);
-    const sign = direction === "ascending" ? 1 : -1, column = heading.cellIndex;
-    const rows = [...table.tBodies[0].rows].map((row) => [valueOf(row.cells[column], isNumber), row]);
+    const sign = direction === "ascending" ? 1 : -1, column = heading.cellIndex, state = await rowsOf(table);
+    const rows = state.rows.map((row) => [valueOf(row.cells[column], isNumber), row]);
     rows.sort(([a], [b]) => {
       if (a === null || b === null) return (a === null) - (b === null);
       return sign * (isNumber ? a - b : order.compare(a, b));
     });
-    table.tBodies[0].append(...rows.map(([, row]) => row));
+    state.rows = rows.map(([, row]) => row);
+    lay(table, state);
+    table.dataset.sorted = `${column} ${direction}`;
   }
-  function filter(field) {
-    const wanted = field.value.trim().toLowerCase().split(/\s+/);
-    const rows = [...byId(field.dataset.filters).tBodies[0].rows];
-    for (const row of rows) {
-      const text = row.textContent.toLowerCase();
-      row.hidden = !wanted.every((word) => text.includes(word));
-    }
-    const shown = rows.filter((row) => !row.hidden).length;
-    const count = document.querySelector(`[data-counts="${field.dataset.filters}"]`);
-    count.textContent = shown === rows.length ? `${shown} rows` : `${shown} of ${rows.length} rows`;
+  async function filter(field) {
+    const table = byId(field.dataset.filters), state = await rowsOf(table);
+    state.wanted = field.value.trim().toLowerCase().split(/\s+/);
+    state.shown = step;
+    const shown = lay(table, state), count = document.querySelector(`[data-counts="${table.id}"]`);
+    count.textContent = shown === state.rows.length ? `${shown} rows` : `${shown} of ${state.rows.length} rows`;
   }
   for (const button of all("thead button")) button.addEventListener("click", () => sort(button.closest("th")));
   for (const field of all("[data-filters]")) field.addEventListener("input", () => filter(field));
+  for (const scroll of all(".scroll")) scroll.addEventListener("scroll", () => more(scroll), { passive: true });
 
   // Figures: the saved picture is the one that is shown.
   for (const link of all("a[data-image]")) link.href = link.closest("figure").querySelector("img").src;
 
   // Files are kept packed until they are wanted.
-  function unpacked(packed) {
-    const bytes = Uint8Array.from(atob(packed), (c) => c.charCodeAt(0));
-    return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip")));
-  }
   async function save({ packed, kind, file }) {
     const link = document.createElement("a");
     link.download = file;
@@ -77,7 +108,7 @@
     const source = byId("records-packed");
     if (!source) return;
     const drawn = [];
-    for (const [head, those] of await unpacked(JSON.parse(source.textContent)).json()) {
+    for (const [head, those] of await stored(source)) {
       const group = folded(head, "group", () => those.map(([id]) => entries.get(id).place));
       for (const [id, line, body] of those) {
         const one = { group, body };
@@ -153,6 +184,9 @@
     }
   }
   async function draw() {
+    const library = document.createElement("script");
+    library.textContent = await stored(byId("bokeh"));
+    document.head.append(library);
     Bokeh.logger?.set_level?.("warn");
     for (const place of all("[data-plot]")) {
       const item = JSON.parse(byId(place.dataset.plot).textContent);
@@ -218,5 +252,5 @@
   themed();
   reveal();
   list().then(() => { if (entries.has(decodeURIComponent(location.hash.slice(1)))) reveal(); });
-  if (globalThis.Bokeh) draw();
+  if (byId("bokeh")) draw();
 })();

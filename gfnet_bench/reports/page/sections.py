@@ -14,7 +14,7 @@ from gfnet_bench.reports.drawing import emphasis
 from gfnet_bench.reports.drawing.plots import Plot
 from gfnet_bench.reports.drawing.tables import FORMATS, GAP, RECORDS, Column, Row, Table
 from gfnet_bench.reports.drawing.tables import shown as shown_of
-from gfnet_bench.reports.page.html import anchor, data_uri, download, esc, json_script, tag, words
+from gfnet_bench.reports.page.html import anchor, data_uri, download, esc, json_script, packed_script, tag, words
 from gfnet_bench.reports.page.provenance import Provenance
 
 _KINDS = {"pdf": "application/pdf", "png": "image/png", "csv": "text/csv", "svg": "image/svg+xml"}
@@ -25,6 +25,9 @@ _PLACES = ("{}", "<b>{}</b>", "<u>{}</u>")
 
 _LARGEST = 400_000
 """Bytes of a file that is embedded; a larger one is named instead."""
+
+_DRAWN = 60
+"""Rows that are elements of the page from the start; the script draws the others when they are scrolled to."""
 
 _FILTERED = 5
 """Rows from which on a table has a filter."""
@@ -70,12 +73,14 @@ def _grid(table: Table, provenance: Provenance, name: str) -> str:
     columns = shown_of(rows, table.columns)
     places = emphasis.places(rows, columns)
     heads = "".join(_head(table, c) for c in columns)
-    body = "".join(
-        f"<tr>{''.join(_cell(row, c, c is columns[0], provenance, places.get((i, c.key), 0)) for c in columns)}</tr>\n"
+    lines = [
+        "".join(_cell(row, c, c is columns[0], provenance, places.get((i, c.key), 0)) for c in columns)
         for i, row in enumerate(rows)
-    )
+    ]
+    body = "".join(f"<tr>{line}</tr>\n" for line in lines[:_DRAWN])
+    rest = packed_script(lines[_DRAWN:], id=f"{name}-rest") if len(lines) > _DRAWN else ""
     caption = tag("caption", f"{esc(title)}. Headings sort.", class_="unseen")
-    grid = f"<table id={name}-grid>{caption}<thead><tr>{heads}</tr></thead><tbody>\n{body}</tbody></table>"
+    grid = f"<table id={name}-grid>{caption}<thead><tr>{heads}</tr></thead><tbody>\n{body}</tbody></table>{rest}"
     return f'<div class=scroll tabindex=0 role=region aria-labelledby="{name}-title">{grid}</div>'
 
 
