@@ -28,6 +28,7 @@ from gfnet_bench.commands import (
     robustness,
     segmentation,
     status,
+    verify,
     work,
 )
 from gfnet_bench.commands.parser import Parser, parse
@@ -45,6 +46,7 @@ COMMANDS = (
     retry,
     corrupt,
     report,
+    verify,
     data,
     doctor,
     packing,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import itertools
 import math
+import os
 import platform
 import subprocess
 import sys
@@ -65,6 +66,12 @@ def environment() -> dict[str, Any]:
         except metadata.PackageNotFoundError:
             continue
     return {**versions, "python": platform.python_version(), "machine": platform.machine(), **_commit()}
+
+
+def _who() -> dict[str, str]:
+    """Who measures, where they say so: nothing is read from the machine."""
+    name = os.environ.get("GFNET_BENCH_MEASURED_BY", "").strip()
+    return {"measured_by": name} if name else {}
 
 
 def _commit() -> dict[str, Any]:
@@ -184,6 +191,7 @@ def run_together(
             run_of = {
                 **environment(),
                 **({} if label is None else {"label": label}),
+                **_who(),
                 "started": started.strftime("%Y-%m-%dT%H:%M:%SZ"),
                 "seconds": round((time.monotonic() - clock) / len(group), 3),
             }

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from test_page import spread
 from test_report_robustness import CLEAN, cell, failure, fill, record
 from whole_records import timed
 
@@ -144,5 +145,5 @@ def test_the_page_links_to_the_records_of_both(runs, tmp_path):
     text = page.read_text(encoding="utf-8")
     sha256 = cell("gfnet_s", "imagenet", CLEAN).sha256[:12]
     for run in "ab":
-        assert f"id=record-{run}-{sha256}" in text
+        assert f"id=record-{run}-{sha256}" in spread(text)
         assert f"href=#record-{run}-{sha256}" in text

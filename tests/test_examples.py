@@ -14,6 +14,7 @@ from gfnet_bench import plugins
 from gfnet_bench.attacks.checks import CheckResult, Verdict
 from gfnet_bench.cli import COMMANDS, main, parser
 from gfnet_bench.cli import EXAMPLES as TOP
+from gfnet_bench.metrics.agreement import Agreement
 from gfnet_bench.studies.paper import ITEMS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -104,6 +105,7 @@ def test_an_example_does_what_it_says(line, place, monkeypatch, capsys):
     monkeypatch.setattr(
         "gfnet_bench.attacks.checks.check", lambda *a, **k: Verdict([CheckResult("", "pass", "")], None)
     )
+    monkeypatch.setattr("gfnet_bench.benches.verify.verify", lambda *a: Agreement(9, 9, 8, 8, 0, 0))
     monkeypatch.setattr("gfnet_bench.corrupted_folder.contact_sheet.draw", lambda *a, **k: None)
     with plugins.apart():
         status = main(words)

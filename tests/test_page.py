@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import gzip
+import html
 import itertools
 import json
 import os
@@ -24,6 +25,7 @@ from gfnet_bench.reports.drawing import plots
 from gfnet_bench.reports.drawing.tables import RECORDS, Column, Table
 from gfnet_bench.reports.page import write_page
 from gfnet_bench.reports.reading.differences import departures, explained
+from gfnet_bench.reports.reading.reproduce import reproduction
 from gfnet_bench.reports.robustness import robustness
 from gfnet_bench.store import Store
 
@@ -61,6 +63,18 @@ def store(tmp_path_factory) -> Store:
     return fill(tmp_path_factory.mktemp("results"), mini())
 
 
+def spread(page: str) -> str:
+    """The page as it is when every record is opened, as its script writes them."""
+    found = re.search(r'<script type="application/json" id="records-packed">(.*?)</script>', page)
+    assert found is not None
+    parts = []
+    for head, entries in json.loads(gzip.decompress(base64.b64decode(json.loads(found[1])))):
+        parts.append(f"<details><summary>{head}</summary>")
+        parts += [f"<p>{line}</p><div class=entry id={name} tabindex=-1>{body}</div>" for name, line, body in entries]
+        parts.append("</details>")
+    return page.replace(found[0], "\n".join(parts))
+
+
 @pytest.fixture(scope="module")
 def page(store, tmp_path_factory) -> str:
     path = write_page({"robustness": robustness(store)}, store, tmp_path_factory.mktemp("page") / "report.html")
@@ -77,32 +91,15 @@ def test_nothing_is_fetched(page):
     assert len(page.encode()) < 3e6
 
 
-def head_of(records, tmp_path) -> str:
-    keyed = {str(i): r for i, r in enumerate(records)}
-    text = write_page({}, keyed, tmp_path / "page.html").read_text(encoding="utf-8")
-    return re.search(r"</h1><p>(.*?)</p>", text)[1]
-
-
-def test_the_head_says_which_records_come_from_a_changed_tree(store, tmp_path):
-    r = next(iter(store))
-
-    def of(**provenance):
-        return Record(r.cell, r.values, provenance=provenance)
-
-    clean, changed = of(commit="4098a19", dirty=False), of(commit="4098a19", dirty=True, device="cpu")
-    other, unknown = of(commit="9df5359", dirty=False), of()
-    end = f"; drawn by gfnet-bench {__version__}"
-    assert head_of([clean] * 3, tmp_path) == f"3 records, all at commit 4098a19{end}"
-    assert head_of([changed], tmp_path) == f"1 record, all at commit 4098a19 with changes, on cpu{end}"
-    assert head_of([clean] * 9 + [changed, other, unknown], tmp_path) == (
-        "12 records, 1 at a commit nobody noted, 9 at commit 4098a19, 1 at commit 4098a19 with changes, "
-        f"1 at commit 9df5359, on cpu{end}"
-    )
-    assert head_of([unknown], tmp_path) == f"1 record, all at a commit nobody noted{end}"
-    assert "Commit 4098a19, 4098a19 with changes" in bibtex([clean, changed])
+def test_the_head_counts_the_records(store, tmp_path):
+    for count, said in ((1, "1 record"), (3, "3 records")):
+        keyed = {str(i): next(iter(store)) for i in range(count)}
+        text = write_page({}, keyed, tmp_path / "page.html").read_text(encoding="utf-8")
+        assert re.search(r"</h1><p>(.*?)</p>", text)[1] == f"{said}; drawn by gfnet-bench {__version__}"
 
 
 def test_every_link_within_the_page_leads_somewhere(page):
+    page = spread(page)
     ids = Counter(a["id"] for _, a in Reader(page).elements if a.get("id"))
     assert max(ids.values()) == 1
     links = {a["href"][1:] for a in Reader(page).all("a") if (a.get("href") or "").startswith("#")}
@@ -110,6 +107,7 @@ def test_every_link_within_the_page_leads_somewhere(page):
 
 
 def test_a_number_leads_to_its_record(page, store):
+    page = spread(page)
     top1 = next(r for r in store if r.cell.model == "gfnet_mini" and r.cell.settings["dataset"] == "mini_a")
     name = f"record-{top1.cell.sha256[:12]}"
     link = re.search(rf"<td class=n[^>]*><a href=#{name}>([\d.]+) ±", page)
@@ -121,6 +119,7 @@ def test_a_number_leads_to_its_record(page, store):
 
 
 def test_mce_leads_to_its_75_records_and_those_it_is_relative_to(page, store):
+    page = spread(page)
     wanted = {f"record-{r.cell.sha256[:12]}" for r in store if r.cell.settings["dataset"] == "mini_c"}
     assert len(wanted) == 150  # gfnet_mini's and resnet_mini's
     cell_of_mce = re.search(r"<td class=n[^>]*><a href=#(from-\w+)>105\.9", page)
@@ -130,6 +129,20 @@ def test_mce_leads_to_its_75_records_and_those_it_is_relative_to(page, store):
     assert set(re.findall(r"href=#(record-\w+)", listed[0])) == wanted
     fog = re.search(r"gfnet_mini, mini_c fog cifar_c: (.*?)<(li|/ul)>", listed[0])
     assert fog is not None and re.findall(r">(\d)</a>", fog[1]) == ["1", "2", "3", "4", "5"]
+
+
+def test_a_record_has_the_command_that_measures_it_again(page, store):
+    for r in store:
+        entry = re.search(rf"<div class=entry id=record-{r.cell.sha256[:12]} .*?</dl>", spread(page), re.DOTALL)
+        assert entry is not None
+        (line,) = re.findall(r"<code class=command>(.*?)</code><button type=button class=button data-copies", entry[0])
+        assert html.unescape(line) == reproduction(r.cell).line
+
+
+def test_records_are_packed_until_they_are_opened(page, store):
+    """158 records and 25,000 elements, of which a page that was just opened has a few thousand."""
+    closed, opened = (len(Reader(text).elements) for text in (page, spread(page)))
+    assert opened - closed > 60 * len(list(store)) > 9000 and closed < 5000
 
 
 def test_structure_for_those_who_do_not_see_it(page):
@@ -146,7 +159,7 @@ def test_structure_for_those_who_do_not_see_it(page):
     assert tables == page.count("<caption ") > 3
     assert all(a.get("scope") in ("col", "row") for a in reader.all("th"))
     heads = [a for a in reader.all("th") if a["scope"] == "col"]
-    assert all(a.get("aria-sort") == "none" for a in heads)
+    assert [a["aria-sort"] for a in heads if a["aria-sort"] != "none"] == ["descending"]  # the one that is ranked
     assert page.count("<label>") == len(reader.all("input")) + len(reader.all("select"))
     assert page.count("aria-live=polite") >= len(reader.all("input"))
 
@@ -198,11 +211,11 @@ def test_names_from_users_are_text(tmp_path):
     )
     hostile = Table(EVIL, EVIL, [Column(EVIL, EVIL, EVIL)], [{EVIL: EVIL, RECORDS: {EVIL: (one.sha256,)}}] * 6, [EVIL])
     reports = {"robustness": robustness(store), EVIL: Report([hostile], hostile, details=[hostile])}
-    text = write_page(reports, store, tmp_path / "page.html", title=EVIL).read_text(encoding="utf-8")
-    reader = Reader(text)
+    packed = write_page(reports, store, tmp_path / "page.html", title=EVIL).read_text(encoding="utf-8")
+    reader = Reader(spread(packed))
     assert all(a.get("src", "data:").startswith("data:") for a in reader.all("img"))
     assert not [name for _, a in reader.elements for name in a if name.startswith("on")]
-    assert all(a.get("type") == "application/json" for a in reader.all("script")[:-2])
+    assert all(a.get("type") == "application/json" for a in reader.all("script")[:-1])
     for script, attributes in zip(reader.scripts, reader.all("script"), strict=True):
         assert "alert(1)" not in script or attributes.get("type") == "application/json"
         if attributes.get("type") == "application/json":
@@ -219,6 +232,7 @@ def test_failures_are_told_with_their_text(tmp_path):
     ]
     store = fill(tmp_path, items)
     text = write_page({"robustness": robustness(store)}, store, tmp_path / "page.html").read_text(encoding="utf-8")
+    text = spread(text)
     assert '<p class="error">OSError: disk &lt;1&gt;</p>' in text
     assert re.search(r"<a href=#record-\w+>failed</a>", text)
 

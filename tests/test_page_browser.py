@@ -7,6 +7,8 @@ import shutil
 import pytest
 from test_report_robustness import fill, mini, record
 
+from gfnet_bench.reports.base import Report
+from gfnet_bench.reports.drawing.tables import Column, Table
 from gfnet_bench.reports.page import write_page
 from gfnet_bench.reports.robustness import robustness
 
@@ -73,14 +75,15 @@ def test_headings_sort(opened):
     heading = page.locator(f"{table} thead th").nth(2)
     assert heading.text_content() == "Top-1 ↑"
     first = column(page, table, 2)
-    heading.get_by_role("button").click()
     assert heading.get_attribute("aria-sort") == "descending"
     values = [float(text.split()[0]) for text in column(page, table, 2)]
     assert values == sorted(values, reverse=True) and len(values) == len(first)
-    heading.get_by_role("button").press("Enter")
+    heading.get_by_role("button").click()
     assert heading.get_attribute("aria-sort") == "ascending"
     values = [float(text.split()[0]) for text in column(page, table, 2)]
     assert values == sorted(values)
+    heading.get_by_role("button").press("Enter")
+    assert column(page, table, 2) == first and heading.get_attribute("aria-sort") == "descending"
     page.locator(f"{table} thead th").nth(0).get_by_role("button").press("Space")
     assert column(page, table, 0) == sorted(column(page, table, 0))
     assert heading.get_attribute("aria-sort") == "none"
@@ -100,10 +103,46 @@ def test_a_field_filters_rows_and_tells_how_many_are_left(opened):
     assert column(page, table, 0) == everything
 
 
+@pytest.fixture
+def long_table(browser, tmp_path):
+    """A page with a table of 500 rows, of which 60 are elements at first."""
+    columns = [Column("name", "Name"), Column("n", "N", align="right")]
+    rows = [{"name": f"row {i}", "n": (7 * i) % 500} for i in range(500)]
+    file = write_page({"long": Report([Table("long", "Long", columns, rows)])}, {}, tmp_path / "long.html")
+    watched = Watched(browser.new_page())
+    watched.page.goto(file.as_uri())
+    yield watched.page
+    assert watched.complaints == []
+    watched.page.close()
+
+
+def test_rows_are_drawn_when_they_are_scrolled_to(long_table):
+    page, table = long_table, "#table-long-grid"
+    assert column(page, table, 0) == [f"row {i}" for i in range(60)]
+    for drawn in (120, 180):
+        page.evaluate("() => { const s = document.querySelector('.scroll'); s.scrollTop = s.scrollHeight; }")
+        page.wait_for_function("n => document.querySelectorAll('#table-long-grid tbody tr').length === n", arg=drawn)
+    assert column(page, table, 0) == [f"row {i}" for i in range(180)]
+
+
+def test_all_rows_are_sorted_and_filtered_drawn_or_not(long_table):
+    page, table = long_table, "#table-long-grid"
+    page.locator(f"{table} thead th").nth(1).get_by_role("button").click()
+    page.wait_for_selector(f"{table}[data-sorted='1 descending']")
+    assert column(page, table, 1) == [str(n) for n in range(499, 439, -1)]
+    page.get_by_role("searchbox").fill("row 49")
+    having = {f"row {i}" for i in range(500) if "49" in f"row {i}{(7 * i) % 500}"}
+    page.get_by_text(f"{len(having)} of 500 rows").wait_for()
+    assert set(column(page, table, 0)) == having and len(having) < 60
+    page.get_by_role("searchbox").fill("")
+    page.get_by_text("500 rows", exact=True).wait_for()
+    assert column(page, table, 1) == [str(n) for n in range(499, 439, -1)]
+
+
 @on_both
 def test_a_number_opens_what_it_was_drawn_from(opened):
     page = opened.page
-    number = page.locator("#table-robustness-mini-grid td a[href^='#from-']").first
+    number = page.locator("#table-robustness-mini-grid tr:has-text('gfnet_mini') td a[href^='#from-']").first
     number.focus()
     page.keyboard.press("Enter")
     dialog = page.get_by_role("dialog", name="Where this number comes from")
@@ -125,6 +164,27 @@ def test_a_number_opens_what_it_was_drawn_from(opened):
     page.keyboard.press("Escape")
     assert not dialog.is_visible()
     assert number.evaluate("e => e === document.activeElement")
+
+
+@on_both
+def test_a_link_to_a_record_opens_it_in_the_list(opened):
+    page, before = opened.page, opened.page.evaluate("document.getElementsByTagName('*').length")
+    link = page.locator("#table-robustness-mini-grid td a[href^='#record-']").first.get_attribute("href")
+    page.evaluate("link => { location.hash = link; }", link)
+    page.locator(link).wait_for()
+    assert page.locator(link).evaluate("e => e === document.activeElement")
+    assert page.evaluate("document.getElementsByTagName('*').length") < before + 1000
+
+
+def test_the_command_of_a_record_is_copied(opened):
+    page = opened.page
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.locator("#table-robustness-mini-grid td a[href^='#record-']").first.click()
+    dialog = page.get_by_role("dialog", name="Where this number comes from")
+    dialog.get_by_role("button", name="Copy").click()
+    dialog.get_by_text("Copied").wait_for()
+    copied = page.evaluate("navigator.clipboard.readText()")
+    assert copied == dialog.locator("code.command").inner_text() and copied.startswith("gfnet-bench robustness --model")
 
 
 @on_both
@@ -159,6 +219,21 @@ def test_plots_are_drawn_and_follow_their_menu(opened):
     page.get_by_role("combobox", name="Corruption").select_option("fog")
     assert len(page.evaluate(script)) == 2
     assert all(shown == fog for shown, fog in page.evaluate(script))
+
+
+def test_the_first_plot_shows_the_robustness_that_is_chosen(opened):
+    script = """() => [...document.querySelectorAll('#plot-mini-key [data-plot]')].map(e => {
+        const models = Bokeh.documents.flatMap(d => [...d._all_models.values()]);
+        const own = models.filter(m => m.type === 'ColumnDataSource' && m.data['y@mini-A, %'] && m.data.clean);
+        return [models.filter(m => m.tags.includes('chosen')).map(m => m.axis_label),
+                own.map(m => [[...m.data.y], [...m.data['y@mini-A, %']]])];
+    })"""
+    for labels, sources in opened.page.evaluate(script):
+        assert set(labels) == {"FGSM 4/255, %"} and all(shown != other for shown, other in sources)
+    opened.page.get_by_role("combobox", name="Robustness").select_option("mini-A, %")
+    for labels, sources in opened.page.evaluate(script):
+        assert set(labels) == {"mini-A, %"} and len(sources) == 2
+        assert all(shown == other for shown, other in sources)
 
 
 def test_files_are_saved_without_a_server(opened):

@@ -311,32 +311,50 @@ def test_pairs_are_compared_on_the_same_images_only(drawn):
     (table,) = [t for t in drawn.details if t.name == "robustness_imagenet_paired"]
     (top1,) = [row for row in table.rows if row["column"] == "Top-1"]
     assert {row["column"] for row in table.rows} == {"Top-1", "Top-5", "IN-C mean of 60 cells"}
-    assert (top1["first"], top1["second"], top1["images"]) == ("deit_small", "gfnet_s", 40)
+    assert (top1["first"], top1["second"], top1["images"]) == ("gfnet_s", "deit_small", 40)
     # DeiT has the 32 images 1, 8, 15, ... right, GFNet the 33 images 0, 7, 14, ...
     deit, gfnet = ({(shift + 7 * i) % 40 for i in range(n)} for shift, n in ((1, 32), (0, 33)))
-    assert (top1["only_first_images"], top1["only_second_images"]) == (len(deit - gfnet), len(gfnet - deit))
-    assert top1["difference_points"] == pytest.approx(-100 / 40)
+    assert (top1["only_first_images"], top1["only_second_images"]) == (len(gfnet - deit), len(deit - gfnet))
+    assert top1["difference_points"] == pytest.approx(100 / 40)
     assert top1["p"] == metrics.mcnemar_p(len(deit - gfnet), len(gfnet - deit))
-    assert table.notes[-1] == "Not compared: IN-A of deit_small and gfnet_s (different images, or another order)."
+    assert table.notes[-1] == "Not compared: IN-A of gfnet_s and deit_small (different images, or another order)."
 
 
 def test_paired_difference_of_mce(drawn):
     (table,) = [t for t in drawn.details if t.name == "robustness_mini_paired"]
     (row,) = [row for row in table.rows if row["column"] == "mini-C mCE"]
-    assert row["difference_points"] == pytest.approx(100 * 18 / 17 - 100)
+    assert (row["first"], row["second"]) == ("resnet_mini", "gfnet_mini")
+    assert row["difference_points"] == pytest.approx(100 - 100 * 18 / 17)
     assert row["difference_points_low"] < row["difference_points"] < row["difference_points_high"]
-    assert (row["p"] < 0.05) == (row["difference_points_low"] > 0)
+    assert (row["p"] < 0.05) == (row["difference_points_high"] < 0)
 
 
 def test_without_arrays_pairs_say_so(both):
     (table,) = [t for t in robustness(list(both)).details if t.name == "robustness_mini_paired"]
     assert table.rows == []
-    assert "Top-1 of gfnet_mini and resnet_mini (no per-image predictions)" in table.notes[0]
+    assert "Top-1 of resnet_mini and gfnet_mini (no per-image predictions)" in table.notes[0]
+
+
+def test_rows_have_the_most_accurate_first_samples_last_and_are_alike_everywhere(both):
+    report = robustness(both)
+    (table,) = [t for t in report.tables if t.name == "robustness_imagenet"]
+    numbers = {row["row"]: row["ours_percent"] for row in report.data.rows if row["column"] == "Top-1"}
+    labels = [row["model"] for row in table.rows]
+    whole = [label for label in labels if "limit" not in label]
+    assert whole == sorted(whole, key=lambda label: -numbers[label]) and labels == [*whole, "deit_small, limit 64"]
+    printed = table.render("text")
+    places = [printed.index(f"\n{label}  ") for label in labels]
+    assert places == sorted(places) and table.ranked == "top1_percent"
+    assert list(dict.fromkeys(row["row"] for row in report.data.rows if row["suite"] == "imagenet")) == labels
+    rows = [line.split(",")[0] for line in table.render("csv").splitlines()[1:] if not line.startswith('"')]
+    assert rows == [label for label in labels if "," not in label]
 
 
 def test_models_choose_rows_and_their_order(both):
     report = robustness(both, models=["resnet_mini", "gfnet_mini"])
     assert [row["model"] for row in report.tables[0].rows] == ["resnet_mini", "gfnet_mini"]
+    turned = robustness(both, models=["gfnet_mini", "resnet_mini"]).tables[0]
+    assert [row["model"] for row in turned.rows] == ["gfnet_mini", "resnet_mini"] and not turned.ranked
     assert {row["model"] for row in report.data.rows} == {"resnet_mini", "gfnet_mini"}
 
 

@@ -1,11 +1,13 @@
 """No option passes in silence: each either changes what is done, or is refused with the reason."""
 
 import argparse
+from pathlib import Path
 
 import pytest
 
 from gfnet_bench.cli import COMMANDS, main, parser
 
+RESULTS = str(Path(__file__).parents[1] / "results")
 MINI = ["robustness", "--suite", "mini"]
 FIGURE5 = ["filters", "--model", "gfnet_mini"]
 MODELS = ["complexity", "--model", "vit_mini"]
@@ -32,6 +34,8 @@ NOTHING = [
     ([*MINI, "--dataset", "mini", "mini_v2"], ["--recipe", "cifar_c"]),
     (["robustness"], ["--recipe", "imagenet_c"]),
     *(([command], ["--weights-key", "ema"]) for command in ("robustness", "filters", "attack-check")),
+    (["verify", "gfnet_mini", "--output-dir", RESULTS], ["--checkpoint", __file__]),
+    (["verify", "gfnet_mini", "--output-dir", RESULTS], ["--weights-key", "ema"]),
     (["robustness", "--dataset", "imagenet_c"], ["--recipe", "imagenet_c"]),
     *(([command], ["--class-names", "a"]) for command in ("robustness", "filters", "attack-check")),
     (["robustness"], ["--reference", "gfnet_s"]),
@@ -177,6 +181,7 @@ ALWAYS = {
     "work": set(),
     "status": set(),
     "retry": {"--failed"},
+    "verify": {"--sample"},
     "list": set(),
     "completion": set(),
     "pack": {"--unpack"},

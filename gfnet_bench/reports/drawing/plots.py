@@ -57,6 +57,7 @@ class Plot:
         table: the numbers.
         draw: makes the Bokeh figures.
         choices: of a menu beside the plot: where a source has columns `y@<choice>`, the column `y` shows one of them.
+        menu: what is chosen; an axis with the tag `chosen` is called after the choice.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Plot:
     table: Table
     draw: Callable[[], list[Figure]]
     choices: Sequence[str] = ()
+    menu: str = "Corruption"
 
 
 def look(name: str) -> Look:

@@ -147,6 +147,7 @@ class Table:
         columns: what is shown, in this order.
         rows: one mapping each, of plain values.
         notes: what a reader must know: marks, gaps and their reasons.
+        ranked: the key of the column whose best is first, for those who sort by another and come back; empty if none.
     """
 
     name: str
@@ -154,6 +155,7 @@ class Table:
     columns: Sequence[Column]
     rows: Sequence[Row]
     notes: Sequence[str] = ()
+    ranked: str = ""
 
     def __repr__(self) -> str:
         return f"Table {self.name}: {len(self.rows)} rows, {len(self.columns)} columns"

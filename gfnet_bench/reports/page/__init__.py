@@ -10,12 +10,12 @@ from gfnet_bench import __version__
 from gfnet_bench.files import write_atomic
 from gfnet_bench.records import Record
 from gfnet_bench.reports.base import Report
-from gfnet_bench.reports.bibliography import bibtex, commits
+from gfnet_bench.reports.bibliography import bibtex
 from gfnet_bench.reports.complexity.plots import cost_plots
 from gfnet_bench.reports.drawing.plots import Plot
 from gfnet_bench.reports.drawing.tables import Table
-from gfnet_bench.reports.page import sections, why
-from gfnet_bench.reports.page.html import anchor, download, esc, tag, words
+from gfnet_bench.reports.page import opening, sections, why
+from gfnet_bench.reports.page.html import anchor, download, esc, packed_script, tag, words
 from gfnet_bench.reports.page.provenance import Provenance
 from gfnet_bench.reports.robustness.plots import robustness_plots
 from gfnet_bench.store import Store
@@ -44,9 +44,10 @@ def write_page(
     """
     by_key = {r.cell.sha256: r for r in records} if isinstance(records, Store) else dict(records)
     provenance = Provenance(by_key)
-    parts: list[str] = []
-    contents: list[str] = []
-    drawn = False
+    shown = opening.plots(reports, list(by_key.values()))
+    parts = [opening.html(reports, list(by_key.values()), shown, provenance)]
+    contents = [f"<li><a href=#{opening.ID}>Result</a>"]
+    drawn = bool(shown)
     for name, report in reports.items():
         plots = PLOTS[name](report, by_key.values()) if name in PLOTS else []
         drawn = drawn or bool(plots)
@@ -104,26 +105,12 @@ def _cite(reference: str) -> str:
 
 
 def _subtitle(records: Mapping[str, Record]) -> str:
-    """How many records, what measured how many of them, on what."""
-    noted = commits(records.values())
-    parts = [f"{len(records)} record{'s' * (len(records) != 1)}"]
-    for commit, count in noted.items():
-        which = count if len(noted) > 1 else "all"
-        parts.append(f"{which} at {f'commit {commit}' if commit else 'a commit nobody noted'}")
-    devices = sorted({device for r in records.values() if (device := _device(r))})
-    parts += [f"on {', '.join(devices)}"] if devices else []
-    return f"{', '.join(parts)}; drawn by gfnet-bench {__version__}"
-
-
-def _device(record: Record) -> str | None:
-    """What computed: a cost has it among its settings, with more about it."""
-    device = record.provenance.get("device") or record.cell.settings.get("device")
-    return device.get("name") if isinstance(device, dict) else device
+    return f"{len(records)} record{'s' * (len(records) != 1)}; drawn by gfnet-bench {__version__}"
 
 
 def _document(title: str, subtitle: str, contents: str, body: str, drawn: bool) -> str:
     style, script = (_beside(name) for name in ("page.css", "page.js"))
-    bokeh = f"<script>{_bokeh()}</script>" if drawn else ""
+    bokeh = packed_script(_bokeh(), id="bokeh") if drawn else ""
     return f"""<!doctype html>
 <html lang=en>
 <head>
@@ -165,5 +152,4 @@ def _beside(name: str) -> str:
 def _bokeh() -> str:
     from bokeh.resources import Resources
 
-    text = Resources(mode="inline", components=["bokeh"], minified=True).js_raw[0]
-    return text.replace("</script", "<\\/script")
+    return Resources(mode="inline", components=["bokeh"], minified=True).js_raw[0]

@@ -41,6 +41,12 @@ def json_script(content: Any, **attributes: str) -> str:
     return tag("script", text, type="application/json", **attributes)
 
 
+def packed_script(content: Any, **attributes: str) -> str:
+    """Data that would be most of the page, as JSON that is packed; the page's script unpacks it."""
+    text = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return json_script(base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode(), **attributes)
+
+
 def data_uri(content: bytes, kind: str) -> str:
     """The content itself as an address."""
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"

@@ -6,20 +6,39 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from gfnet_bench.perturbations import Corrupted
 from gfnet_bench.records import Record, canonical_json
-from gfnet_bench.reports.page.html import anchor, definitions, esc, tag
+from gfnet_bench.reports.page.html import anchor, definitions, esc, packed_script, tag
 from gfnet_bench.reports.reading.coverage import parts_of_sets
 from gfnet_bench.reports.reading.describe import describe, done_of
 from gfnet_bench.reports.reading.differences import departures
+from gfnet_bench.reports.reading.reproduce import reproduction
 
 _OF_A_RUN = (
     "gfnet_bench torch torchvision timm numpy pillow simplejpeg torchattacks imagecorruptions triton cuda python "
     "machine commit dirty device gpu driver"
 ).split()
 """Provenance that many records share; it is told once."""
+
+_WITHOUT_SCRIPT = "<noscript><p>Records are shown by the script of this page, which is switched off.</p></noscript>"
+
+
+class _Entry(NamedTuple):
+    """One thing that a link leads to: its identifier, its line in the list, and what it holds, both as HTML."""
+
+    id: str
+    head: str
+    body: str
+
+
+class _Group(NamedTuple):
+    """Entries that stand together in the list."""
+
+    head: str
+    entries: Sequence[_Entry]
+
 
 _HEADLINES = ("real", "top1", "macs", "latency_s", "peak_bytes")
 
@@ -52,35 +71,27 @@ class Provenance:
         return f"#{name}"
 
     def html(self) -> str:
-        """All entries; call it when every number has been linked."""
+        """All entries, packed: the page draws one when it is opened. Call it when every number has been linked."""
         groups: dict[tuple[str, str], list[str]] = {}
         for key, record in self._records.items():
             groups.setdefault((record.cell.study, record.cell.model), []).append(key)
         shown = []
         for (study, model), keys in groups.items():
             count = f"{len(keys)} record{'s' * (len(keys) != 1)}"
-            head = tag("summary", f"{esc(model)} <span>{esc(study)}, {count}</span>")
-            shown.append(tag("details", head + "".join(map(self._entry, keys)), class_="group"))
-        runs = [
-            tag(
-                "div",
-                tag("h3", f"Environment {number}") + definitions(json.loads(run)),
-                id=f"environment-{number}",
-                class_="entry",
-            )
-            for run, number in self._runs.items()
-        ]
+            shown.append(_Group(f"{esc(model)} <span>{esc(study)}, {count}</span>", list(map(self._entry, keys))))
         lists = [self._list(name, keys) for name, keys in sorted(self._lists.items())]
-        together = tag("summary", f"Numbers made of several records <span>{len(lists)}</span>") + "".join(lists)
-        shown += [tag("details", together, class_="group")] if lists else []
-        return "\n".join([*shown, *runs])
+        shown += [_Group(f"Numbers made of several records <span>{len(lists)}</span>", lists)] if lists else []
+        runs = [_environment(run, number) for run, number in self._runs.items()]
+        shown += [_Group(f"Environments <span>{len(runs)}</span>", runs)] if runs else []
+        return packed_script(shown, id="records-packed") + _WITHOUT_SCRIPT
 
-    def _entry(self, key: str) -> str:
+    def _entry(self, key: str) -> _Entry:
         record = self._records[key]
         cell, seen = record.cell, dict(record.provenance)
         run = canonical_json({name: seen.pop(name) for name in _OF_A_RUN if name in seen})
         number = self._runs.setdefault(run, len(self._runs) + 1)
         parts = [tag("p", esc(record.error), class_="error")] if record.error else []
+        parts += _again(record)
         parts += [tag("h4", "Values") + definitions(dict(record.values))] if record.values else []
         parts += [tag("h4", "Settings") + definitions({"protocol": cell.protocol, **cell.settings})]
         if differs := departures(cell.settings):
@@ -91,10 +102,10 @@ class Provenance:
         environment = tag("p", f'<a href="#environment-{number}">Environment {number}</a>: versions, machine, commit')
         parts += [tag("h4", "Provenance") + definitions({**about, **seen}) + environment]
         title = tag("h3", esc(f"{_of(key)}{cell.model}: {describe(record)}"))
-        head = tag("summary", f"{esc(_of(key) + describe(record))} <span>{esc(headline(record))}</span>")
-        return f"<details>{head}<div class=entry id={_id(key)} tabindex=-1>{title}{''.join(parts)}</div></details>\n"
+        head = f"{esc(_of(key) + describe(record))} <span>{esc(headline(record))}</span>"
+        return _Entry(_id(key), head, title + "".join(parts))
 
-    def _list(self, name: str, keys: Sequence[str]) -> str:
+    def _list(self, name: str, keys: Sequence[str]) -> _Entry:
         """Links in one line per model, data set and kind of perturbation."""
         lines: dict[tuple[str, str], list[str]] = {}
         for key in keys:
@@ -106,8 +117,25 @@ class Provenance:
             line = lines.setdefault((_of(key) + record.cell.model, of), [])
             line.append(f"<a href=#{_id(key)}>{esc(text)}</a>")
         items = "".join(f"<li>{esc(model)}, {esc(of)}: {' '.join(links)}" for (model, of), links in lines.items())
-        title = tag("h3", f"Made of {len(keys)} records")
-        return f"<div class=entry id={name} tabindex=-1>{title}<ul>{items}</ul></div>\n"
+        title = f"Made of {len(keys)} records"
+        models = ", ".join(dict.fromkeys(model for model, _ in lines))
+        return _Entry(name, f"{title} <span>{esc(models)}</span>", f"{tag('h3', title)}<ul>{items}</ul>")
+
+
+def _again(record: Record) -> list[str]:
+    """The command that measures a record again, to be copied."""
+    found = reproduction(record.cell)
+    if found is None:
+        return []
+    command = f"<code class=command>{esc(found.line)}</code>"
+    copy = '<button type=button class=button data-copies="">Copy</button><output aria-live=polite></output>'
+    needs = "".join(tag("p", esc(f"{need}."), class_="hint") for need in found.needs)
+    return [tag("h4", "Measure it again"), f"<p class=again>{command}{copy}</p>", needs]
+
+
+def _environment(run: str, number: int) -> _Entry:
+    title = f"Environment {number}"
+    return _Entry(f"environment-{number}", title, tag("h3", title) + definitions(json.loads(run)))
 
 
 def headline(record: Record) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import re
-from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -15,7 +14,7 @@ from gfnet_bench.reports.drawing import emphasis
 from gfnet_bench.reports.drawing.plots import Plot
 from gfnet_bench.reports.drawing.tables import FORMATS, GAP, RECORDS, Column, Row, Table
 from gfnet_bench.reports.drawing.tables import shown as shown_of
-from gfnet_bench.reports.page.html import anchor, data_uri, download, esc, json_script, tag, words
+from gfnet_bench.reports.page.html import anchor, data_uri, download, esc, json_script, packed_script, tag, words
 from gfnet_bench.reports.page.provenance import Provenance
 
 _KINDS = {"pdf": "application/pdf", "png": "image/png", "csv": "text/csv", "svg": "image/svg+xml"}
@@ -26,6 +25,9 @@ _PLACES = ("{}", "<b>{}</b>", "<u>{}</u>")
 
 _LARGEST = 400_000
 """Bytes of a file that is embedded; a larger one is named instead."""
+
+_DRAWN = 60
+"""Rows that are elements of the page from the start; the script draws the others when they are scrolled to."""
 
 _FILTERED = 5
 """Rows from which on a table has a filter."""
@@ -43,7 +45,7 @@ def table(table: Table, provenance: Provenance, *, folded: bool = False) -> str:
     title = tag("h3", esc(table.title), id=f"{name}-title")
     parts = [_tools(table, name)]
     if table.rows:
-        parts.append(_grid(table.rows, table.columns, provenance, name, table.title))
+        parts.append(_grid(table, provenance, name))
     notes = table.remarks
     parts += ["<ul class=notes>" + "".join(f"<li>{esc(note)}" for note in notes) + "</ul>"] if notes else []
     if folded:
@@ -66,20 +68,31 @@ def _tools(table: Table, name: str) -> str:
     return f"<div class=tools>{search}<span class=saves>{saved}</span></div>"
 
 
-def _grid(rows: Sequence[Row], columns: Sequence[Column], provenance: Provenance, name: str, title: str) -> str:
-    columns = shown_of(rows, columns)
+def _grid(table: Table, provenance: Provenance, name: str) -> str:
+    rows, title = table.rows, table.title
+    columns = shown_of(rows, table.columns)
     places = emphasis.places(rows, columns)
-    heads = "".join(
-        f"<th scope=col aria-sort=none{_side(c)}><button type=button>{esc(c.heading) or 'Mark'}</button></th>"
-        for c in columns
-    )
-    body = "".join(
-        f"<tr>{''.join(_cell(row, c, c is columns[0], provenance, places.get((i, c.key), 0)) for c in columns)}</tr>\n"
+    heads = "".join(_head(table, c) for c in columns)
+    lines = [
+        "".join(_cell(row, c, c is columns[0], provenance, places.get((i, c.key), 0)) for c in columns)
         for i, row in enumerate(rows)
-    )
+    ]
+    body = "".join(f"<tr>{line}</tr>\n" for line in lines[:_DRAWN])
+    rest = packed_script(lines[_DRAWN:], id=f"{name}-rest") if len(lines) > _DRAWN else ""
     caption = tag("caption", f"{esc(title)}. Headings sort.", class_="unseen")
-    grid = f"<table id={name}-grid>{caption}<thead><tr>{heads}</tr></thead><tbody>\n{body}</tbody></table>"
+    grid = f"<table id={name}-grid>{caption}<thead><tr>{heads}</tr></thead><tbody>\n{body}</tbody></table>{rest}"
     return f'<div class=scroll tabindex=0 role=region aria-labelledby="{name}-title">{grid}</div>'
+
+
+def _head(table: Table, column: Column) -> str:
+    button = f"<button type=button>{esc(column.heading) or 'Mark'}</button>"
+    return f"<th scope=col aria-sort={_direction(table, column)}{_side(column)}>{button}</th>"
+
+
+def _direction(table: Table, column: Column) -> str:
+    if column.key != table.ranked:
+        return "none"
+    return "ascending" if column.better == "lower" else "descending"
 
 
 def _side(column: Column) -> str:
@@ -156,7 +169,8 @@ def plot(plot: Plot, provenance: Provenance) -> str:
     choose = ""
     if plot.choices:
         options = "".join(f"<option>{esc(choice)}" for choice in plot.choices)
-        choose = f'<div class=tools><label>Corruption <select data-chooses="{name}">{options}</select></label></div>'
+        menu = f'{esc(plot.menu)} <select data-chooses="{name}">{options}</select>'
+        choose = f"<div class=tools><label>{menu}</label></div>"
     items = [_item(figure) for figure in plot.draw()]
     panels = "".join(f'<div class=panel data-plot="{name}-{i}"></div>' for i in range(len(items)))
     data = "".join(json_script(item, id=f"{name}-{i}") for i, item in enumerate(items))

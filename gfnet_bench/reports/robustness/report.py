@@ -9,7 +9,7 @@ from itertools import chain
 from gfnet_bench.catalog import SEVERITIES
 from gfnet_bench.datasets import suite_of
 from gfnet_bench.metrics import MCE, MEAN_CE, METRICS
-from gfnet_bench.perturbations import Corrupted, Corruptions, of_cell
+from gfnet_bench.perturbations import CLEAN, Corrupted, Corruptions, of_cell
 from gfnet_bench.published import corruptions
 from gfnet_bench.records import Record
 from gfnet_bench.reports.base import REPORTS, Report
@@ -80,7 +80,7 @@ def robustness(
             continue
         setups = [setup for setup in results.setups if setup in {setup_of(r.cell) for r in measured}]
         setups += [Setup.usual(name) for name in blank if name not in {setup.model for setup in setups}]
-        setups.sort(key=lambda s: models.index(s.model) if models else 0)
+        setups = _in_order(results, setups, one, models)
         means = _means(measured)
         asked = [*metrics, *([] if one.reference and not is_own(one.name) else [MEAN_CE.name])]
         called = titles({*standard(one), *_scores(measured, means, asked)})
@@ -92,7 +92,7 @@ def robustness(
         notes = [*_classes(results, setups), *fast_mode_notes(measured, setups), *inputs.get(one, ()), *problems]
         verdicts = verdict_notes([*selection.loaded.records, *selection.records], setups, columns)
         tables += [
-            wide_table(titled, results, setups, columns, outcomes, [*verdicts, *notes]),
+            wide_table(titled, results, setups, columns, outcomes, [*verdicts, *notes], is_ranked=models is None),
             beside_table(titled, results, columns, outcomes),
         ]
         for table, figure in (*robustness_curves(one, measured, setups), *transfers(one, measured, setups)):
@@ -114,6 +114,22 @@ def robustness(
         details=details,
         figures=figures,
     )
+
+
+def _in_order(results: Results, setups: Sequence[Setup], suite: Suite, models: Sequence[str] | None) -> list[Setup]:
+    """The rows of every table of a suite: as models were asked for, else the most accurate first.
+
+    Samples stand behind, as do rows without an accuracy: theirs is of other images, or nothing.
+    """
+    if models is not None:
+        return sorted(setups, key=lambda setup: models.index(setup.model))
+    value = {setup: results.outcome(setup, Score(suite.main, CLEAN, "top1")).value for setup in setups}
+
+    def place(setup: Setup) -> tuple[bool, bool, float]:
+        known = value[setup]
+        return setup.settings.get("limit") is not None, known is None, -(known or 0.0)
+
+    return sorted(setups, key=place)
 
 
 def _titled(suite: Suite, records: Sequence[Record]) -> Suite:

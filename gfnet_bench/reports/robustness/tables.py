@@ -30,8 +30,10 @@ def wide_table(
     columns: Mapping[Score, str],
     outcomes: Sequence[Outcome],
     problems: Sequence[str],
+    *,
+    is_ranked: bool = False,
 ) -> Table:
-    """A row per model, as the paper prints it."""
+    """A row per model, as the paper prints it; ranked by the first column of accuracies if rows are in that order."""
     names = names_of(title.replace("Top-", "Top") for title in columns.values())
     keys = {score: _key(name, score.measure) for score, name in zip(columns, names.values(), strict=True)}
     rows: list[dict[str, Any]] = []
@@ -52,7 +54,8 @@ def wide_table(
     heads = [Column("model", "Model"), Column("params", "Params", "M", scale=1e-6, align="right")]
     heads += [_column(keys[score], title, score) for score, title in columns.items()]
     notes = [*_explanations(suite, columns, outcomes), *_gaps(columns, outcomes), *problems]
-    return Table(f"robustness_{suite.name}", f"Robustness and generalisation, {suite.title}, %", heads, rows, notes)
+    title, ranked = f"Robustness and generalisation, {suite.title}, %", next(iter(keys.values()), "")
+    return Table(f"robustness_{suite.name}", title, heads, rows, notes, ranked if is_ranked else "")
 
 
 def _column(key: str, title: str, score: Score) -> Column:
