@@ -182,7 +182,11 @@ class Fault(NamedTuple):
 
 
 FAULTS = (
-    Fault("disk full while a record is written", "write fails with ENOSPC", ("test_runner.py::test_a_full_disk",)),
+    Fault(
+        "disk full while a record is written",
+        "write fails with ENOSPC",
+        ("test_runner.py::test_a_full_disk_ends_the_run_and_keeps_what_was_saved",),
+    ),
     Fault(
         "disk full while the prepared cache is written",
         "allocation or write fails with ENOSPC",
@@ -212,7 +216,14 @@ FAULTS = (
         ),
     ),
     Fault("clocks apart", "workers an hour and thirty years apart, frozen, come back", ("test_leases.py",)),
-    Fault("memory of the device runs out", "a device that counts bytes", ("test_halving.py",)),
+    Fault(
+        "memory of the device runs out",
+        "a device that counts bytes",
+        (
+            "test_evaluation.py::test_out_of_memory_halves_the_batch_to_what_fits_and_loses_nothing",
+            "test_evaluation.py::test_memory_that_runs_out_in_an_attack_changes_no_number",
+        ),
+    ),
     Fault("a worker that hangs, in Python or in native code", "a cell that never ends", ("test_timelimits.py",)),
     Fault(
         "logits that are NaN or of a wrong shape",

@@ -9,7 +9,7 @@ import pytest
 import whole_records
 from test_report_robustness import cell
 
-from gfnet_bench import runner
+from gfnet_bench import planning, runner
 from gfnet_bench.cli import main, parser
 from gfnet_bench.commands import options
 from gfnet_bench.commands.parser import parse
@@ -37,8 +37,8 @@ def planned(words: list[str], folder: Path, monkeypatch) -> set[str]:
     def caught(cells, *args, **more):
         raise Planned({one.sha256 for one in cells})
 
-    for name in ("run", "plan"):
-        monkeypatch.setattr(runner, name, caught)
+    monkeypatch.setattr(runner, "run", caught)
+    monkeypatch.setattr(planning, "plan", caught)
     arguments = parse(parser(), words)
     options.settle(arguments)
     with pytest.raises(Planned) as found:
