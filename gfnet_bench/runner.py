@@ -305,16 +305,23 @@ class _Shared:
         mine: list[Cell] = []
         held: list[Cell] = []
         for cell in group:
-            if (whole and held) or not self._leases.take(_lease(cell), str(cell)):
+            if self._is_done(cell):
+                self.left -= 1
+            elif (whole and held) or not self._leases.take(_lease(cell), str(cell)):
                 held.append(cell)
-                continue
-            record = self._store.find(cell)  # once more: its last worker may have ended just now
-            if record is None or record == self._before[cell]:
-                mine.append(cell)
-            else:
-                self.of_others[cell] = record
+            elif self._is_done(cell):  # its last worker ended just now
                 self.finished(cell)
+            else:
+                mine.append(cell)
         return mine, held
+
+    def _is_done(self, cell: Cell) -> bool:
+        """Whether another made a record of it meanwhile, which is kept then."""
+        record = self._store.find(cell)
+        if record is None or record == self._before[cell]:
+            return False
+        self.of_others[cell] = record
+        return True
 
     def finished(self, cell: Cell) -> None:
         """There is a record now, or it could not be measured."""
