@@ -189,7 +189,7 @@
     document.head.append(library);
     Bokeh.logger?.set_level?.("warn");
     for (const place of all("[data-plot]")) {
-      const item = JSON.parse(byId(place.dataset.plot).textContent);
+      const item = await stored(byId(place.dataset.plot));
       const views = await Bokeh.embed.embed_item(item, place);
       panels.set(place.dataset.plot, views.roots ? views.roots[0] : [...views][0]);
     }

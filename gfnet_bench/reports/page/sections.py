@@ -14,7 +14,7 @@ from gfnet_bench.reports.drawing import emphasis
 from gfnet_bench.reports.drawing.plots import Plot
 from gfnet_bench.reports.drawing.tables import FORMATS, GAP, RECORDS, Column, Row, Table
 from gfnet_bench.reports.drawing.tables import shown as shown_of
-from gfnet_bench.reports.page.html import anchor, data_uri, download, esc, json_script, packed_script, tag, words
+from gfnet_bench.reports.page.html import anchor, data_uri, download, esc, packed_script, tag, words
 from gfnet_bench.reports.page.provenance import Provenance
 
 _KINDS = {"pdf": "application/pdf", "png": "image/png", "csv": "text/csv", "svg": "image/svg+xml"}
@@ -173,7 +173,7 @@ def plot(plot: Plot, provenance: Provenance) -> str:
         choose = f"<div class=tools><label>{menu}</label></div>"
     items = [_item(figure) for figure in plot.draw()]
     panels = "".join(f'<div class=panel data-plot="{name}-{i}"></div>' for i in range(len(items)))
-    data = "".join(json_script(item, id=f"{name}-{i}") for i, item in enumerate(items))
+    data = "".join(packed_script(item, id=f"{name}-{i}") for i, item in enumerate(items))
     drawn = f'<div class=panels id={name} role=img aria-label="{esc(plot.text)}">{panels}</div>{data}'
     numbers = table(plot.table, provenance, folded=True)
     return tag(

@@ -75,7 +75,7 @@ def _scores(report: Report) -> Iterator[dict[str, Any]]:
             said = verdict(value, low, high, row["published_percent"])
             ends = "" if low is None else f" ({decimals(low)} to {decimals(high)})"
             yield {
-                **_about(row, row["column"], "ours_percent"),
+                **_about(row, row["model"], row["column"], "ours_percent"),
                 "ours": value,
                 "_ours": decimals(value) + ends,
                 "published": row["published_percent"],
@@ -91,13 +91,14 @@ def _costs(report: Report) -> Iterator[dict[str, Any]]:
         for row in table.rows:
             for key, (title, unit) in _COUNTS.items():
                 value, published = row.get(key), row.get(f"{key}_published")
-                known = row.get("model"), row.get("side_px"), key
+                name = table.columns[0].text(row)
+                known = name, row.get("side_px"), title, published
                 if value is None or published is None or known in done:
                     continue
                 done.add(known)
                 said = counted(value, published, unit)
                 yield {
-                    **_about(row, title, key),
+                    **_about(row, name, title, key),
                     "ours": value / unit,
                     "_ours": f"{value / unit:.4g}",
                     "published": published / unit,
@@ -107,6 +108,6 @@ def _costs(report: Report) -> Iterator[dict[str, Any]]:
                 }
 
 
-def _about(row: Row, quantity: str, key: str) -> dict[str, Any]:
+def _about(row: Row, name: str, quantity: str, key: str) -> dict[str, Any]:
     behind = row.get(RECORDS, {}).get(key, ())
-    return {"model": row["model"], "quantity": quantity, RECORDS: {"ours": behind}}
+    return {"model": name, "quantity": quantity, RECORDS: {"ours": behind}}
