@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint clean
+.PHONY: demo test fuzz lint clean
 
 # The demo's records are kept apart from the ones in results/, so that it really measures.
 demo: $(VENV)/.installed
@@ -11,6 +11,10 @@ demo: $(VENV)/.installed
 
 test: $(VENV)/.installed
 	$(BIN)/python -m pytest
+
+# A million cases, some hours of one core.
+fuzz: $(VENV)/.installed
+	GFNET_BENCH_FUZZ_CASES=50000 $(BIN)/python -m pytest tests/test_fuzz.py
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check

@@ -237,7 +237,7 @@ class Leases:
 
 def read(path: Path) -> dict[str, Any]:
     """What a lease says: its worker, host and process, and what it works on; empty where that is not written yet."""
-    with contextlib.suppress(ValueError):
+    with contextlib.suppress(ValueError, RecursionError):
         found = json.loads(_text(path) or "")
         return found if isinstance(found, dict) else {}
     return {}
