@@ -27,7 +27,7 @@ from gfnet_bench.bars import tqdm
 from gfnet_bench.errors import GfnetBenchError, sentence
 from gfnet_bench.inputs import Inputs, plugins_of
 from gfnet_bench.interrupts import doing
-from gfnet_bench.leases import Leases
+from gfnet_bench.leases import LEASE_S, Leases
 from gfnet_bench.logs import Log
 from gfnet_bench.records import Cell, Record
 from gfnet_bench.store import Store
@@ -262,7 +262,11 @@ def _neighbours(groups: Iterable[Iterable[Cell]], key: Callable[[Cell], Hashable
 POLLS_S = 0.2, 5.0
 """So long a command that has nothing left but what others measure waits before it looks again, at first and at last."""
 
-_sleep = time.sleep
+RESCUE_S = LEASE_S
+"""So often a worker that has cells of its own looks whether those that it left to others are free: their worker may be
+dead, and a long group that waits for the end of the list makes the run twice as long."""
+
+_sleep, _now = time.sleep, time.monotonic
 
 
 class _Shared:
@@ -286,12 +290,13 @@ class _Shared:
         first, pause, waiting = True, POLLS_S[0], list(waiting)
         while waiting:
             others: list[list[Cell]] = []
-            before = self.left
+            before, looked = self.left, _now()
             for group in waiting:
-                mine, held = self._take(group, whole=first)
-                if mine:
-                    yield mine
-                others += [held] if held else []
+                yield from self._mine(group, others, whole=first)
+                if others and _now() - looked >= RESCUE_S:
+                    again, others, looked = others, [], _now()
+                    for left in again:
+                        yield from self._mine(left, others, whole=True)
             waiting = others
             if waiting and not first and self.left == before:
                 _sleep(pause)
@@ -299,6 +304,13 @@ class _Shared:
             elif waiting and first:
                 tqdm.write(f"waiting for {sum(map(len, waiting))} cells that others measure", file=sys.stderr)
             first = False
+
+    def _mine(self, group: list[Cell], others: list[list[Cell]], whole: bool) -> Iterator[list[Cell]]:
+        """What can be taken of a group; what others have of it is added to theirs."""
+        mine, held = self._take(group, whole)
+        if mine:
+            yield mine
+        others += [held] if held else []
 
     def _take(self, group: list[Cell], whole: bool) -> tuple[list[Cell], list[Cell]]:
         """The cells that are taken now, and those that others have."""

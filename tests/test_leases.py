@@ -183,6 +183,23 @@ def test_what_another_measures_is_waited_for_and_what_it_leaves_is_taken(tmp_pat
     assert len(pauses) == 3 and "waiting for 2 cells that others measure" in capsys.readouterr().err
 
 
+def test_what_a_dead_worker_held_does_not_wait_for_the_end_of_the_list(tmp_path, monkeypatch):
+    first, second, third, fourth = cells(4)
+    another = worker(tmp_path, Clock())
+    assert another.take(first.sha256[:32])
+    monkeypatch.setattr(runner, "RESCUE_S", 0.0)
+    measured = []
+
+    def measure(cell):
+        measured.append(cell)
+        if cell == second:
+            another.__exit__()  # without a record of the first
+        return outcome(cell)
+
+    runner.run([first, second, third, fourth], measure, Store(tmp_path), progress=False)
+    assert measured == [second, first, third, fourth]
+
+
 def test_cells_with_one_claim_are_taken_together_and_measured_and_saved_each_for_itself(tmp_path, monkeypatch):
     first, second, third, fourth = cells(4)
     another = worker(tmp_path, Clock())
