@@ -1,6 +1,7 @@
 """Bad days: what other run managers lost on them is a test by that name; `experiments/reliability.py` has the rest."""
 
 import json
+import os
 import random
 import shutil
 import sys
@@ -13,6 +14,7 @@ from gfnet_bench import runner
 from gfnet_bench.records import Cell
 from gfnet_bench.store import Store
 
+os.environ["BAD_DAYS_CELLS"] = "50"
 sys.path.insert(0, str(Path(__file__).parents[1] / "experiments"))
 import reliability as days
 
