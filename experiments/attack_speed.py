@@ -3,8 +3,9 @@
 Run:      pip install torchattacks foolbox torchattack adv-lib     (into an environment of its own, beside this package)
           python experiments/attack_speed.py     (about 15 minutes on one CPU core; what is missing is left out)
 Result:   results/tables/attack_speed.md
-Outcome:  2026-11-22, no: 1.00 (ResNet-18) and 0.99 (DeiT-Ti) times the minimal loop, best of five rounds each, as
-          torchattacks does (1.00, 1.01); leaving parameters trainable and calling `backward()` costs 1.42 and 1.26.
+Outcome:  2026-11-27, on a busy machine, medians of four rounds: 0.96 (ResNet-18), 1.03 (DeiT-Ti), 1.03 (GFNet-XS) times
+          the minimal loop; torchattacks 0.92, 1.00, 1.11, adv-lib 0.84, 1.05, 1.12, torchattack 1.24 to 1.54, foolbox
+          1.30 to 1.63. Whether adv-lib is the faster on a CNN, rounds that differ by a tenth do not tell.
 
 Five steps of PGD on random weights, whose cost is that of trained ones, in several ways:
 

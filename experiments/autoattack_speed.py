@@ -6,7 +6,9 @@ Run:      pip install --no-deps pyautoattack torchattacks
 Data:     `photos`, `photos.csv` and the weights of ViT-Ti in the folder that GFNET_BENCH_TEST_DATA names; without, the
           row of ViT-Ti is left out, and said to be.
 Result:   results/tables/autoattack_speed.md
-Outcome:  OUTCOME
+Outcome:  2026-11-27, against pyautoattack 0.2.0 the same verdict on each of 1,200 images. Where all fall 6 to 21 times
+          less processor time and 9 to 16 passes an image in place of 190, a thousandth of a full run; of adversarially
+          trained networks at 32/255, where a tenth and a fifth stand, 1.1 times and 12 and 20 % of a full run.
 
 Trained networks, whose weights decide who falls when, under both: APGD-CE, APGD-T and FAB-T of 100 steps and Square of
 5,000 queries, in L-infinity. pyautoattack is the authors' own code, kept up; torchattacks' own `AutoAttack` takes ten
