@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from gfnet_bench.cli import main
+from gfnet_bench.cli import main, parser
 from gfnet_bench.engines import ENGINES, drive, read_engine
 from gfnet_bench.engines.base import Engine
 from gfnet_bench.errors import GfnetBenchError, UsageError
@@ -150,6 +150,18 @@ def test_cells_that_workers_leave_are_told_with_where_to_look(tmp_path, monkeypa
 def test_what_is_no_engine_is_one_sentence(text, told):
     with pytest.raises(UsageError, match=told):
         read_engine(text)
+
+
+def test_one_process_of_this_machine_is_this_one_and_one_of_a_cluster_is_not(monkeypatch):
+    from gfnet_bench.commands import spreading
+
+    def engine(text, gpus=()):
+        monkeypatch.setattr(spreading, "_gpus", lambda: list(gpus))
+        return spreading._engine(parser().parse_args(["robustness", *(["--engine", text] if text else [])]))[0]
+
+    assert engine(None) is None and engine("local") is None and engine(None, ["0"]) is None
+    assert engine(None, ["0", "1"]) == read_engine("local")
+    assert engine("local:1") is not None and engine("slurm") is not None and engine("ray") is not None
 
 
 def test_slurm_is_asked_for_where_there_is_none(tmp_path, monkeypatch):

@@ -75,6 +75,21 @@ def test_status_names_who_is_at_work(planned, capsys):
     assert remaining["cells"] == 7
 
 
+def test_status_tells_of_pieces(planned, capsys):
+    content = json.loads(planned.read_text())
+    planned.write_text(json.dumps({**content, "pieces": 2}))
+    assert len(rows(capsys, planned, 0)) == 1
+    from gfnet_bench.commands.spreading import PIECES, folder_of
+    from gfnet_bench.leases import Leases
+    from gfnet_bench.runs import read
+
+    folder = folder_of(read(planned), Store("results")) / PIECES
+    with Leases(folder) as leases:
+        leases.take("a" * 32, "a piece")
+        (pieces,) = (row for row in rows(capsys, planned, 0) if row["state"] == "pieces")
+    assert (pieces["cells"], pieces["where"], pieces["what"]) == (0, "1 at work", "2 a cell")
+
+
 def changed(**fields):
     return lambda content: json.dumps({**content, **fields})
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import math
 import os
 import shutil
@@ -126,10 +127,10 @@ def _engine(arguments: argparse.Namespace) -> tuple[Engine | None, list[str]]:
     if arguments.engine is None and len(gpus) < 2:
         return None, []
     from gfnet_bench.engines import read_engine
+    from gfnet_bench.engines.local import Local
 
     engine = read_engine(arguments.engine or "local")
-    alone = arguments.engine is not None and engine.workers is None and engine.size(gpus) == 1
-    return (None if alone else engine), gpus
+    return (None if engine == Local() and len(gpus) < 2 else engine), gpus
 
 
 def _gpus() -> list[str]:
@@ -164,7 +165,7 @@ def _drive(
 
     if not left():
         return
-    if file.exists():  # begun before, perhaps by another number of workers: its pieces stay
+    with contextlib.suppress(UsageError):  # begun before, perhaps by another number of workers: its pieces stay
         run = replace(run, pieces=runs.read(file).pieces)
     runs.write(file, run)
     command = [sys.executable, "-m", "gfnet_bench", "work", str(file)]

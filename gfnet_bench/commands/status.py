@@ -14,6 +14,7 @@ from gfnet_bench.commands import options, spreading
 if TYPE_CHECKING:
     from gfnet_bench.records import Record
     from gfnet_bench.runs import Run
+    from gfnet_bench.store import Store
 
 NAME = "status"
 HELP = "how far a run is: done, running and where, failed and why, remaining, time left"
@@ -38,7 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
     planned, command = spreading.of_run(arguments.file, arguments.top)
     store = Store(command.output_dir)
     records = {record.cell.sha256: record for record in store.load(arrays=False).records}
-    rows = summary(planned, records, working(store.folder))
+    rows = summary(planned, records, working(store.folder)) + in_pieces(planned, store)
     columns = [Column(name, name) for name in ("state", "cells", "where", "what")]
     print(render(rows, columns, arguments.format, terminal.screen()), end="")
     return 1 if any(row["state"] == "failed" for row in rows) else 0
@@ -95,6 +96,17 @@ def summary(run: Run, records: Mapping[str, Record], running: Mapping[str, Mappi
         workers = len({row["where"] for row in at_work})
         rows.append({"state": "remaining", "cells": left, "where": "", "what": _time_left(left, done, workers)})
     return rows or [{"state": "done", "cells": 0, "where": "", "what": "nothing was asked for"}]
+
+
+def in_pieces(run: Run, store: Store) -> list[dict[str, Any]]:
+    """A row for the pieces that cells are cut into, while there are any."""
+    from gfnet_bench.store import Store
+
+    folder = spreading.folder_of(run, store) / spreading.PIECES
+    if not folder.is_dir():
+        return []
+    done, at_work = len(Store(folder).load(arrays=False).records), len(working(folder))
+    return [{"state": "pieces", "cells": done, "where": f"{at_work} at work", "what": f"{run.pieces} a cell"}]
 
 
 def _per_hour(seconds: Sequence[float]) -> str:

@@ -22,13 +22,17 @@ class Local(Engine):
 
     workers: int | None = None
 
+    def __post_init__(self) -> None:
+        self._most = 1
+
     def size(self, gpus: Sequence[str]) -> int:
         """See `Engine`."""
         return self.workers or max(len(gpus), 1)
 
     def start(self, command: Sequence[str], places: Sequence[Place]) -> list[subprocess.Popen[bytes]]:
         """See `Engine`. Processors are shared out, unless OMP_NUM_THREADS says how many threads each is to have."""
-        threads = str(max((os.cpu_count() or 1) // self.size([p.gpu for p in places if p.gpu is not None]), 1))
+        self._most = max(self._most, len(places))  # one that is replaced has as many threads as the first
+        threads = str(max((os.cpu_count() or 1) // self._most, 1))
         started = []
         for place in places:
             sees = {} if place.gpu is None else {"CUDA_VISIBLE_DEVICES": place.gpu}
