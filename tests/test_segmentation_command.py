@@ -1,6 +1,8 @@
 """`segmentation` from end to end, on the embedded scenes and on a made-up ADE20K."""
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -29,6 +31,19 @@ SHORT = ["--iterations", "60", "--batch-size", "8", "--limit", "40", "--device",
 
 def command(folder, *words):
     return main(["segmentation", "-m", "resnet_h_mini", "--output-dir", str(folder), *words])
+
+
+def test_under_torchrun_two_processes_are_one_command(tmp_path):
+    """One record, one table, each line once; the second process trains and is silent."""
+    words = ["segmentation", "-m", "resnet_h_mini", "--iterations", "2", "--batch-size", "8", "--limit", "6"]
+    words += ["--device", "cpu", "--no-progress", "-j", "0", "--output-dir", str(tmp_path)]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    said = subprocess.run([*torchrun, "-m", "gfnet_bench", *words], capture_output=True, text=True, cwd=tmp_path)
+    assert said.returncode == 0, said.stderr
+    assert said.stdout.count("Semantic segmentation of mini_scenes") == 1
+    assert said.stderr.count("trained resnet_h_mini") == 1 and "Warning" not in said.stderr.replace("OMP", "")
+    (record,) = Store(tmp_path)
+    assert record.values["images"] == 6 and record.error is None
 
 
 @pytest.fixture(scope="module")

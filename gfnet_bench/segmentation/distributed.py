@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -76,19 +77,26 @@ def wrapped(network: nn.Module, group: Group) -> nn.Module:
     return nn.parallel.DistributedDataParallel(network, device_ids=ids)
 
 
+def _summed(x: Tensor) -> Tensor:
+    """The sum over all processes; gradients go back through it."""
+    from torch.distributed.nn.functional import all_reduce
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # its successor is private, and not in all versions of torch
+        return all_reduce(x)
+
+
 class _SyncedBatchNorm(nn.BatchNorm2d):
     """A batch norm over equal shares of a batch; torch's own has no way to do that on a CPU, where it is tested."""
 
     def forward(self, x: Tensor) -> Tensor:
         if not (self.training and dist.is_initialized()):
             return super().forward(x)
-        from torch.distributed.nn.functional import all_reduce
-
         size = dist.get_world_size()
         inputs = x.float()
-        mean = all_reduce(inputs.mean((0, 2, 3))) / size
+        mean = _summed(inputs.mean((0, 2, 3))) / size
         centred = inputs - mean[:, None, None]
-        variance = all_reduce(centred.square().mean((0, 2, 3))) / size
+        variance = _summed(centred.square().mean((0, 2, 3))) / size
         self._note(mean.detach(), variance.detach(), size * x.numel() // x.shape[1])
         ones, zeros = torch.ones_like(mean), torch.zeros_like(mean)
         scaled = centred * (variance + self.eps).rsqrt()[:, None, None]
