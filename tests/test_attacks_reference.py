@@ -460,9 +460,7 @@ def test_errors_of_the_model_are_not_taken_for_the_librarys(small):
 
     for name in ("PGD", "FAB"):
         with pytest.raises(KeyError, match="head"):
-            small.ours(make_attack(f"torchattacks:{name}")) if False else make_attack(f"torchattacks:{name}")(
-                broken, small.images, small.labels, small.seeds
-            )
+            make_attack(f"torchattacks:{name}")(broken, small.images, small.labels, small.seeds)
 
 
 def test_memory_that_runs_out_in_an_attack_of_the_library_changes_no_number(small):
