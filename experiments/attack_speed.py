@@ -22,7 +22,10 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import platform
+import resource
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -134,6 +137,22 @@ def seconds(way: Way, net: nn.Module, images: Tensor, labels: Tensor) -> float:
     return time.perf_counter() - start
 
 
+def peak_mb(name: str, model: str, batch: int) -> float:
+    """What one call adds to the memory of a process of its own, in MB, at its peak."""
+    command = [sys.executable, __file__, "--peak-of", name, "--model", model, "--batch-size", str(batch)]
+    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1])
+
+
+def _peak_of(name: str, model: str, batch: int) -> float:
+    net = timm.create_model(model).eval()
+    images, labels = torch.rand(batch, 3, 224, 224), torch.randint(1000, (batch,))
+    with torch.no_grad():
+        net(images[:1])  # what libraries set up once is no one's
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    WAYS[name](net, images, labels)
+    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+
+
 def rows(model: str, batch: int, repeats: int, device: str) -> list[str]:
     """Markdown rows of one model."""
     torch.manual_seed(0)
@@ -150,7 +169,9 @@ def rows(model: str, batch: int, repeats: int, device: str) -> list[str]:
     lines = []
     for name, found in times.items():
         ratio = statistics.median(x / y for x, y in zip(found, base, strict=True))
-        lines.append(f"| {model} | {name} | {min(found):.3f} | {ratio:.3f} | {min(found) / min(base):.3f} |")
+        memory = f"{peak_mb(name, model, batch):.0f}" if device == "cpu" else ""
+        best = min(found) / min(base)
+        lines.append(f"| {model} | {name} | {min(found):.3f} | {ratio:.3f} | {best:.3f} | {memory} |")
     return lines
 
 
@@ -161,8 +182,12 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--peak-of", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
+    if arguments.peak_of:
+        print(_peak_of(arguments.peak_of, arguments.model[0], arguments.batch_size))
+        return
     where = torch.cuda.get_device_name() if arguments.device == "cuda" else f"{platform.machine()} CPU, one thread"
     lines = [
         "# Cost of five steps of PGD",
@@ -170,8 +195,8 @@ def main() -> None:
         f"{where}; torch {torch.__version__}, float32, batch {arguments.batch_size}, 224 x 224, random weights, "
         f"{arguments.repeats} rounds taken in turns. Made by `experiments/attack_speed.py`.",
         "",
-        "| model | way | best, s | ratio to the minimal loop, median of rounds | ratio of the bests |",
-        "| --- | --- | --- | --- | --- |",
+        "| model | way | best, s | ratio to the minimal loop, median of rounds | ratio of the bests | peak, MB |",
+        "| --- | --- | --- | --- | --- | --- |",
     ]
     RESULT.parent.mkdir(parents=True, exist_ok=True)
     for model in arguments.model:
