@@ -16,8 +16,6 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from PIL import Image
 
 from gfnet_bench import leases, runs
@@ -35,13 +33,16 @@ from gfnet_bench.records import PROTOCOLS, Cell, Record
 from gfnet_bench.store import Store
 from gfnet_bench.terminal import one_line, visible
 
+hypothesis = pytest.importorskip("hypothesis", reason='needs pip install "gfnet-bench[dev]"')
+st = pytest.importorskip("hypothesis.strategies")
+
 CASES = int(os.environ.get("GFNET_BENCH_FUZZ_CASES", "500"))
-FUZZ = settings(
+FUZZ = hypothesis.settings(
     derandomize=True,
     database=None,
     deadline=None,
     max_examples=CASES,
-    suppress_health_check=list(HealthCheck),
+    suppress_health_check=list(hypothesis.HealthCheck),
 )
 tried = Counter()
 
@@ -206,7 +207,7 @@ def test_files_that_are_almost_right(name, valid, tmp_path):
     READERS[name](inside, valid[name])  # the file itself is right
 
     @FUZZ
-    @given(almost(valid[name]))
+    @hypothesis.given(almost(valid[name]))
     def case(data):
         tried[name] += 1
         sentence_or_value(READERS[name], inside, data)
@@ -219,7 +220,7 @@ def test_files_that_are_almost_right(name, valid, tmp_path):
 @pytest.mark.parametrize("name", ["record", "run", "json", "lease"])
 def test_json_of_other_kinds(name, valid, tmp_path):
     @FUZZ
-    @given(another(valid[name]))
+    @hypothesis.given(another(valid[name]))
     def case(data):
         tried[f"{name} of other kinds"] += 1
         sentence_or_value(READERS[name], tmp_path, data)
@@ -233,7 +234,7 @@ def test_words_of_a_command_line(reader):
     words = st.lists(st.one_of(pieces, st.text(max_size=3), st.sampled_from([":", ",", "="])), max_size=8).map("".join)
 
     @FUZZ
-    @given(words)
+    @hypothesis.given(words)
     def case(text):
         tried[reader.__name__] += 1
         sentence_or_value(reader, text)
