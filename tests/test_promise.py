@@ -18,7 +18,7 @@ from gfnet_bench.store import Store
 TOYS = Path(__file__).parent / "plugins"
 ROWS = re.findall(r"^\| (an? [a-z ]+?)(?:,[^|]*)? \|", (TOYS.parents[1] / "CONTRIBUTING.md").read_text(), re.MULTILINE)
 # Which no plug-in brings.
-OTHERS = {"a check of attacks", "a figure", "a command", "a value that a record holds", "a question"}
+OTHERS = {"a check of attacks", "a figure", "a command", "a value that a record holds", "a question", "an engine"}
 KINDS = {
     "an attack": ("attacks", ["slide"]),
     "a corruption": ("corruptions", ["haze"]),

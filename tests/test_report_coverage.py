@@ -8,6 +8,7 @@ import json
 
 import pytest
 import whole_records
+from test_page import spread
 from test_report_robustness import CLEAN, FGSM, IMAGES, cell, corrupted, fill, long_row, record
 
 from gfnet_bench.records import Record
@@ -167,7 +168,7 @@ def test_points_of_a_part_of_a_set_are_named_as_such(report, tmp_path):
 def test_the_page_tells_it_where_the_record_is_shown(tmp_path):
     store = fill(tmp_path, [seen(clean(), WHOLE), record(cell("deit_small", "imagenet", CLEAN), 32)])
     text = write_page({"robustness": robustness(store)}, store, tmp_path / "page.html").read_text(encoding="utf-8")
-    assert text.count("<p>Part of the set: imagenet: 40 of 50,000 images.</p>") == 1
+    assert spread(text).count("<p>Part of the set: imagenet: 40 of 50,000 images.</p>") == 1
 
 
 def test_filters_and_the_paper_tell_parts_of_sets_too(tmp_path):
