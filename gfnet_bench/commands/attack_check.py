@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from gfnet_bench import terminal
-from gfnet_bench.commands import argtypes, options
+from gfnet_bench.commands import argtypes, machine, options
 from gfnet_bench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -52,7 +52,6 @@ def run(arguments: argparse.Namespace) -> int:
     """Print a line a check and the verdict; exit status 1 unless that is `pass`."""
     from gfnet_bench import runner
     from gfnet_bench.benches import attack_check as benches
-    from gfnet_bench.benches.robustness import Bench
     from gfnet_bench.catalog import find_spec
     from gfnet_bench.datasets import DATASETS
     from gfnet_bench.datasets.own_images import use
@@ -85,21 +84,13 @@ def run(arguments: argparse.Namespace) -> int:
         seed=arguments.seed,
         of_model=of_models(found, options.own_settings(arguments, models)),
     )
-    device = options.device(arguments)
-    machine = Bench(
-        data_dirs=options.data_dirs(arguments),
-        device=device,
-        batch_size=options.batch_size(arguments, device),
-        workers=options.workers(arguments),
-        asked=options.asked(arguments),
-        progress=False,
-    )
+    scored = machine.bench(arguments, progress=False)
     (record,) = runner.run(
         [attack_check.cell(arguments.model, dataset, made, how)],
-        benches.Bench(machine).measure,
+        benches.Bench(scored).measure,
         Store(arguments.output_dir),
         overwrite=arguments.overwrite,
-        inputs=machine.inputs,
+        inputs=scored.inputs,
         progress=False,
     )
     _show(record, arguments.format)

@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from gfnet_bench import terminal
-from gfnet_bench.commands import argtypes, options, plan, spreading
+from gfnet_bench.commands import argtypes, machine, options, plan, spreading
 from gfnet_bench.errors import UsageError
 from gfnet_bench.suites import SUITES, Suite
 from gfnet_bench.terminal import shortened
@@ -125,7 +125,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Measure what is missing, draw the figures and print the tables."""
     from gfnet_bench import runner
-    from gfnet_bench.benches import robustness
     from gfnet_bench.benches.filters import Bench
     from gfnet_bench.present import Present, absent
     from gfnet_bench.reports.filters import CHANNELS, filters
@@ -150,16 +149,8 @@ def run(arguments: argparse.Namespace) -> int:
     if spreading.planned(arguments, cells, store, present.inputs):
         return 0
     store.prepare((), ("tables", "figures"))
-    device = options.device(arguments)
-    options.check_dtype(arguments.dtype, device)
-    scoring = robustness.Bench(
-        data_dirs=options.data_dirs(arguments),
-        device=device,
-        batch_size=options.batch_size(arguments, device),
-        workers=options.workers(arguments),
-        asked=options.asked(arguments),
-        progress=not arguments.no_progress,
-    )
+    options.check_dtype(arguments.dtype, options.device(arguments))
+    scoring = machine.bench(arguments, progress=not arguments.no_progress)
     bench = Bench(scoring)
     how: dict[str, Any] = {"overwrite": arguments.overwrite, "inputs": bench.inputs, "progress": scoring.progress}
     how |= {"label": arguments.name, "limit_s": arguments.time_limit}

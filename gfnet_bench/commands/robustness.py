@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gfnet_bench import terminal
-from gfnet_bench.commands import argtypes, options, plan, spreading, sweeps
+from gfnet_bench.commands import argtypes, machine, options, plan, spreading, sweeps
 from gfnet_bench.suites import SUITES
 
 if TYPE_CHECKING:
@@ -232,18 +232,13 @@ def _with_reference(arguments: argparse.Namespace, suite: str, models: list[str]
 def measure(asked: Asked, arguments: argparse.Namespace) -> tuple[list[Record], Report]:
     """Measure what is missing: a record a cell, and the report on them."""
     from gfnet_bench import planning, runner
-    from gfnet_bench.benches.robustness import Bench, missing
+    from gfnet_bench.benches.robustness import missing
     from gfnet_bench.reports.robustness import robustness as table3
     from gfnet_bench.studies.robustness import together, weight
 
-    device = options.device(arguments)
-    options.check_dtype(arguments.dtype, device)
-    bench = Bench(
-        data_dirs=options.data_dirs(arguments),
-        device=device,
-        batch_size=options.batch_size(arguments, device),
-        workers=options.workers(arguments),
-        asked=options.asked(arguments),
+    options.check_dtype(arguments.dtype, options.device(arguments))
+    bench = machine.bench(
+        arguments,
         channels_last=arguments.channels_last,
         compile=arguments.torchcompile,
         classes_by=asked.classes_by,

@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from gfnet_bench import terminal
-from gfnet_bench.commands import argtypes, options
+from gfnet_bench.commands import argtypes, machine, options
 from gfnet_bench.errors import GfnetBenchError, UsageError
 
 if TYPE_CHECKING:
@@ -48,22 +48,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print a line a record; exit status 1 unless all of them are borne out."""
-    from gfnet_bench.benches.robustness import Bench
     from gfnet_bench.reports.drawing.tables import render
     from gfnet_bench.store import Store
 
     store = Store(arguments.output_dir)
     records = _meant(arguments.record, store)
     _check_weights(arguments, records)
-    device = options.device(arguments)
-    bench = Bench(
-        data_dirs=options.data_dirs(arguments),
-        device=device,
-        batch_size=options.batch_size(arguments, device),
-        workers=options.workers(arguments),
-        asked=options.asked(arguments),
-        progress=not arguments.no_progress,
-    )
+    bench = machine.bench(arguments, progress=not arguments.no_progress)
     rows = [_row(record, store, bench, arguments.sample) for record in records]
     print(render(rows, _columns(), arguments.format, terminal.screen()), end="")
     borne_out = sum(row["consistent"] for row in rows)

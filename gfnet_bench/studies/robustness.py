@@ -6,6 +6,7 @@ corrupted set by corruption, so that an image is decoded or corrupted once for a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 from gfnet_bench.datasets import DATASETS
 from gfnet_bench.datasets.images import taken
 from gfnet_bench.errors import UsageError
-from gfnet_bench.perturbations import Perturbation, corrupted, of_cell
+from gfnet_bench.perturbations import Attacked, Perturbation, corrupted, of_cell
 from gfnet_bench.records import PROTOCOLS, Cell, canonical_json
 
 STUDY = "robustness"
@@ -127,18 +128,20 @@ def cells(
 
 
 def weight(cell: Cell) -> float:
-    """About how long a cell takes beside others: passes over its images, by what its attack says of itself."""
+    """About how long a cell takes beside others: passes over its images, by the fields of its attack."""
+    perturbation = of_cell(cell)
+    passes = _passes(perturbation.attack) if isinstance(perturbation, Attacked) else 1
     limit, images = cell.settings["limit"], DATASETS[cell.settings["dataset"]].images
-    return _passes(of_cell(cell).settings) * (images if limit is None else taken(limit, images))
+    return passes * (images if limit is None else taken(limit, images))
 
 
-def _passes(settings: Mapping[str, Any]) -> float:
-    """About how many forward and backward passes an image takes under a perturbation that has these settings."""
-    usual = 1 + 2 * settings.get("steps", 0.5) * settings.get("restarts", 1)
-    return _PASSES.get(settings["name"], usual)
-
-
-_PASSES = {"clean": 1, "autoattack": 10_600, "worst": 5_200, "square": 5_000, "fab_t": 3_600, "apgd_t": 1_800}
+def _passes(attack: Any) -> float:
+    """About how many forward and backward passes an image takes that stands."""
+    if hasattr(attack, "members"):
+        return sum(map(_passes, attack.members))
+    counts = {name: getattr(attack, name, None) for name in ("queries", "steps", "restarts", "targets", "draws")}
+    known = {name: count for name, count in counts.items() if isinstance(count, int)}  # a plug-in's may mean anything
+    return known["queries"] if "queries" in known else 1 + 2 * math.prod(known.values())
 
 
 def together(cell: Cell) -> Hashable:
