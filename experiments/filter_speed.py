@@ -6,10 +6,11 @@ Run:      python experiments/filter_speed.py                    (about 5 minutes
 Result:   results/tables/filter_speed.md, filter_speed_2threads.md, filter_speed_cuda.md
 Outcome:  2026-11-22, sides 14 to 112 on a CPU: 2.2 to 3.1 times torch.fft on one core (median of turns; of the bests
           1.7 to 2.6), 2.3 to 2.9 on two (2.0 to 2.8). Goals on CUDA: 4 times torch.fft at 14 and 28, 3
-          at 56, 1.5 from 112 on, at most twice the time of a copy up to 56, and 1.5 for a whole GFNet-S. On an H200
-          10.1, 3.8, 2.0 and (112) 1.0 times; 1.8, 4.9 and 10.4 copies; GFNet-S 1.2 in float32, 1.7 in tf32, 1.9 in
-          bfloat16. With both gradients 1.9, 2.7, 0.8 and 0.8. The table ends at 112, where its time was up. Beyond 14
-          that was of kernels that are gone: `lines` is another since, and was not timed yet.
+          at 56, 1.5 from 112 on, at most twice the time of a copy up to 56, and 1.5 for a whole GFNet-S. On an H200,
+          2026-11-27: 10, 6.3 and 5.1 times at 14, 28 and 56; 2.0, 3.0 and 4.0 copies, as three kernels must; with both
+          gradients 4.1, 3.9 and 3.6 times; GFNet-S 1.2 in float32, where products take the time, 1.7 in tf32, 1.9 in
+          bfloat16. Sides beyond 56 were not timed alone; in the blocks of Figure 2, 70 to 140 a side, ours save 18 to
+          22 % of the whole block's time.
 
 The layer as the authors write it (`reference`: channel-last torch.fft, result made contiguous) against our ways, batch
 8 on a CPU and 32 on a GPU, 384 channels; whole networks, authors' formulation and ours, in the same precision.
@@ -99,9 +100,9 @@ def ways_to_filter(side: int, device: str) -> dict[str, Filter]:
 
 
 def largest_error(side: int, way: Filter, device: str) -> float:
-    """Largest difference from torch.fft in float64 over the largest value; one image, 32 channels."""
-    x = torch.randn(1, side, side, 32, device=device)
-    weight = torch.randn(side, side // 2 + 1, 32, 2, device=device)
+    """Largest difference from torch.fft in float64 over the largest value; one image of the width that is timed."""
+    x = torch.randn(1, side, side, CHANNELS, device=device)  # which shares its machine code
+    weight = torch.randn(side, side // 2 + 1, CHANNELS, 2, device=device)
     truth = with_torch_fft(x.double(), weight.double())
     return float((way(x, weight) - truth).abs().max() / truth.abs().max())
 
