@@ -3,7 +3,8 @@
 Run:      python experiments/evaluate_speed.py                           (a minute on two cores: gfnet_mini)
           python experiments/evaluate_speed.py --model gfnet_s --images 8192 --device cuda     (a minute on one GPU)
 Goal:     at least 90 % of the model's own throughput.
-Outcome:  results/tables/evaluate_speed.md
+Outcome:  results/tables/evaluate_speed.md. On an H200, 2026-11-27 (evaluate_speed_*_cuda.md): 96 % in float32, 93 % in
+          tf32, 88 % in bfloat16 (97, 79 and 73 % before the loop fed the device).
 """
 
 from __future__ import annotations
