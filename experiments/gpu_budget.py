@@ -6,7 +6,8 @@ Result:   results/tables/gpu_budget.md
 Outcome:  2026-11-27: an H200 had 90 % of the speed that its ceilings allow GFNet-S in float32, 83 % in tf32, 64 % in
           bfloat16. Table 3 of GFNet-S: 981 s in float32, 300 in tf32, 306 in bfloat16 (attacks in float32); 57 to 85 %
           are the corrupted passes. Corruptions take 7.2 us an image by bytes, a fifth of a bfloat16 pass (goal 15 %).
-          The filter's three kernels are bound by memory at every side of Figure 2, at three copies; measured 2.9 at 28, 4.1 at 56.
+          The filter's three kernels are bound by memory at every side of Figure 2, at three copies; it took
+          2.9 at 28 and 4.1 at 56.
 
 Everything is reckoned from what a device was measured to copy and multiply (results/tables/ceilings_cuda.md): an
 operator takes as long as its bytes or as its products, whichever is more, and nothing between them. Operators and bytes

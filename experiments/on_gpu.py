@@ -9,8 +9,8 @@ Result:   log_<part>.txt and res_<part>.tgz in the folder that OUT names, or bui
 Outcome:  2026-11-27, an H200: part a and most of c ran; of b Figure 2, which took longer than its limit, and nothing
           after it. Not run yet: filters beyond 56 alone, whole models, the main command.
 
-Needs Python, torch, Triton and timm, and no network; part a wants pytest and simplejpeg, part c imagecorruptions too. Each
-step runs in processes of its own within its own limit, so that one that hangs or fails keeps no other from running.
+Needs Python, torch, Triton and timm, and no network; part a wants pytest and simplejpeg, part c imagecorruptions too.
+Each step runs in processes of its own within its own limit: one that hangs or fails keeps no other from running.
 """
 
 from __future__ import annotations
