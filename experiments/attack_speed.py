@@ -5,8 +5,8 @@ Run:      pip install torchattacks foolbox torchattack adv-lib     (into an envi
 Result:   results/tables/attack_speed.md
 Outcome:  2026-11-27, a quiet machine, medians of five rounds: 1.02 (ResNet-18), 1.01 (DeiT-Ti), 1.00 (GFNet-XS) times
           the minimal loop; adv-lib 0.99, 1.04, 1.07, torchattacks 1.01, 1.03, 1.07, torchattack 1.33 to 1.49, foolbox
-          1.43 to 1.61. On a CNN adv-lib takes 3 % less. Peak memory: ours
-          0.88 to 1.02 of the minimal loop's, theirs 1.22 to 1.78.
+          1.43 to 1.61. On a CNN adv-lib takes 3 % less. Peak memory: ours 0.88 to 1.02 of the minimal loop's, theirs
+          1.22 to 1.78.
 
 Five steps of PGD on random weights, whose cost is that of trained ones, in several ways:
 
@@ -23,7 +23,6 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import platform
-import re
 import statistics
 import subprocess
 import sys
@@ -40,6 +39,7 @@ from torch import Tensor, nn
 import gfnet_bench.models  # noqa: F401  (GFNet is known to timm with it)
 from gfnet_bench.attacks.pgd import PGD
 from gfnet_bench.evaluation import precision
+from gfnet_bench.profiling.memory import peak_resident_bytes
 from gfnet_bench.randomness import image_seeds
 
 EPSILON, STEP, STEPS = 1 / 255, 0.5 / 255, 5
@@ -149,15 +149,9 @@ def _peak_of(name: str, model: str, batch: int) -> float:
     images, labels = torch.rand(batch, 3, 224, 224), torch.randint(1000, (batch,))
     with torch.no_grad():
         net(images[:1])  # what libraries set up once is no one's
-    before = _highest_kb()
+    before = peak_resident_bytes()
     WAYS[name](net, images, labels)
-    return (_highest_kb() - before) / 1024
-
-
-def _highest_kb() -> int:
-    """The most that this process ever had, where `ru_maxrss` would begin with what its parent had."""
-    (kb,) = re.findall(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
-    return int(kb)
+    return (peak_resident_bytes() - before) / 2**20
 
 
 def rows(model: str, batch: int, repeats: int, device: str) -> list[str]:

@@ -17,7 +17,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import _checkout
+import numpy as np
 
+from gfnet_bench.metrics.agreement import Agreement, agreement
 from gfnet_bench.store import Store
 
 RESULTS = _checkout.ROOT / "results"
@@ -25,10 +27,9 @@ HEAD = "| model | perturbation | cells | images | other first answers | top-1 di
 
 
 class Pair(NamedTuple):
-    """One cell on two devices: images, how many answers are others, and by how much two values differ."""
+    """One cell on two devices: its answers, and by how much two values differ."""
 
-    images: int
-    others: int
+    answers: Agreement
     top1: float
     nll: float
 
@@ -41,10 +42,10 @@ def pairs(there: Store, here: Store) -> tuple[dict[tuple[str, str], list[Pair]],
         other = here.find(one.cell) if one.cell.study == "robustness" else None
         if other is None or one.error or other.error:
             continue
-        answers = [store.arrays(record)["top5"][:, 0] for store, record in ((there, one), (here, other))]
+        then, now = here.arrays(other), there.arrays(one)
         moved = [abs(float(one.values[name]) - float(other.values[name])) for name in ("top1", "nll")]
         name = one.cell.settings["perturbation"]["name"]
-        found[one.cell.model, name].append(Pair(len(answers[0]), int((answers[0] != answers[1]).sum()), *moved))
+        found[one.cell.model, name].append(Pair(agreement(then, now, np.arange(len(then["top5"]))), *moved))
         devices.add(str(one.provenance["device"]))
     return dict(found), devices
 
@@ -57,8 +58,9 @@ def main() -> None:
     arguments = parser.parse_args()
     found, devices = pairs(Store(arguments.results), Store(RESULTS))
     rows = [
-        f"| {model} | {name} | {len(cells)} | {sum(cell.images for cell in cells):,} | {sum(c.others for c in cells)} "
-        f"| {max(c.top1 for c in cells):.4f} | {max(c.nll for c in cells):.1e} |"
+        f"| {model} | {name} | {len(cells)} | {sum(c.answers.images for c in cells):,} "
+        f"| {sum(c.answers.images - c.answers.alike for c in cells)} | {max(c.top1 for c in cells):.4f} "
+        f"| {max(c.nll for c in cells):.1e} |"
         for (model, name), cells in found.items()
     ]
     made = f"Made by `experiments/devices.py`: records of {', '.join(sorted(devices))} against those of `results/`."

@@ -131,10 +131,10 @@ def _process_peak(build: Build, device_name: str) -> Memory:
     if exact:
         workload.step()()
     gc.collect()
-    before = _resident_bytes() if _forget_peak() else _peak_resident_bytes()
+    before = _resident_bytes() if _forget_peak() else peak_resident_bytes()
     workload.step()()
     synchronize(device)
-    taken, mode = max(0, _peak_resident_bytes() - before), "resident" if exact else "process"
+    taken, mode = max(0, peak_resident_bytes() - before), "resident" if exact else "process"
     return Memory(taken, None, workload.weights_bytes, mode)
 
 
@@ -167,10 +167,15 @@ def _wake(device: torch.device) -> None:
 
 def _resident_bytes() -> int:
     """Linux tells what is resident now; elsewhere the peak so far stands in for it."""
-    return _status_bytes("VmRSS") or _peak_resident_bytes()
+    return _status_bytes("VmRSS") or peak_resident_bytes()
 
 
-def _peak_resident_bytes() -> int:
+def peak_resident_bytes() -> int:
+    """The most that was ever resident of this process.
+
+    Raises:
+        GfnetBenchError: if the system does not tell.
+    """
     # Linux's ru_maxrss would include the parent of a spawned process, so its status file is asked first.
     if found := _status_bytes("VmHWM"):
         return found

@@ -148,7 +148,6 @@ def _cheaper(evidence: Evidence, rival: str, cost: Cost, mixer: str) -> Finding:
     ratio = float(b.value(cost) or 0) / float(a.value(cost) or 1)
     half = half_width(a, b) if cost == "latency" else math.inf
     interval = Interval(ratio * math.exp(-half), ratio * math.exp(half)) if math.isfinite(half) else None
-    told = interval is not None
     exact = REPRODUCED if ratio > 1 else CONTRADICTED
     return Finding(
         (by_interval(interval, 1) if interval else UNDECIDED) if cost == "latency" else exact,
@@ -157,7 +156,7 @@ def _cheaper(evidence: Evidence, rival: str, cost: Cost, mixer: str) -> Finding:
         "times",
         digits=2,
         subject=f"{_subject(a.setup, cost)}, {a.tokens} tokens",
-        reason="times the cost of the global filter's block" if told or cost != "latency" else "of too few repeats",
+        reason="times the cost of the global filter's block" if interval or cost != "latency" else "of too few repeats",
         records=(a.records[cost], b.records[cost]),
     )
 
